@@ -1,0 +1,26 @@
+"""lloki: one space for spatial transcriptomics slices of any platform and any gene panel."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from lloki._version import __version__
+
+# Lazily, so that `import lloki` and `lloki --help` stay light: torch, scanpy and numba load on first use.
+_MODULES = ("io", "pp", "tl", "pl", "datasets", "errors", "embed", "cae", "fp", "graph", "genes")
+_NAMES = {"integrate": "lloki.run", "project": "lloki.run"}
+
+__all__ = ["__version__", *_MODULES, *_NAMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lloki.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'lloki' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,72 @@
+"""Threads that do not change results.
+
+A BLAS library that is given two threads splits a product differently from one that is given a single
+thread, and the last bits differ; a neighbour list or a long training run makes differences of that size
+visible. So every stage cuts its work into chunks whose size does not depend on the number of threads,
+gives each chunk to one thread, keeps the libraries inside a chunk single-threaded, and reduces in the
+order of the chunks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def n_threads() -> int:
+    """Threads to use: ``LLOKI_THREADS``, else the cores this process may run on."""
+    asked = os.environ.get("LLOKI_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """BLAS, OpenMP and torch use one thread inside the block; restored afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of ``items``, computed on ``threads`` threads.
+
+    At most ``2 x threads`` results wait at a time, so memory is bounded. ``function`` must release the GIL
+    for the threads to help (numpy and torch products, numba with ``nogil=True``).
+    """
+    threads = threads or n_threads()
+    with single_threaded():
+        if threads == 1:
+            yield from map(function, items)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = []
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """Cut ``range(n)`` into slices of ``size``; the cut depends on ``n`` and ``size`` alone."""
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]

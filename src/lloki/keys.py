@@ -1,0 +1,28 @@
+"""Names of the AnnData slots that lloki reads and writes: their one home."""
+
+from __future__ import annotations
+
+# obsm
+FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel; still holds batch effects
+JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
+UMAP = "X_umap"  # (n, 2)
+SPATIAL = "spatial"  # (n, 2|3) centroids
+
+# layers
+DENOISED = "lloki_fp"  # (n, g) feature-propagated, denoised expression of a slice (tl.align_features)
+
+# obs
+SLICE = "slice"  # unique name of a section
+SAMPLE = "sample"  # name of the input that the section came from
+TECHNOLOGY = "technology"
+PANEL = "panel"
+TOKEN = "lloki_token"  # technology x panel: the batch that LLOKI-CAE is conditioned on
+FLAG = "lloki_flag"  # "" or why a cell's row must be read with care, e.g. "no counts"
+CLUSTER = "lloki_cluster"  # Leiden clusters of X_lloki
+OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
+
+# uns
+UNS = "lloki"  # parameters, versions, hashes, seed
+
+# suffix of an input obs column whose name is ours
+INPUT_SUFFIX = "_input"
