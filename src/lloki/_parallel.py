@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -32,18 +33,34 @@ def n_threads() -> int:
         return os.cpu_count() or 1
 
 
+_limit_lock = Lock()
+_limit_users = 0
+_limit = ExitStack()
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """BLAS, OpenMP and torch use one thread inside the block; restored afterwards."""
-    import torch
+    """BLAS, OpenMP and torch use one thread inside the block; restored when the last such block is left.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    The setting is the process's, and finding the libraries takes milliseconds: only the outermost of nested
+    or concurrent blocks sets it.
+    """
+    global _limit_users
+    with _limit_lock:
+        if _limit_users == 0:
+            import torch
+
+            _limit.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+            _limit.enter_context(threadpool_limits(1))
+        _limit_users += 1
     try:
-        with threadpool_limits(1):
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                _limit.close()
 
 
 def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:

@@ -67,7 +67,9 @@ class MissingExtraError(LlokiError, ImportError):
     """An optional dependency is absent; the message holds the pip command that brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package!r}. Install it with: pip install 'lloki[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package!r}. Install it with: pip install 'lloki[{extra}]'"
+        )
 
 
 class LlokiWarning(UserWarning):

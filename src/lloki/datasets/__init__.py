@@ -1,0 +1,7 @@
+"""Made-up data: tissue whose truth is known."""
+
+from __future__ import annotations
+
+from lloki.datasets._tissue import ALPHAFISH, BETASEQ, GAMMAMAP, PLATFORMS, Platform, Tissue, tissue
+
+__all__ = ["ALPHAFISH", "BETASEQ", "GAMMAMAP", "PLATFORMS", "Platform", "Tissue", "tissue"]

@@ -1,0 +1,5 @@
+"""Figures that say how good an integration is."""
+
+from lloki.evaluate.quality import mixing, preservation, quality, transfer_accuracy
+
+__all__ = ["mixing", "preservation", "quality", "transfer_accuracy"]

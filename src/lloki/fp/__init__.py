@@ -1,0 +1,29 @@
+"""LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbours, and denoise them."""
+
+from lloki.fp.align import PASSES, FPResult, align_features
+from lloki.fp.config import PRESETS, FPConfig
+from lloki.fp.expression import log_normalise
+from lloki.fp.propagate import denoise, propagate
+from lloki.fp.sparsity import (
+    cell_sparsity,
+    imputation_budgets,
+    reference_sparsity,
+    sparsity_targets,
+    wasserstein,
+)
+
+__all__ = [
+    "PASSES",
+    "PRESETS",
+    "FPConfig",
+    "FPResult",
+    "align_features",
+    "cell_sparsity",
+    "denoise",
+    "imputation_budgets",
+    "log_normalise",
+    "propagate",
+    "reference_sparsity",
+    "sparsity_targets",
+    "wasserstein",
+]

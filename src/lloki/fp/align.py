@@ -1,0 +1,166 @@
+"""LLOKI-FP on one slice, from counts to the matrix that an embedder reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from lloki._progress import Advance
+from lloki.errors import InputError
+from lloki.fp.config import FPConfig
+from lloki.fp.expression import log_normalise
+from lloki.fp.propagate import denoise, propagate
+from lloki.fp.sparsity import cell_sparsity, imputation_budgets, sparsity_targets, wasserstein
+from lloki.graph import cosine_neighbours, spatial_bandwidth, spatial_graph
+
+# Times n: what the calls of ``advance`` sum to (two graphs and the propagation).
+PASSES = 3
+
+
+@dataclass(frozen=True)
+class FPResult:
+    """What LLOKI-FP made of a slice of n cells and g genes.
+
+    Attributes
+    ----------
+    expression
+        (n, g) CSR float32: log(1 + counts scaled to the slice's median total), imputed and denoised. Observed
+        entries hold exactly their own log-normalised value where ``preserve_observed``.
+    targets
+        (n,) sparsity that each cell should have.
+    budgets
+        (n,) int64: values that each cell was allowed to gain.
+    sparsity_before, sparsity_after
+        (n,) fraction of zero genes in the counts and in ``expression``.
+    w1_reference
+        1-Wasserstein distance of ``sparsity_before`` from the reference's sparsity.
+    w1_before, w1_after
+        1-Wasserstein distance of ``sparsity_before`` and ``sparsity_after`` from ``targets``.
+    iterations, converged
+        Steps of propagation, and whether they ended by ``tol``.
+    flagged
+        (n,) bool: cells without counts. They have no neighbours and stay empty.
+    """
+
+    expression: sparse.csr_matrix
+    targets: NDArray[np.float64]
+    budgets: NDArray[np.int64]
+    sparsity_before: NDArray[np.float64]
+    sparsity_after: NDArray[np.float64]
+    w1_reference: float
+    w1_before: float
+    w1_after: float
+    iterations: int
+    converged: bool
+    flagged: NDArray[np.bool_]
+
+
+def align_features(
+    counts: sparse.spmatrix | sparse.sparray,
+    coords: NDArray[np.floating],
+    reference_sparsity: ArrayLike,
+    *,
+    config: FPConfig | None = None,
+    threads: int | None = None,
+    advance: Advance | None = None,
+) -> FPResult:
+    """Give a slice the sparsity of single-cell data and denoise it (LLOKI-FP, Eq 1-5).
+
+    Log-normalise; connect cells of like expression, weighted by nearness in space; map each cell's sparsity
+    to the reference's; impute from neighbours within the budget that this leaves; connect cells anew by the
+    imputed matrix; blend each cell with its new neighbours, within the same budget.
+
+    Parameters
+    ----------
+    counts
+        (n, g) raw counts.
+    coords
+        (n, 2) or (n, 3) centroids, in any one unit of length.
+    reference_sparsity
+        (m,) sparsity of single cells, from :func:`lloki.fp.reference_sparsity`.
+    config
+        Parameters; default the preset ``default``.
+    threads
+        Threads; the result does not depend on it, bit for bit.
+    advance
+        Called with numbers of cells, which sum to ``PASSES * n``.
+
+    Returns
+    -------
+    FPResult
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, counts are negative or not finite, coordinates are not finite, or the
+        reference is empty.
+
+    Notes
+    -----
+    Time is that of the two neighbour searches, n²·g up to ``config.approximate_above`` cells, plus about
+    n·k·(entries per cell) a step of propagation. Memory grows with n alone: two graphs of at most (2k + 1)·n
+    edges, one at a time, and a few copies of the result.
+    """
+    config = config or FPConfig.preset("default")
+    coords = np.asarray(coords, np.float64)
+    n, g = counts.shape
+    if coords.ndim != 2 or len(coords) != n or coords.shape[1] not in (2, 3):
+        raise InputError(f"coordinates of shape {coords.shape} for {n} cells", mend="Pass (n, 2) or (n, 3).")
+    if not np.isfinite(coords).all():
+        raise InputError("coordinates hold NaN or infinity", mend="Remove these cells first.")
+    observed = log_normalise(counts)
+    nonzero = np.diff(observed.indptr)
+    before = cell_sparsity(observed)
+    targets = sparsity_targets(before, reference_sparsity)
+    budgets = imputation_budgets(targets, nonzero, g)
+    sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
+
+    def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
+        near = cosine_neighbours(
+            x,
+            config.k,
+            threads=threads,
+            approximate_above=config.approximate_above,
+            seed=config.seed,
+            advance=advance,
+        )
+        return spatial_graph(near, coords, sigma)
+
+    imputed, steps, converged = propagate(
+        graph_of(observed),
+        observed,
+        budgets,
+        iterations=config.iterations,
+        tol=config.tol,
+        keep=config.keep,
+        seed=config.seed,
+        threads=threads,
+        advance=advance,
+    )
+    expression = denoise(
+        graph_of(imputed),
+        observed,
+        budgets if config.respect_budget else None,
+        alpha=config.alpha,
+        preserve_observed=config.preserve_observed,
+        keep=config.keep,
+        seed=config.seed,
+        threads=threads,
+    )
+    after = cell_sparsity(expression)
+    return FPResult(
+        expression=expression,
+        targets=targets,
+        budgets=budgets,
+        sparsity_before=before,
+        sparsity_after=after,
+        w1_reference=wasserstein(before, reference_sparsity),
+        w1_before=wasserstein(before, targets),
+        w1_after=wasserstein(after, targets),
+        iterations=steps,
+        converged=converged,
+        flagged=nonzero == 0,
+    )

@@ -1,0 +1,144 @@
+"""Panels: a stable name for a set of genes, and what one list of genes covers of another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lloki.errors import GeneError
+from lloki.genes.identifiers import identify
+
+_FEW = 0.1  # below this share of the panel, names that differ in kind or species meet only by chance
+_DERIVED = re.compile(r"panel_\d+g_[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class PanelCoverage:
+    """What one list of genes finds in another.
+
+    Attributes
+    ----------
+    used, dropped
+        Genes that are there and genes that are not, in the order of the first list.
+    diagnosis
+        Why so few are there, in plain words; ``""`` if nothing looks wrong.
+    mend
+        What to do about it; ``""`` likewise.
+    """
+
+    used: tuple[str, ...]
+    dropped: tuple[str, ...]
+    diagnosis: str = ""
+    mend: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the first list that is there, 0 to 1."""
+        return len(self.used) / max(len(self.used) + len(self.dropped), 1)
+
+
+def panel_name(genes: Iterable[str]) -> str:
+    """Label of a set of genes: ``panel_<number>g_<first 8 hex digits of its SHA-256>``.
+
+    It depends on the set alone, not on the order of the genes nor on how often one is named, and is the same
+    on every machine: two slices with the same genes get the same label, which the model is conditioned on.
+    """
+    unique = sorted({str(gene) for gene in genes})
+    digest = hashlib.sha256("\n".join(unique).encode()).hexdigest()
+    return f"panel_{len(unique)}g_{digest[:8]}"
+
+
+def is_panel_name(label: str) -> bool:
+    """Whether a label was made by :func:`panel_name`, and so goes stale when the genes change."""
+    return bool(_DERIVED.fullmatch(label))
+
+
+def coverage(
+    genes: Iterable[str], reference: Iterable[str], *, reference_name: str = "the reference"
+) -> PanelCoverage:
+    """Which of ``genes`` are in ``reference``, and if hardly any are, why.
+
+    Parameters
+    ----------
+    genes
+        Genes of a slice.
+    reference
+        Genes to find them in: a reference's, another slice's, a model's vocabulary.
+    reference_name
+        What to call the second list in the diagnosis.
+
+    Returns
+    -------
+    PanelCoverage
+        A diagnosis is made below 10 % coverage: Ensembl ids against symbols, mouse against human symbols,
+        symbols that differ in letter case only, or none of these.
+    """
+    genes, reference = list(dict.fromkeys(map(str, genes))), set(map(str, reference))
+    used = tuple(gene for gene in genes if gene in reference)
+    dropped = tuple(gene for gene in genes if gene not in reference)
+    if genes and len(used) >= _FEW * len(genes):
+        return PanelCoverage(used, dropped)
+    return PanelCoverage(used, dropped, *_diagnose(genes, reference, len(used), reference_name))
+
+
+def match_reference(
+    genes: Iterable[str], reference: Iterable[str], *, where: str, reference_name: str = "the reference"
+) -> PanelCoverage:
+    """Coverage of a slice's genes by the reference, or an error that says why there is none.
+
+    Parameters
+    ----------
+    genes, reference
+        Gene names of the slice and of the reference.
+    where
+        File or name of the slice, for the message.
+    reference_name
+        File or name of the reference, for the message.
+
+    Returns
+    -------
+    PanelCoverage
+        With at least one gene used. Low coverage without a plain reason is returned with its ``diagnosis``.
+
+    Raises
+    ------
+    GeneError
+        If no gene is in common, or under 10 % are and the names differ in kind or species: the few that
+        agree then do so by chance.
+    """
+    genes, reference = list(genes), list(reference)
+    found = coverage(genes, reference, reference_name=reference_name)
+    mine, theirs = identify(genes), identify(reference)
+    told_apart = "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species
+    if not found.used or (found.diagnosis and (told_apart or mine.kind != theirs.kind)):
+        raise GeneError(found.diagnosis, where=where, slot="var_names", mend=found.mend)
+    return found
+
+
+def _diagnose(genes: list[str], reference: set[str], shared: int, name: str) -> tuple[str, str]:
+    mine, theirs = identify(genes), identify(reference)
+    sizes = f"{shared} of {len(genes)} genes are in {name} ({len(reference)} genes)"
+    examples = (
+        f"here {', '.join(genes[:3]) or 'nothing'}; there {', '.join(sorted(reference)[:3]) or 'nothing'}"
+    )
+    if mine.kind != theirs.kind:
+        return (
+            f"{mine} against {theirs} in {name}: {sizes}; {examples}",
+            "Give both the same kind of names: put symbols into var_names, or into a var column such as "
+            "'gene_symbol', of the one that lacks them.",
+        )
+    if "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species:
+        return (
+            f"{mine} against {theirs} in {name}: {sizes}; {examples}",
+            f"Use a {mine.species} reference, or rename one of the two by a table of one-to-one orthologs.",
+        )
+    folded = {gene.casefold() for gene in reference}
+    alike = sum(gene.casefold() in folded for gene in genes)
+    if alike > max(2 * shared, _FEW * len(genes)):
+        return (
+            f"{sizes}, but {alike} when letter case is ignored; {examples}",
+            "Write the gene symbols of both in the same letter case.",
+        )
+    return f"{sizes}; {examples}", "Check that both come from the same species and name their genes alike."

@@ -1,0 +1,22 @@
+"""Reading and checking inputs: any accepted file or AnnData in, one checked AnnData a section out.
+
+Everything a user can get wrong in a file is met here, once: it is mended and said (``LlokiWarning``, and kept
+in ``uns["lloki"]["messages"]``), or refused with an error that names the file, the slot and what to do.
+"""
+
+from __future__ import annotations
+
+from lloki.io.hashing import content_hash
+from lloki.io.reference import read_reference
+from lloki.io.slices import SliceCheck, check_slices, iter_slices, read_slices
+from lloki.io.writing import atomic
+
+__all__ = [
+    "SliceCheck",
+    "atomic",
+    "check_slices",
+    "content_hash",
+    "iter_slices",
+    "read_reference",
+    "read_slices",
+]

@@ -1,0 +1,165 @@
+"""The cells of an input: names, positions, columns, and the sections they are in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from anndata.utils import make_index_unique
+
+from lloki import keys
+from lloki.errors import InputError
+from lloki.io._findings import Findings, number, some
+from lloki.io.files import misfit_error
+from lloki.io.frames import as_text, tidy
+
+_POSITION = re.compile(
+    r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
+)
+_SECTIONS = (
+    "slice",
+    "slice_id",
+    "section",
+    "section_id",
+    "library_id",
+    "sample_id",
+    "bregma",
+    "brain_section_label",
+)
+
+
+def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
+    """Positions of all cells: float64 (n, 2) or (n, 3), finite.
+
+    Raises
+    ------
+    InputError
+        If ``obsm['spatial']`` is missing (the message names columns that look like positions), is not a table
+        of two or three numbers a cell, or holds NaN or infinite values.
+    """
+    slot = f"obsm['{keys.SPATIAL}']"
+    if keys.SPATIAL not in adata.obsm:
+        near = [str(name) for name in adata.obs.columns if _POSITION.fullmatch(str(name))]
+        near_obsm = [name for name in adata.obsm if "spatial" in name.lower() or "coord" in name.lower()]
+        if near_obsm:
+            mend = (
+                f"obsm['{near_obsm[0]}'] may hold them: adata.obsm['spatial'] = adata.obsm['{near_obsm[0]}']."
+            )
+        elif len(near) >= 2:
+            mend = f"obs has {some(near)}: adata.obsm['spatial'] = adata.obs[{near[:2]}].to_numpy()."
+        else:
+            mend = "Put the cells' centroids there, (cells, 2) or (cells, 3)."
+        raise InputError("is missing", where=where, slot=slot, mend=mend)
+    values = adata.obsm[keys.SPATIAL]
+    try:
+        coords = np.array(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"holds values that are not numbers ({error})",
+            where=where,
+            slot=slot,
+            mend="Give numeric centroids.",
+        ) from error
+    if coords.shape[0] != adata.n_obs:
+        raise misfit_error(where, slot, coords.shape[0], adata.n_obs)
+    if coords.ndim != 2 or coords.shape[1] not in (2, 3):
+        raise InputError(
+            f"has shape {coords.shape}, not (cells, 2) or (cells, 3)",
+            where=where,
+            slot=slot,
+            mend="Give the x and y (and z) of each cell's centroid, one row a cell.",
+        )
+    bad = ~np.isfinite(coords).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"is NaN or infinite for {number(int(bad.sum()), 'cell')} ({some(adata.obs_names[bad], 3)})",
+            where=where,
+            slot=slot,
+            mend="Give their positions, or remove them: adata[np.isfinite(adata.obsm['spatial']).all(1)].",
+        )
+    return coords
+
+
+def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None) -> pd.DataFrame:
+    """All columns of ``obs`` under unique cell names, in a form that can be written again.
+
+    Mended, with a message: repeated cell names (``-1``, ``-2``… from the second on, as scanpy does), a label
+    column of numbers (made categorical), and what :func:`lloki.io.frames.tidy` mends.
+    """
+    obs = tidy(adata.obs, "obs", findings)
+    names = pd.Index([str(name) for name in obs.index], dtype=object)
+    if not names.is_unique:
+        repeated = names[names.duplicated()].unique()
+        what = f"{number(len(repeated), 'name')} ({some(repeated)})"
+        findings.mended(f"obs_names repeats {what}; made unique with -1, -2… as scanpy does")
+        names = make_index_unique(names)
+    obs.index = names
+    if label_key is not None and label_key in obs.columns:
+        obs[label_key] = _labels(obs[label_key], findings)
+    return obs
+
+
+def has_column(adata: AnnData, key: str, findings: Findings, *, parameter: str) -> bool:
+    """Whether ``obs`` has a column; if not, say so (another input of the same call may have it)."""
+    if key in adata.obs.columns:
+        return True
+    near = difflib.get_close_matches(key, list(map(str, adata.obs.columns)), n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    findings.mended(f"obs has no column {key!r}{guess}; {parameter} is not used here")
+    return False
+
+
+def missing_column(columns: list[str], key: str, where: str, parameter: str) -> InputError:
+    """Error for a column that none of the inputs has."""
+    return InputError(
+        f"has no column {key!r}, nor has any other input",
+        where=where,
+        slot="obs",
+        mend=f"Give {parameter} one of: {some(columns, 12)}.",
+    )
+
+
+def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | None) -> dict[str, np.ndarray]:
+    """Rows of each section, by its name; one section named ``""`` without a key.
+
+    Raises
+    ------
+    InputError
+        If some cells have no section.
+    """
+    if slice_key is None:
+        for name in _SECTIONS:
+            found = next((c for c in obs.columns if c.lower() == name), None)
+            if found is not None and 1 < obs[found].nunique() <= max(2, len(obs) // 2):
+                findings.mended(
+                    f"obs['{found}'] has {obs[found].nunique()} values but the file is read as one section; "
+                    f"if they are sections, pass slice_key={found!r} (--slice-key {found}), or cells of "
+                    "different sections become neighbours"
+                )
+                break
+        return {"": np.arange(len(obs))}
+    column = obs[slice_key]
+    missing = int(column.isna().sum())
+    if missing:
+        raise InputError(
+            f"is missing for {number(missing, 'cell')}",
+            where=findings.where,
+            slot=f"obs['{slice_key}']",
+            mend="Remove those cells, or say which section they are in.",
+        )
+    text = as_text(column).to_numpy()
+    return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}
+
+
+def _labels(column: pd.Series, findings: Findings) -> pd.Series:
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        findings.mended(
+            f"labels in obs['{column.name}'] are numbers; taken as names of {column.nunique()} groups"
+        )
+        whole = column.astype(values.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+        return as_text(whole).astype("category")
+    return column if isinstance(column.dtype, pd.CategoricalDtype) else as_text(column).astype("category")

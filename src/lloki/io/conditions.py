@@ -1,0 +1,92 @@
+"""What lloki writes into ``obs``: the section, what it is conditioned on, and the flags of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from lloki import keys
+from lloki.errors import InputError
+from lloki.genes import is_panel_name, panel_name
+from lloki.io._findings import Findings, some
+from lloki.io.frames import as_text
+from lloki.io.sources import Source, stem
+
+
+def technology_of(
+    adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str, str], findings: Findings
+) -> str:
+    """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's own name, said aloud."""
+    if source.sample in chosen:
+        return chosen[source.sample]
+    said = adata.uns.get(keys.TECHNOLOGY)
+    if said is not None and np.size(said) == 1 and str(np.ravel(said)[0]).strip():
+        return str(np.ravel(said)[0])
+    found = _one(obs, keys.TECHNOLOGY, findings.where)
+    if found:
+        return found
+    name = source.sample if isinstance(source.data, AnnData) else stem(source.data)
+    findings.mended(
+        f"no technology is given; its name {name!r} stands for it (--technology {source.sample}=NAME)"
+    )
+    return name
+
+
+def panel_of(obs: pd.DataFrame, genes: pd.Index, source: Source, findings: Findings) -> str:
+    """Name a section's panel: the caller's, ``obs``'s, else by its genes; a name by other genes is stale."""
+    found = source.panel or _one(obs, keys.PANEL, findings.where)
+    return found if found and not is_panel_name(found) else panel_name(genes)
+
+
+def _one(obs: pd.DataFrame, column: str, where: str) -> str:
+    """Return the one value of a column in this section, ``""`` if it has none."""
+    values = sorted(set(as_text(obs[column]).dropna())) if column in obs.columns else []
+    if len(values) > 1:
+        raise InputError(
+            f"holds {some(values)} in one section",
+            where=where,
+            slot=f"obs['{column}']",
+            mend=f"Tell the sections apart (--slice-key {column}), or remove the column.",
+        )
+    return values[0] if values and values[0].strip() else ""
+
+
+def with_ours(
+    obs: pd.DataFrame, ours: Mapping[str, Any], findings: Findings, slice_key: str | None, *, drop: bool
+) -> pd.DataFrame:
+    """Join the input's columns and ours; an input column of our name and other content is renamed.
+
+    Parameters
+    ----------
+    obs
+        The input's columns.
+    ours
+        By name, one value or (n,) values.
+    findings
+        Gets a message for each renamed column, but for the one the sections were told apart by.
+    slice_key
+        That column.
+    drop
+        Columns of our names are ours, from an earlier reading: replace them.
+    """
+    obs = obs.copy()
+    for name in keys.OURS_OBS:
+        if name not in obs.columns:
+            continue
+        same = name in ours and (as_text(obs[name]).to_numpy() == ours[name]).all()
+        if same or (drop and name in ours):
+            del obs[name]
+            continue
+        new = name + keys.INPUT_SUFFIX
+        while new in obs.columns:
+            new += keys.INPUT_SUFFIX
+        obs = obs.rename(columns={name: new})
+        if name != slice_key:
+            findings.mended(f"obs['{name}'] has a name that lloki uses; kept as obs['{new}']")
+    for name, value in ours.items():
+        obs[name] = pd.Categorical(value if isinstance(value, np.ndarray) else [value] * len(obs))
+    return obs

@@ -1,0 +1,190 @@
+"""Counts of an AnnData: from X or a layer, in one canonical form, refused where they are not counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from lloki.errors import InputError
+from lloki.io._findings import Findings, number, some
+from lloki.io.scale import ScaleName, infer_scale, recover_counts, round_counts, undo_log
+
+RAW = "raw"  # the name under which adata.raw can be asked for as a layer
+_PEEK = 200  # cells that a hint looks at
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Values of one input.
+
+    Attributes
+    ----------
+    x
+        (n, g) csr float32, finite, >= 0, canonical: sorted, no duplicates, no stored zeros.
+    var
+        (g rows) the var that belongs to ``x``: ``adata.raw.var`` where ``adata.raw`` was asked for.
+    scale
+        What the file holds, before anything was undone: ``"counts"``, ``"log-normalised"`` or
+        ``"normalised"``.
+    slot
+        Where in the file: ``X``, ``layers['counts']``, ``raw.X``.
+    """
+
+    x: sparse.csr_matrix
+    var: pd.DataFrame
+    scale: str
+    slot: str
+
+
+def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_normalised: bool) -> Counts:
+    """Take the counts out of an AnnData, saying what their scale is.
+
+    Parameters
+    ----------
+    adata
+        The input; not changed.
+    findings
+        Gets a message for everything mended.
+    layer
+        Layer to take them from; ``"raw"`` is ``adata.raw`` unless a layer has that name; ``None`` is ``X``.
+    allow_normalised
+        Accept log-normalised and normalised values. Logarithms are undone, exactly where the values show how
+        they were made, so that what is returned is always on a linear, count-like scale.
+
+    Raises
+    ------
+    InputError
+        If there are no values, if they are not numbers, NaN, infinite or negative (z-scores have no zeros,
+        hence no sparsity to align, and cannot be undone: ``allow_normalised`` does not admit them), or
+        normalised when that is not allowed. The message says which layer holds counts, if one does.
+    """
+    slot, values, var = _choose(adata, findings.where, layer)
+    if 0 in adata.shape:
+        what = "no cells" if adata.n_obs == 0 else "no genes"
+        raise InputError(f"holds {what}", where=findings.where, slot=slot, mend="Leave this input out.")
+    x = _canonical(values, findings.where, slot)
+    if x.nnz == 0:
+        raise InputError(
+            "holds zeros only",
+            where=findings.where,
+            slot=slot,
+            mend=_hint(adata, slot) or "Give a slice with counts.",
+        )
+    scale = infer_scale(x)
+    if scale == "scaled":
+        raise _negative(x, adata, findings.where, slot)
+    if scale == "counts":
+        x, fractions = round_counts(x)
+        if fractions:
+            findings.mended(f"{slot} is no whole number in {number(fractions, 'value')}; kept as counts")
+    elif scale == "proportional to counts":
+        findings.mended(
+            f"{slot} holds counts divided by volume, area or library size; whole counts were recovered, each "
+            "cell divided by the value of its single count"
+        )
+        x, scale = recover_counts(x), "counts"
+    elif not allow_normalised:
+        raise InputError(
+            f"{'looks log-normalised' if scale == 'log-normalised' else 'holds fractions'}, not counts "
+            f"(for example {', '.join(f'{value:.4g}' for value in x.data[:3])}; largest {x.data.max():.4g})",
+            where=findings.where,
+            slot=slot,
+            mend=_hint(adata, slot) or "Give raw counts, or accept these values with allow_normalised=True.",
+        )
+    else:
+        x, done = (
+            undo_log(x) if scale == "log-normalised" else (x, "the values are used as if they were counts")
+        )
+        x.eliminate_zeros()
+        findings.mended(f"{slot} is {scale}, accepted as asked; {done}")
+    return Counts(x, var, scale, slot)
+
+
+def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd.DataFrame]:
+    if layer is None:
+        slot, values, var = "X", adata.X, adata.var
+    elif layer in adata.layers:
+        slot, values, var = f"layers['{layer}']", adata.layers[layer], adata.var
+    elif layer == RAW and adata.raw is not None:
+        slot, values, var = "raw.X", adata.raw.X, adata.raw.var
+    else:
+        known = (
+            f"Its layers: {some(adata.layers)}."
+            if len(adata.layers)
+            else "It has no layers; leave layer out."
+        )
+        raise InputError(f"has no layer {layer!r}", where=where, slot="layers", mend=known)
+    if values is None:
+        raise InputError(
+            "is empty", where=where, slot=slot, mend=_hint(adata, slot) or "Put raw counts there."
+        )
+    return slot, values, var
+
+
+def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
+    values = values.compute() if hasattr(values, "compute") else values  # dask, from lazily read stores
+    if getattr(values, "dtype", np.dtype(object)).kind not in "buif":
+        raise InputError(
+            f"holds values that are not numbers ({getattr(values, 'dtype', type(values).__name__)})",
+            where=where,
+            slot=slot,
+            mend="Turn them into numbers: adata.X = adata.X.astype('float32').",
+        )
+    try:
+        # Always a copy: what the caller holds in memory must stay as it is.
+        x = sparse.csr_matrix(values, dtype=np.float32, copy=True)
+        x.check_format(full_check=True)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"is not a valid matrix ({error})", where=where, slot=slot, mend="Save it again."
+        ) from error
+    x.sum_duplicates()
+    x.eliminate_zeros()
+    bad = int((~np.isfinite(x.data)).sum())
+    if bad:
+        raise InputError(
+            f"is NaN or infinite in {number(bad, 'value')}",
+            where=where,
+            slot=slot,
+            mend="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+        )
+    return x
+
+
+def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str) -> InputError:
+    count, whole = int((x.data < 0).sum()), bool((x.data == np.rint(x.data)).all())
+    looks = "holds" if whole else "looks scaled (z-scores): it holds"
+    mend = _hint(adata, slot) or "Give raw counts; scaling cannot be undone."
+    lowest = f"lowest {x.data.min():.4g}"
+    return InputError(
+        f"{looks} {number(count, 'negative value')} ({lowest})", where=where, slot=slot, mend=mend
+    )
+
+
+def _hint(adata: AnnData, slot: str) -> str:
+    """Where in the same file there are counts, as advice; ``""`` if nowhere."""
+    places = {f"layers['{name}']": (name, values) for name, values in adata.layers.items()}
+    if adata.raw is not None:
+        places["raw.X"] = (RAW, adata.raw.X)
+    if adata.X is not None and slot != "X":
+        places["X"] = ("", adata.X)
+    for place, (name, values) in places.items():
+        if place != slot and _looks_like_counts(values):
+            how = f"Pass layer={name!r} (--layer {name})." if name else "Leave the layer out."
+            return f"{place} holds counts. {how}"
+    return ""
+
+
+def _looks_like_counts(values: Any) -> bool:
+    if getattr(values, "dtype", np.dtype(object)).kind not in "buif":
+        return False
+    x = values[:_PEEK]
+    x = sparse.csr_matrix(x.compute() if hasattr(x, "compute") else x, dtype=np.float32)
+    x.eliminate_zeros()
+    scale: ScaleName = infer_scale(x) if np.isfinite(x.data).all() else "scaled"
+    return bool(x.nnz) and scale == "counts"

@@ -1,0 +1,101 @@
+"""The genes of an input: what measures no gene is left out, names become unique symbols where possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata.utils import make_index_unique
+from scipy import sparse
+
+from lloki.errors import GeneError
+from lloki.genes import Identifiers, is_control, to_symbols
+from lloki.io._findings import Findings, number, some
+from lloki.io.frames import tidy
+
+_TYPES = ("feature_types", "feature_type")  # 10x Genomics' columns
+_GENE = "gene expression"
+
+
+def read_features(
+    x: sparse.csr_matrix, var: pd.DataFrame, findings: Findings
+) -> tuple[sparse.csr_matrix, pd.DataFrame, Identifiers]:
+    """Columns that measure genes, under unique names, symbols where the file has them.
+
+    Parameters
+    ----------
+    x
+        (n, G) counts.
+    var
+        (G rows) names and columns of the features.
+    findings
+        Gets a message for everything mended: control probes and other feature types left out, names taken
+        from another column, repeated names.
+
+    Returns
+    -------
+    tuple
+        (n, g) counts, the (g rows) var, and what its names are. A repeated name gets ``-1``, ``-2``… from its
+        second use on, as scanpy's ``var_names_make_unique`` does, so that no column is lost or changed; only
+        the first is then found in a reference.
+
+    Raises
+    ------
+    GeneError
+        If no column measures a gene, or the names are numbers and no column holds better ones.
+    """
+    keep = _measures_genes(var, findings)
+    if not keep.all():
+        x, var = x[:, keep], var.loc[keep]
+    columns = {str(name): list(var[name].astype(object)) for name in var.columns}
+    found = to_symbols(list(map(str, var.index)), columns)
+    if found.ids.kind == "unknown":
+        raise GeneError(
+            f"gene names are neither symbols nor Ensembl ids (for example {some(found.names, 3)})",
+            where=findings.where,
+            slot="var_names",
+            mend="Put gene symbols into var_names, or into a var column such as 'gene_symbol'.",
+        )
+    padded = [name for name in var.index.astype(str) if name != name.strip()]
+    if padded:
+        findings.mended(
+            f"blanks around {number(len(padded), 'gene name')} cut off ({some(map(repr, padded))})"
+        )
+    if found.column:
+        findings.mended(f"gene names taken from var['{found.column}'] ({found.ids}) in place of var_names")
+        if found.unmapped:
+            findings.mended(
+                f"{number(found.unmapped, 'gene')} without a name in var['{found.column}'] kept the old one"
+            )
+    names = pd.Index(np.array(found.names, dtype=object), dtype=object)
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        findings.mended(
+            f"var_names repeats {number(len(repeated), 'name')} ({some(repeated)}); made unique with -1, -2… "
+            "as scanpy does, the first keeps its name (sum them yourself if they are probes of one gene)"
+        )
+        names = make_index_unique(names)
+    var = tidy(var, "var", findings)
+    var.index = pd.Index(names, dtype=object)
+    return x, var, found.ids
+
+
+def _measures_genes(var: pd.DataFrame, findings: Findings) -> np.ndarray:
+    """(G,) bool: neither a control probe nor another kind of feature (antibodies, peaks)."""
+    keep = np.ones(len(var), dtype=bool)
+    for column in _TYPES:
+        if column in var.columns:
+            types = var[column].astype(str).str.lower().to_numpy()
+            if (types == _GENE).any():
+                keep = types == _GENE
+    keep &= ~is_control(var.index)
+    if not keep.any():
+        raise GeneError(
+            "no feature measures a gene: all are controls or of another kind",
+            where=findings.where,
+            slot="var_names",
+            mend="Give a matrix with gene expression features.",
+        )
+    if not keep.all():
+        gone = var.index[~keep]
+        findings.mended(f"{number(len(gone), 'feature')} that measure no gene left out ({some(gone)})")
+    return keep

@@ -1,0 +1,150 @@
+"""Open any accepted input as one AnnData, as it is; nothing is checked here but that it can be read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import anndata
+import h5py
+import zarr
+from anndata import AnnData
+
+from lloki.errors import InputError, LlokiError
+from lloki.io._findings import some
+from lloki.io.spatial_data import is_spatial_data, read_spatial_data
+
+_FORMATS = "lloki reads AnnData (.h5ad or .zarr) and SpatialData (.zarr)"
+
+
+def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
+    """Open a path, or pass an AnnData through (loaded, if it is backed by a file).
+
+    Parameters
+    ----------
+    source
+        ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, or an AnnData. What it is, is told by its
+        content; its name does not matter.
+
+    Raises
+    ------
+    InputError
+        If it is missing, may not be read, is cut short, or is none of these formats.
+    MissingExtraError
+        If it is SpatialData and the package ``spatialdata`` is absent.
+    """
+    with warnings.catch_warnings():
+        # anndata warns of repeated names, old formats and integer indices; the checks say these in our words
+        warnings.simplefilter("ignore")
+        if isinstance(source, AnnData):
+            return source.to_memory() if source.isbacked else source
+        path = Path(source)
+        try:
+            if not path.exists():
+                near = (
+                    [other.name for other in path.parent.glob(f"*{path.suffix}")]
+                    if path.parent.is_dir()
+                    else []
+                )
+                mend = f"That folder holds: {some(sorted(near))}." if near else "Check the path."
+                raise InputError("does not exist", where=str(path), mend=mend)
+            return _open_zarr(path) if path.is_dir() else _open_h5ad(path)
+        except PermissionError as error:
+            raise InputError(
+                "may not be read", where=str(path), mend="Give yourself read permission (chmod u+r)."
+            ) from error
+
+
+def _open_h5ad(path: Path) -> AnnData:
+    where = str(path)
+    if path.stat().st_size == 0:
+        raise InputError("is an empty file (0 bytes)", where=where, mend="Copy or download it again.")
+    with path.open("rb"):  # a missing permission is said as such
+        pass
+    if not h5py.is_hdf5(path):
+        raise InputError(
+            "is not an .h5ad (HDF5) file", where=where, mend=f"{_FORMATS}; unpack or convert it first."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            present, misfit = set(file), _misfit(file)
+    except OSError as error:
+        raise InputError(
+            f"is damaged or cut short ({error})", where=where, mend="Copy or download the file again."
+        ) from error
+    if not {"obs", "var"} <= present:
+        raise InputError(
+            f"is HDF5 but not AnnData: it holds {some(sorted(present))} in place of X, obs and var",
+            where=where,
+            mend=f"{_FORMATS}; join a 10x .h5 matrix with its cells' coordinates and save it as .h5ad first.",
+        )
+    if misfit:
+        raise misfit_error(where, *misfit)
+    try:
+        return anndata.read_h5ad(path)
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file raises whatever h5py, anndata or pandas meets first
+        raise InputError(
+            f"cannot be read as AnnData ({type(error).__name__}: {error})",
+            where=where,
+            mend="Open and write it again with a current anndata, or copy the file again.",
+        ) from error
+
+
+def _open_zarr(path: Path) -> AnnData:
+    where = str(path)
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        attrs, present = dict(group.attrs), set(group.keys())
+    except PermissionError:
+        raise
+    except Exception as error:  # zarr's own exceptions differ between its versions
+        raise InputError(
+            f"is a folder without a zarr store in it: {some(sorted(p.name for p in path.iterdir()))}",
+            where=where,
+            mend=f"{_FORMATS}; an instrument's output folder is made into SpatialData by spatialdata-io.",
+        ) from error
+    try:
+        if is_spatial_data(attrs, present):
+            return read_spatial_data(path)
+        if not {"obs", "var"} <= present:
+            raise InputError(
+                f"is zarr but neither AnnData nor SpatialData: it holds {some(sorted(present))}",
+                where=where,
+                mend=f"{_FORMATS}.",
+            )
+        return anndata.read_zarr(path)
+    except (LlokiError, PermissionError):
+        raise
+    except Exception as error:  # as for h5ad
+        raise InputError(
+            f"cannot be read as zarr ({type(error).__name__}: {error})",
+            where=where,
+            mend="Copy the folder again.",
+        ) from error
+
+
+def misfit_error(where: str, slot: str, found: int, expected: int) -> InputError:
+    """Error for a part of a file that has more or fewer rows than the file has cells."""
+    return InputError(
+        f"has {found:,} rows but obs has {expected:,} cells",
+        where=where,
+        slot=slot,
+        mend="Give one row a cell, in the order of obs.",
+    )
+
+
+def _misfit(file: h5py.File) -> tuple[str, int, int] | None:
+    """Find the first obsm entry whose rows are not the cells; anndata would refuse it unnamed."""
+    obs = file.get("obs")
+    if not isinstance(obs, h5py.Group):
+        return None
+    index = obs.get(str(obs.attrs.get("_index", "_index")))
+    if not isinstance(index, h5py.Dataset):
+        return None
+    for name, value in (file.get("obsm") or {}).items():
+        if isinstance(value, h5py.Dataset) and value.shape and value.shape[0] != index.shape[0]:
+            return f"obsm['{name}']", value.shape[0], index.shape[0]
+    return None

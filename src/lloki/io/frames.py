@@ -1,0 +1,79 @@
+"""Tables of columns (``obs``, ``var``) in a form that every file format can hold."""
+
+from __future__ import annotations
+
+import pandas as pd
+from anndata.utils import make_index_unique
+
+from lloki.io._findings import Findings, some
+
+
+def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
+    """Copy a table so that it can be written; every value stays what it was, or becomes its own text.
+
+    Parameters
+    ----------
+    frame
+        ``obs`` or ``var``.
+    slot
+        Which of the two, for the messages.
+    findings
+        Gets a message for everything mended: a ``/`` in a column's name (a folder, in a file; made ``_``),
+        columns of one name (``-1``, ``-2``… from the second on), categories that no row has (removed),
+        columns of mixed kinds or of dates (made text).
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows and columns in the same order.
+    """
+    frame = frame.copy()
+    slashed = [name for name in frame.columns if "/" in str(name)]
+    if slashed:
+        findings.mended(
+            f"a / in the name of a column of {slot} would break the file; made _ in {some(slashed)}"
+        )
+    columns = pd.Index([str(name).replace("/", "_") for name in frame.columns], dtype=object)
+    if not columns.is_unique:
+        findings.mended(
+            f"{slot} has several columns called {some(columns[columns.duplicated()].unique())}; numbered"
+        )
+        columns = make_index_unique(columns)
+    frame.columns = columns
+    unused, mixed = [], []
+    for name, dtype in frame.dtypes.items():
+        column = frame[name]
+        if isinstance(dtype, pd.CategoricalDtype):
+            used = column.cat.remove_unused_categories()
+            if len(used.cat.categories) < len(dtype.categories):
+                unused.append(name)
+                frame[name] = used
+        elif isinstance(dtype, pd.StringDtype):
+            frame[name] = as_text(column)
+        elif getattr(dtype, "kind", "O") in "mM" or (
+            pd.api.types.is_object_dtype(dtype)
+            and pd.api.types.infer_dtype(column) not in ("string", "empty")
+        ):
+            mixed.append(name)
+            frame[name] = as_text(column)
+    if unused:
+        findings.mended(f"{slot} {some(map(repr, unused))} had categories that no row has; removed")
+    if mixed:
+        findings.mended(f"{slot} {some(map(repr, mixed))} held values of mixed kinds or dates; made text")
+    return frame
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Values as text; whole numbers without a point, missing values left missing."""
+    if pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+
+
+def without_unused(frame: pd.DataFrame) -> pd.DataFrame:
+    """Copy the rows of one section, without the categories of the others."""
+    frame = frame.copy()
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.CategoricalDtype):
+            frame[name] = frame[name].cat.remove_unused_categories()
+    return frame

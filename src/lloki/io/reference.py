@@ -1,0 +1,63 @@
+"""The scRNA-seq reference: its counts and gene symbols; everything else about it is optional."""
+
+from __future__ import annotations
+
+import numpy as np
+from anndata import AnnData
+
+from lloki import keys
+from lloki.io._findings import Findings, number, warn_once_each
+from lloki.io.cells import read_obs
+from lloki.io.counts import read_counts
+from lloki.io.features import read_features
+from lloki.io.files import open_input
+from lloki.io.sources import Input
+
+
+def read_reference(source: Input, *, layer: str | None = None, allow_normalised: bool = False) -> AnnData:
+    """Read and check a single-cell reference.
+
+    Parameters
+    ----------
+    source
+        ``.h5ad``, AnnData or SpatialData ``.zarr``, or AnnData in memory, which is not changed. Coordinates
+        and labels are not needed.
+    layer, allow_normalised
+        As for :func:`lloki.io.read_slices`.
+
+    Returns
+    -------
+    AnnData
+        ``X`` (m, G) csr float32 counts, ``var_names`` unique symbols (Ensembl ids if it has nothing else),
+        ``obs`` all input columns, ``uns["lloki"]`` as for a slice.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or holds no counts; the message names file, slot and mend.
+    GeneError
+        If no gene can be recognised.
+
+    Warns
+    -----
+    LlokiWarning
+        Once for each thing mended.
+    """
+    where = "reference" if isinstance(source, AnnData) else str(source)
+    findings = Findings(where, strict=True)
+    adata = open_input(source)
+    counts = read_counts(adata, findings, layer=layer, allow_normalised=allow_normalised)
+    x, var, ids = read_features(counts.x, counts.var, findings)
+    obs = read_obs(adata, findings)
+    empty = int((np.diff(x.indptr) == 0).sum())
+    if empty:
+        findings.mended(f"{number(empty, 'cell')} without any count; kept, and left out of the statistics")
+    warn_once_each(findings.messages, stacklevel=2)
+    said = {
+        "source": where,
+        "scale": counts.scale,
+        "gene_ids": ids.kind,
+        "species": ids.species,
+        "messages": findings.messages,
+    }
+    return AnnData(X=x, obs=obs, var=var, uns={keys.UNS: said})

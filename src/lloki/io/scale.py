@@ -1,0 +1,144 @@
+"""Whether a matrix holds counts, and if not, what was done to them; arrays in, arrays out.
+
+Normalising a cell multiplies its counts by one factor, so the values of a cell stay whole multiples of a
+unit: the value of a count of one, which sparse counts nearly always hold. That tells a normalised matrix from
+one that never was counts, tells a logarithm (undone, the values are multiples again), and gives the counts
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+ScaleName = Literal["counts", "proportional to counts", "log-normalised", "normalised", "scaled"]
+
+_INTEGER = 1e-3  # how near a whole number a stored count must be
+_MOSTLY = 0.9  # share of the values that must obey for the matrix to
+_MULTIPLE = 0.01  # how near a whole multiple of its cell's unit a value must be
+_LARGEST_LOG = 25.0  # e^25 counts is more than any cell holds
+_SAMPLE = 2_000  # cells looked at
+_UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "e": np.expm1,
+    "2": lambda values: np.expm1(values * np.log(2.0)),
+}
+
+
+def infer_scale(x: sparse.csr_matrix) -> ScaleName:
+    """Say what the values of a matrix are.
+
+    Parameters
+    ----------
+    x
+        (n, g) finite values, without stored zeros.
+
+    Returns
+    -------
+    str
+        ``"counts"``: at least 90 % of the non-zero values are whole numbers (corrected and expected counts
+        have some fractions). ``"proportional to counts"``: whole multiples of one unit per cell, so divided
+        by volume, by area or by library size, but not logged. ``"log-normalised"``: such multiples once
+        ``log(1 + x)`` (base e or 2) is undone, or any other fractions up to 25. ``"normalised"``: other
+        fractions. ``"scaled"``: some value is negative.
+
+    Notes
+    -----
+    One pass over the values; the test for multiples looks at 2,000 cells spread over the matrix.
+    """
+    if x.nnz and x.data.min() < 0:
+        return "scaled"
+    if not x.nnz or _whole(x.data).mean() >= _MOSTLY:
+        return "counts"
+    sample = x[:: max(1, x.shape[0] // _SAMPLE)]
+    if _proportional(sample):
+        return "proportional to counts"
+    if x.data.max() <= _LARGEST_LOG:
+        return "log-normalised"
+    return "normalised"
+
+
+def round_counts(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int]:
+    """Round the noise of floating point off counts, and say how many real fractions are left."""
+    whole = _whole(x.data)
+    out = x.copy()
+    out.data = np.where(whole, np.rint(x.data), x.data).astype(np.float32)
+    return out, int((~whole).sum())
+
+
+def recover_counts(x: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Recover counts from values proportional to them: every cell divided by its unit and rounded.
+
+    The unit is the cell's smallest value, or a half to a sixth of it where only that makes all values whole
+    (a cell without a count of one). A cell whose counts share a divisor comes out divided by it, which leaves
+    its composition and its zeros as they were.
+    """
+    out = x.astype(np.float64)
+    smallest = _row_min(out)
+    cells = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    unit, open_ = smallest.copy(), smallest > 0
+    for divisor in range(1, 7):
+        ratio = out.data * divisor / smallest[cells]
+        worst = np.zeros(len(smallest))
+        np.maximum.at(worst, cells, np.abs(ratio - np.rint(ratio)) / _slack(ratio))
+        fits = open_ & (worst <= 1)
+        unit[fits] = smallest[fits] / divisor
+        open_ &= ~fits
+        if not open_.any():
+            break
+    out.data = np.maximum(np.rint(out.data / unit[cells]), 1.0)
+    return out.astype(np.float32)
+
+
+def undo_log(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, str]:
+    """Undo ``log(1 + x)``: to counts where the values tell the base, else to the values of base e.
+
+    Returns
+    -------
+    tuple
+        The matrix on a linear scale, and how it was got, in words.
+    """
+    sample = x[:: max(1, x.shape[0] // _SAMPLE)]
+    for base, undo in _UNDO.items():
+        if _proportional(_apply(undo, sample)):
+            return recover_counts(
+                _apply(undo, x)
+            ), f"log(1 + x) to base {base} was undone and counts recovered"
+    return _apply(np.expm1, x).astype(
+        np.float32
+    ), "exp(x) - 1 was taken, which need not be proportional to counts"
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    near = np.rint(values)
+    # A fraction of a library (1e-5) is near zero too, but stored values that are counts are one or more.
+    return (near >= 1) & (np.abs(values - near) <= _INTEGER)
+
+
+def _proportional(x: sparse.csr_matrix) -> bool:
+    """Tell whether values are whole multiples of the smallest value of their cell."""
+    smallest = _row_min(x)
+    base = np.repeat(smallest, np.diff(x.indptr))
+    ratio = x.data[base > 0].astype(np.float64) / base[base > 0]
+    ratio = ratio[ratio > 1.01]  # the smallest values are multiples of themselves
+    return len(ratio) >= 3 and float((np.abs(ratio - np.rint(ratio)) <= _slack(ratio)).mean()) >= _MOSTLY
+
+
+def _slack(ratio: np.ndarray) -> np.ndarray:
+    # float32 logarithms lose about 1e-6 of the value they stand for
+    return np.minimum(_MULTIPLE + 1e-5 * ratio, 0.1)
+
+
+def _row_min(x: sparse.csr_matrix) -> np.ndarray:
+    """(n,) smallest stored value of each row, 0 where there is none."""
+    out = np.zeros(x.shape[0])
+    filled = np.diff(x.indptr) > 0
+    if filled.any():
+        out[filled] = np.minimum.reduceat(x.data, x.indptr[:-1][filled])
+    return out
+
+
+def _apply(function: Callable[[np.ndarray], np.ndarray], x: sparse.csr_matrix) -> sparse.csr_matrix:
+    return sparse.csr_matrix((function(x.data.astype(np.float64)), x.indices, x.indptr), shape=x.shape)

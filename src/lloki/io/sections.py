@@ -1,0 +1,206 @@
+"""One input, read from its file to its checked sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from lloki import keys
+from lloki.genes import Identifiers
+from lloki.io._findings import Findings, number, some
+from lloki.io.cells import has_column, read_coordinates, read_obs, split_sections
+from lloki.io.conditions import panel_of, technology_of, with_ours
+from lloki.io.counts import Counts, read_counts
+from lloki.io.features import read_features
+from lloki.io.files import open_input
+from lloki.io.frames import without_unused
+from lloki.io.sources import Source, is_checked
+
+NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
+_STACKED = 0.1  # share of cells at the position of another from which it is worth a word
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What holds for all inputs of one call; see :func:`lloki.io.read_slices`."""
+
+    allow_normalised: bool = False
+    slice_key: str | None = None
+    label_key: str | None = None
+    k: int = 40
+    technology: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Section:
+    """One section as read: facts that are known, what was found, and the checked AnnData if nothing is wrong.
+
+    ``columns`` are the input's own ``obs`` columns, ``None`` if it could not be opened.
+    """
+
+    name: str
+    source: Source
+    findings: Findings
+    facts: dict[str, Any] = field(default_factory=dict)
+    columns: list[str] | None = None
+    adata: AnnData | None = None
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The parts of an opened input, all sections together; ``None`` for a part that has an error."""
+
+    adata: AnnData
+    obs: pd.DataFrame
+    counts: Counts | None
+    genes: tuple[sparse.csr_matrix, pd.DataFrame, Identifiers] | None
+    coords: np.ndarray | None
+    slice_key: str | None
+
+
+def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list[Section]:
+    """Read one input and cut it into sections.
+
+    Parameters
+    ----------
+    source
+        The input.
+    options
+        What holds for all inputs.
+    strict
+        Raise the first error; otherwise collect all that can be found and return sections without AnnData.
+
+    Returns
+    -------
+    list of Section
+        Sorted by section; one without AnnData if the input cannot be cut up.
+    """
+    findings = Findings(source.where, strict=strict)
+    adata = findings.attempt(lambda: open_input(source.data))
+    if adata is None:
+        return [Section(source.sample, source, findings)]
+    before = is_checked(adata)
+    if before:
+        findings.recall(adata.uns[keys.UNS]["messages"])
+    columns = [str(name) for name in adata.obs.columns]
+    counts = findings.attempt(
+        lambda: read_counts(adata, findings, layer=source.layer, allow_normalised=options.allow_normalised)
+    )
+    genes = findings.attempt(lambda: read_features(counts.x, counts.var, findings)) if counts else None
+    coords = findings.attempt(lambda: read_coordinates(adata, source.where))
+    slice_key, label_key = (
+        key if key and has_column(adata, key, findings, parameter=parameter) else None
+        for parameter, key in (("slice_key", options.slice_key), ("label_key", options.label_key))
+    )
+    obs = read_obs(adata, findings, label_key=label_key)
+    parts = findings.attempt(lambda: split_sections(obs, findings, slice_key=slice_key))
+    if parts is None:
+        return [Section(source.sample, source, findings, columns=columns)]
+    if genes:
+        _say_empty_genes(genes[0], genes[1].index, findings)
+    whole = _Whole(adata, obs, counts, genes, coords, slice_key)
+    sections = []
+    for part, rows in parts.items():
+        name = f"{source.sample}:{part}" if part else source.sample
+        if before and not part and not source.named:
+            name = str(obs[keys.SLICE].iloc[0])
+        section = Section(name, source, findings.inside(part), columns=columns)
+        _examine(section, whole, rows, options)
+        if not section.findings.errors:
+            section.adata = _assemble(section, whole, rows)
+        sections.append(section)
+    return sections
+
+
+def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOptions) -> None:
+    """Check one section and fill in its facts."""
+    findings, source, facts = section.findings, section.source, section.facts
+    obs = whole.obs.iloc[rows]
+    technology = findings.attempt(
+        lambda: technology_of(whole.adata, obs, source, options.technology, findings)
+    )
+    facts |= {"cells": len(rows), "technology": technology or ""}
+    if len(rows) < 2:
+        findings.refuse(
+            f"has {number(len(rows), 'cell')}, and a cell needs neighbours",
+            slot=f"obs['{whole.slice_key}']" if whole.slice_key else "X",
+            mend="Leave this slice out.",
+        )
+    elif len(rows) <= options.k:
+        findings.mended(
+            f"has {number(len(rows), 'cell')}, too few for {options.k} neighbours each; all others are used"
+        )
+    if whole.coords is not None:
+        _check_positions(whole.coords[rows], findings)
+    if whole.counts is None or whole.genes is None:
+        return
+    x, var, ids = whole.genes
+    panel = findings.attempt(lambda: panel_of(obs, var.index, source, findings))
+    facts |= {"genes": x.shape[1], "scale": whole.counts.scale, "panel": panel or ""}
+    facts |= {"ids": ids.kind, "species": ids.species}
+    empty = int((np.diff(x.indptr)[rows] == 0).sum())
+    if empty == len(rows):
+        findings.refuse("holds zeros only", slot=whole.counts.slot, mend="Leave this section out.")
+    elif empty:
+        findings.mended(f"{number(empty, 'cell')} without any count; kept and flagged {NO_COUNTS!r}")
+
+
+def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
+    """Put the checked AnnData of a section together; all its parts are good."""
+    adata, coords = whole.adata, whole.coords
+    if whole.counts is None or whole.genes is None or coords is None:
+        raise ValueError("a section with a missing part has an error and is not assembled")
+    x, var, ids = whole.genes
+    x, facts, before = x[rows], section.facts, is_checked(adata)
+    ours = {
+        keys.SLICE: section.name,
+        keys.SAMPLE: section.source.sample,
+        keys.TECHNOLOGY: facts["technology"],
+        keys.PANEL: facts["panel"],
+        keys.TOKEN: f"{facts['technology']}|{facts['panel']}",
+        keys.FLAG: np.where(np.diff(x.indptr) == 0, NO_COUNTS, ""),
+    }
+    obs = with_ours(
+        without_unused(whole.obs.iloc[rows]), ours, section.findings, whole.slice_key, drop=before
+    )
+    plain = (str, int, float, bool, np.generic)  # not images and the like, which belong to the input
+    uns = {key: value for key, value in adata.uns.items() if isinstance(value, plain)}
+    uns.pop(keys.TECHNOLOGY, None)  # obs has it, or what the caller gave in its place
+    said: dict[str, Any] = {"source": section.source.where, "scale": whole.counts.scale}
+    if before:  # what was said of the file when it was read still holds
+        said = {key: str(adata.uns[keys.UNS][key]) for key in ("source", "scale")}
+    said |= {"gene_ids": ids.kind, "species": ids.species}
+    said["messages"] = list(dict.fromkeys(section.findings.messages))
+    obsm = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
+    return AnnData(
+        X=x,
+        obs=obs,
+        var=var.copy(),
+        uns={**uns, keys.UNS: said},
+        obsm={keys.SPATIAL: coords[rows], **obsm},
+    )
+
+
+def _rows(value: Any, rows: np.ndarray) -> Any:
+    return value.iloc[rows].copy() if isinstance(value, pd.DataFrame) else value[rows]
+
+
+def _say_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Findings) -> None:
+    never = np.bincount(x.indices, minlength=x.shape[1]) == 0
+    if never.any():
+        findings.mended(f"{number(int(never.sum()), 'gene')} without any count, kept ({some(names[never])})")
+
+
+def _check_positions(coords: np.ndarray, findings: Findings) -> None:
+    places = len(np.unique(coords, axis=0))
+    slot = f"obsm['{keys.SPATIAL}']"
+    if places == 1 and len(coords) > 1:
+        findings.refuse("is the same for all cells", slot=slot, mend="Give the cells' real centroids.")
+    elif len(coords) - places > _STACKED * len(coords):
+        findings.mended(f"{slot} has {places:,} positions for {number(len(coords), 'cell')}")

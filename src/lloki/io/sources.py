@@ -1,0 +1,142 @@
+"""What to read and under which names: one :class:`Source` an input, before any file is opened."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from anndata import AnnData
+
+from lloki import keys
+from lloki.errors import ConfigError
+
+Input: TypeAlias = str | os.PathLike[str] | AnnData
+_ENDINGS = (".h5ad", ".zarr", ".h5")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input of :func:`lloki.io.read_slices`.
+
+    Attributes
+    ----------
+    data
+        Path or AnnData.
+    sample
+        Its name, unique among the inputs but for sections of one file that were read before.
+    named
+        Whether the caller chose that name.
+    layer, panel
+        Where its counts are and what its panel is called; ``None`` leaves it to the file.
+    """
+
+    data: Input
+    sample: str
+    named: bool = False
+    layer: str | None = None
+    panel: str | None = None
+
+    @property
+    def where(self) -> str:
+        """What errors call it: the path, or the sample's name for an AnnData in memory."""
+        return self.sample if isinstance(self.data, AnnData) else str(self.data)
+
+
+def is_checked(adata: AnnData) -> bool:
+    """Whether an AnnData came out of :func:`lloki.io.read_slices`, as one section."""
+    said = adata.uns.get(keys.UNS)
+    return (
+        isinstance(said, Mapping)
+        and {"source", "scale", "messages"} <= set(said)
+        and {keys.SLICE, keys.SAMPLE} <= set(adata.obs.columns)
+        and adata.obs[keys.SLICE].nunique() == 1
+    )
+
+
+def plan_sources(
+    paths: Sequence[Input],
+    *,
+    layer: str | None = None,
+    samples: Sequence[str] | None = None,
+    panels: Sequence[str | None] | None = None,
+    layers: Sequence[str | None] | None = None,
+) -> list[Source]:
+    """Name every input and pair it with its own settings.
+
+    Parameters
+    ----------
+    paths
+        The inputs. Two files of one name (``a/x.h5ad``, ``b/x.h5ad``) are told apart by their folder
+        (``a_x``, ``b_x``), so that a name does not depend on the order of the inputs.
+    layer
+        Layer for every input that ``layers`` says nothing about.
+    samples, panels, layers
+        One an input, or ``None``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no input, if a list has another length than ``paths``, if a name is used twice, or if one
+        path is given twice.
+    """
+    if isinstance(paths, (str, os.PathLike, AnnData)):
+        paths = [paths]
+    if not paths:
+        raise ConfigError("No slices were given. Name at least one file.")
+    for name, values in (("samples", samples), ("panels", panels), ("layers", layers)):
+        if values is not None and len(values) != len(paths):
+            raise ConfigError(f"{name} has {len(values)} entries for {len(paths)} inputs. Give one an input.")
+    files = Counter(str(Path(path).resolve()) for path in paths if not isinstance(path, AnnData))
+    twice = [file for file, count in files.items() if count > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]} is given twice. Name every slice once.")
+    names = list(samples) if samples is not None else _names(paths)
+    for name in names:
+        # sections of one file that were read before share their sample
+        if names.count(name) > 1 and not all(
+            isinstance(path, AnnData) and is_checked(path)
+            for path, other in zip(paths, names)
+            if other == name
+        ):
+            raise ConfigError(f"Two inputs are called {name!r}. Give different names with samples=.")
+    return [
+        Source(
+            data=path,
+            sample=names[i],
+            named=samples is not None,
+            layer=(layers[i] if layers is not None else None) or layer,
+            panel=panels[i] if panels is not None else None,
+        )
+        for i, path in enumerate(paths)
+    ]
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Name a file without the ending of its format; other dots stay (``animal1_b-0.09``)."""
+    name = Path(path).resolve().name
+    for ending in _ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _names(paths: Sequence[Input]) -> list[str]:
+    names = []
+    for i, path in enumerate(paths):
+        if not isinstance(path, AnnData):
+            names.append(stem(path))
+        elif is_checked(path):
+            names.append(str(path.obs[keys.SAMPLE].iloc[0]))
+        else:
+            names.append(stem(path.filename) if path.filename else f"slice{i + 1}")
+    shared = Counter(names)
+    return [
+        f"{Path(path).resolve().parent.name}_{name}"
+        if shared[name] > 1 and not isinstance(path, AnnData)
+        else name
+        for path, name in zip(paths, names)
+    ]

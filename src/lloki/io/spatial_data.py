@@ -1,0 +1,103 @@
+"""SpatialData stores: the one table that annotates cells, with a centroid for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+
+from lloki import keys
+from lloki.errors import InputError, MissingExtraError
+
+_ELEMENTS = frozenset({"tables", "shapes", "labels", "points", "images"})
+
+
+def is_spatial_data(attrs: Mapping[str, Any], present: set[str]) -> bool:
+    """Tell a SpatialData store from an AnnData one by the root's attributes, or by its element groups."""
+    return "spatialdata_attrs" in attrs or ("obs" not in present and bool(present & _ELEMENTS))
+
+
+def read_spatial_data(path: Path) -> AnnData:
+    """Table of a SpatialData store, with centroids in ``obsm['spatial']``.
+
+    Parameters
+    ----------
+    path
+        The ``.zarr`` folder. It must hold one table, or one named ``"table"``.
+
+    Returns
+    -------
+    AnnData
+        The table. Coordinates it has already are kept; otherwise they are the centroids of the shapes, labels
+        or points that each of its rows annotates, in the coordinate system ``"global"`` where the element has
+        it.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package ``spatialdata`` is absent.
+    InputError
+        If there is no table, more than one to choose from, or rows without a centroid.
+    """
+    try:
+        import spatialdata
+    except ImportError as error:
+        raise MissingExtraError("spatialdata", "spatialdata", f"Reading SpatialData ({path})") from error
+
+    data = spatialdata.read_zarr(path)
+    names = list(data.tables)
+    if len(names) != 1 and "table" not in names:
+        what = f"holds several tables ({', '.join(names)})" if names else "holds no table of counts"
+        mend = (
+            "Write the table of cells alone: sdata.tables[NAME].write_h5ad(...)."
+            if names
+            else "Aggregate first."
+        )
+        raise InputError(what, where=str(path), slot="tables", mend=mend)
+    table: AnnData = data.tables[names[0] if len(names) == 1 else "table"]
+    if keys.SPATIAL not in table.obsm:
+        table.obsm[keys.SPATIAL] = _centroids(data, table, str(path))
+    return table
+
+
+def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
+    """(n, 2|3) centroids of the elements that the rows annotate; NaN is never returned."""
+    from spatialdata import get_centroids
+
+    link = table.uns.get("spatialdata_attrs")
+    if not link:
+        raise InputError(
+            "has no coordinates and does not say which element its rows annotate",
+            where=where,
+            slot="tables",
+            mend="Put centroids into the table's obsm['spatial'].",
+        )
+    regions = table.obs[link["region_key"]].astype(str).to_numpy()
+    instances = table.obs[link["instance_key"]]
+    out: np.ndarray | None = None
+    for region in np.unique(regions):
+        points = get_centroids(data[region], coordinate_system=_system(data[region])).compute()
+        rows = np.flatnonzero(regions == region)
+        found = points.reindex(instances.iloc[rows]).to_numpy(dtype=float)
+        if np.isnan(found).any():
+            raise InputError(
+                f"{int(np.isnan(found).any(axis=1).sum()):,} rows have no element in {region!r}",
+                where=where,
+                slot=f"tables.obs['{link['instance_key']}']",
+                mend="Match table and elements first: spatialdata.match_table_to_element.",
+            )
+        out = np.full((table.n_obs, found.shape[1]), np.nan) if out is None else out
+        out[rows] = found
+    if out is None:
+        raise InputError("has no rows", where=where, slot="tables", mend="Give a table of cells.")
+    return out
+
+
+def _system(element: Any) -> str:
+    from spatialdata.transformations import get_transformation
+
+    systems = list(get_transformation(element, get_all=True))
+    return "global" if "global" in systems or not systems else str(systems[0])

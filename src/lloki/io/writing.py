@@ -1,0 +1,100 @@
+"""Writing without leaving halves: a file is whole at its place, or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lloki.errors import OutputError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write to a temporary path beside ``path``, which takes its place when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The file or folder to write. Missing parent folders are made; what is there already is replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        A path that does not exist yet, in the same folder (so that the move is one step) and with the same
+        ending. Write a file or make a folder there.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, the place cannot be written, or nothing was written. Whatever the exception, the
+        temporary file is removed and what was at ``path`` before stays as it was.
+
+    Notes
+    -----
+    A folder cannot replace another in one step: the old one is moved aside first, and back if the move fails.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem[:100]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if not temporary.exists():
+            raise OutputError(
+                f"{target}: nothing was written; the step that makes it ended without a result."
+            )
+        _replace(temporary, target)
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+        told = _reason(error, target.parent)
+        if not told:
+            raise
+        raise OutputError(f"{target}: {told} Nothing was left half-written.") from error
+    finally:
+        _remove(temporary)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if not target.is_dir() or target.is_symlink():
+        os.replace(temporary, target)
+        return
+    aside = temporary.with_name(temporary.name + ".old")
+    os.replace(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        os.replace(aside, target)
+        raise
+    _remove(aside)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Say why a write failed, in plain words; ``""`` for an error that is not about the place written to."""
+    number, text = getattr(error, "errno", None), str(error)
+    about = getattr(error, "filename", None)
+    if about is not None:
+        inside, whole = Path(about).absolute(), folder.absolute()
+        # in the folder, or one of its parents where making it failed; else it is an input that was read
+        if whole not in (inside, *inside.parents) and inside not in whole.parents:
+            return ""
+    if number in _FULL or "No space left" in text or "Disk quota exceeded" in text:
+        return "the disk is full. Free some space or choose another place with --out (out=)."
+    if number in _DENIED or "Permission denied" in text or "Read-only file system" in text:
+        return f"cannot be written ({text}). Choose a place you may write to with --out (out=)."
+    return ""
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # it was never made; the error on its way says more
+            path.unlink()

@@ -1,0 +1,158 @@
+"""Figures of lloki's results, on AnnData: ``lloki.pl.umap(joint, color="technology")``.
+
+Every function returns a matplotlib ``Figure`` that belongs to nobody: save it with ``figure.savefig(...)``,
+or make it the last line of a notebook cell (after ``%matplotlib inline``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lloki import keys
+from lloki.errors import InputError
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from lloki.report.colouring import Colouring
+
+_INK = "black"
+
+
+def umap(adata: ad.AnnData, *, color: str = keys.CLUSTER, basis: str = keys.UMAP, seed: int = 0) -> Figure:
+    """Draw the two-dimensional embedding of all cells, with a legend.
+
+    Parameters
+    ----------
+    adata
+        Has ``obsm[basis]``, of which the first two columns are drawn.
+    color
+        Column of ``obs``: categories.
+    basis
+        Key of ``obsm``.
+    seed
+        Shuffles the order of drawing, so that no category covers the others.
+
+    Raises
+    ------
+    InputError
+        ``obsm`` or ``obs`` lacks the key.
+    """
+    from lloki.report import figures
+
+    colouring = _colouring(adata, color)
+    figure = figures.embedding(_obsm(adata, basis)[:, :2], colouring.rows, seed=seed)
+    return _with_legend(figure, colouring, color)
+
+
+def spatial(
+    adata: ad.AnnData, *, color: str = keys.CLUSTER, slice: str | None = None, slice_key: str = keys.SLICE
+) -> Figure:
+    """Draw the cells of one slice where they lie, with a scale bar and a legend.
+
+    Colours are assigned over all of ``adata``, so they agree between the slices of a joint object.
+
+    Parameters
+    ----------
+    adata
+        Has ``obsm["spatial"]``; y runs downwards, as on a microscope's screen.
+    color
+        Column of ``obs``: categories.
+    slice
+        Which slice; may be left out where ``adata`` holds a single one.
+    slice_key
+        Column of ``obs`` that names the slices.
+
+    Raises
+    ------
+    InputError
+        A key or the slice is absent, or ``adata`` holds several slices and none is named.
+    """
+    from lloki.report import figures
+
+    colouring, xy = _colouring(adata, color), _obsm(adata, keys.SPATIAL)
+    rows = np.ones(adata.n_obs, dtype=bool)
+    if slice_key in adata.obs:
+        names = adata.obs[slice_key].astype(str)
+        known = list(dict.fromkeys(names))
+        if slice is None and len(known) > 1:
+            raise InputError(
+                f"{len(known)} slices and none chosen", slot=_obs(slice_key), mend=f"Name one: {known}"
+            )
+        if slice is not None:
+            rows = (names == slice).to_numpy()
+    elif slice is not None:
+        raise InputError(
+            "the column is absent", slot=_obs(slice_key), mend="Set slice_key, or leave slice out"
+        )
+    if not rows.any():
+        raise InputError(f"no cell of slice {slice!r}", slot=_obs(slice_key), mend=f"Name one: {known}")
+    return _with_legend(figures.section(xy[rows], colouring.rows[rows], ink=_INK), colouring, color)
+
+
+def sparsity(before: NDArray, target: NDArray, after: NDArray) -> Figure:
+    """Draw sparsity per cell (n,) before LLOKI-FP, as aimed for, and after, as cumulative curves."""
+    from lloki.report import figures
+
+    return figures.sparsity_curves(before, target, after, ink=_INK)
+
+
+def losses(frame: pd.DataFrame) -> Figure:
+    """Draw the training's losses: column ``step`` and one column per loss, NaN where it was not computed."""
+    from lloki.report import figures
+
+    if "step" not in frame:
+        raise InputError("the column is absent", slot="step", mend="Give the table that training returned")
+    series = {str(c): frame[c].to_numpy(float) for c in frame.columns if c != "step"}
+    return figures.loss_curves(frame["step"].to_numpy(float), series, ink=_INK)
+
+
+def _colouring(adata: ad.AnnData, key: str) -> Colouring:
+    from lloki.report.colouring import Colouring
+
+    if key not in adata.obs:
+        raise InputError("the column is absent", slot=_obs(key), mend=f"There are {list(adata.obs.columns)}")
+    return Colouring.of(adata.obs[key])
+
+
+def _obsm(adata: ad.AnnData, key: str) -> NDArray:
+    if key not in adata.obsm:
+        raise InputError("the key is absent", slot=f"obsm[{key!r}]", mend=f"There are {list(adata.obsm)}")
+    return np.asarray(adata.obsm[key])
+
+
+def _obs(key: str) -> str:
+    return f"obs[{key!r}]"
+
+
+def _with_legend(figure: Figure, colouring: Colouring, title: str) -> Figure:
+    """Widen the figure by as many columns of 20 names as the legend needs."""
+    from matplotlib.lines import Line2D
+
+    columns = -(-len(colouring.legend) // 20)
+    width, height = figure.get_size_inches()
+    extra = columns * (0.5 + 0.075 * max((len(name) for name in colouring.names), default=0))
+    figure.set_size_inches(width + extra, height)
+    share = width / (width + extra)
+    figure.axes[0].set_position((0, 0, share, 1))
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=colour, label=name)
+        for name, colour, _ in colouring.legend
+    ]
+    legend = figure.legend(
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(share, 0.5),
+        ncols=max(columns, 1),
+        frameon=False,
+        fontsize=8,
+    )
+    legend.set_title(title)
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)  # a "$" in a name is a dollar
+    return figure

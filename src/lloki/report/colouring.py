@@ -1,0 +1,65 @@
+"""Categories of cells: their order, their colours and their legend, made once and used in every figure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lloki.report.palette import MOST, OTHER, category_colours
+
+UNKNOWN = "not given"
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """Colours of all cells by one column.
+
+    ``legend`` holds (name, colour, number of cells) in the order to be read: the categories in theirs, then
+    the ones that share the grey, summed up, then the cells without a value.
+    """
+
+    rows: NDArray  # (n,) of "#rrggbb"
+    legend: tuple[tuple[str, str, int], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names in the legend."""
+        return [name for name, _, _ in self.legend]
+
+    @classmethod
+    def of(cls, values: pd.Series) -> Colouring:
+        """Colour a column of ``obs``.
+
+        A categorical keeps the order of its categories (unused ones are left out); anything else is read as
+        text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are coloured.
+        """
+        known = values.notna().to_numpy()
+        text = values.astype(str).to_numpy(dtype=object)
+        counts = pd.Series(text[known]).value_counts()
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            order = [c for c in dict.fromkeys(values.cat.categories.astype(str)) if c in counts.index]
+        else:
+            order = sorted(counts.index, key=_natural)
+        coloured = order
+        if len(order) > MOST:
+            largest = set(sorted(order, key=lambda c: (-counts[c], _natural(c)))[:MOST])
+            coloured = [c for c in order if c in largest]
+        colour = category_colours(coloured)
+        legend = [(c, colour[c], int(counts[c])) for c in coloured]
+        rest = [c for c in order if c not in colour]
+        if rest:
+            legend.append((f"{len(rest)} smaller categories", OTHER, int(counts[rest].sum())))
+        if not known.all():
+            legend.append((UNKNOWN, OTHER, int((~known).sum())))
+        rows = pd.Series(text).map(colour).where(known).fillna(OTHER).to_numpy(dtype=str)
+        return cls(np.asarray(rows), tuple(legend))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which "c2" comes before "c10"."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

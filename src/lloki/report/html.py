@@ -1,0 +1,153 @@
+"""The report: one HTML page that holds everything it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki.io.writing import atomic
+from lloki.report import panels, words
+
+# Column of the table of slices -> heading. Others follow under their own names.
+_QC_HEADINGS = {
+    "slice": "Slice",
+    "technology": "Technology",
+    "panel": "Panel",
+    "cells": "Cells",
+    "cells_flagged": "Flagged cells",
+    "genes": "Genes",
+    "genes_in_reference": "In reference",
+    "genes_dropped": "Genes dropped",
+    "sparsity_before": "Sparsity before",
+    "sparsity_target": "Target",
+    "sparsity_after": "After",
+    "w1_before": "Gap before",
+    "w1_after": "Gap after",
+}
+
+
+def build_report(
+    joint: ad.AnnData,
+    *,
+    qc: pd.DataFrame,
+    losses: pd.DataFrame,
+    run: Mapping[str, Any],
+    sparsity: Mapping[str, Mapping[str, NDArray]],
+    label_key: str | None = None,
+    out: str | Path,
+) -> Path:
+    """Write ``report.html``: a page without links to anything outside it.
+
+    Parameters
+    ----------
+    joint
+        All cells: ``obs`` slice, technology, lloki_cluster and the label column; ``obsm`` X_umap and spatial.
+        What is absent is left out of the page.
+    qc
+        One row per slice (columns: see `_QC_HEADINGS`; any may be absent, more are shown).
+    losses
+        Columns step, total, validation, reconstruction, triplet, conservation; any may be absent or NaN.
+    run
+        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics. Of the
+        metrics, ``mixing`` and ``preservation`` (0 to 1) are put into words.
+    sparsity
+        Slice → before, target, after: sparsity of each cell, (n,).
+    label_key
+        Column of ``joint.obs`` with known cell types.
+    out
+        A folder, in which ``report.html`` is written, or a path that ends in ``.html``.
+
+    Returns
+    -------
+    Path
+        The page. The same input gives the same bytes.
+
+    Raises
+    ------
+    OutputError
+        The page cannot be written there; what was there before stays.
+
+    Notes
+    -----
+    Figures show at most 60,000 cells each, drawn at random with a fixed seed; their captions say so. Time and
+    size grow with the number of figures (two per slice and up to four for the embedding, about 0.1 MB each),
+    hardly with the number of cells. Everything from the data passes through the template's escaping.
+    """
+    out = Path(out)
+    path = out if out.suffix == ".html" else out / "report.html"
+    by = panels.colourings(joint, label_key)
+    in_tissue = {k: by[k] for k in (keys.CLUSTER, label_key) if k in by}
+    metrics = run.get("metrics") or {}
+    template = _environment().get_template("report.html.j2")
+    page = template.render(
+        run=run,
+        summary=_summary(joint, run),
+        trust=words.trust(metrics),
+        cards=words.verdicts(metrics),
+        warnings=words.grouped([*_messages(run), *words.notes(qc)]),
+        qc=_qc_table(qc),
+        umaps=panels.umaps(joint, by, label_key),
+        sections=panels.sections(joint, in_tissue, label_key),
+        legends={k: colouring.legend for k, colouring in in_tissue.items()},
+        sparsity=panels.sparsity(sparsity),
+        losses=panels.losses(losses),
+        parameters=_rows(run.get("parameters") or {}),
+        versions=_rows({"lloki": run.get("lloki", ""), **(run.get("versions") or {})}),
+        stages=list(run.get("stages") or []),
+    )
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lloki.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": words.number, "seconds": words.seconds, "listed": words.listed}
+    return environment
+
+
+def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
+    """Say in two sentences what was run."""
+    obs = joint.obs
+    count = {k: obs[k].nunique() if k in obs else 0 for k in (keys.SLICE, keys.TECHNOLOGY, keys.PANEL)}
+    parts = [words.plural(count[keys.SLICE], "slice")]
+    if count[keys.TECHNOLOGY]:
+        technologies = list(dict.fromkeys(obs[keys.TECHNOLOGY].astype(str)))
+        many = words.plural(len(technologies), "technology", "technologies")
+        parts.append(f"of {many} ({words.listed(technologies)})")
+    if count[keys.PANEL]:
+        parts.append(f"and {words.plural(count[keys.PANEL], 'gene panel')}")
+    text = f"{words.plural(joint.n_obs, 'cell')} in {' '.join(parts)} were brought into one space"
+    if keys.JOINT in joint.obsm:
+        text += f" of {joint.obsm[keys.JOINT].shape[1]} dimensions"
+    if keys.CLUSTER in obs:
+        text += f", in which they form {words.plural(obs[keys.CLUSTER].nunique(), 'cluster')}"
+    spent = sum(float(s.get("seconds") or 0) for s in run.get("stages") or [])
+    return f"{text}. The computation took {words.seconds(spent)}." if spent else f"{text}."
+
+
+def _messages(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(m.get("slice", "")), str(m.get("text", ""))) for m in run.get("messages") or []]
+
+
+def _qc_table(qc: pd.DataFrame) -> dict[str, Any]:
+    columns = [c for c in _QC_HEADINGS if c in qc] + [c for c in qc.columns if c not in _QC_HEADINGS]
+    return {
+        "headings": [_QC_HEADINGS.get(c, str(c)) for c in columns],
+        "numeric": [bool(pd.api.types.is_numeric_dtype(qc[c])) for c in columns],
+        "rows": [[words.number(v) for v in row] for row in qc[columns].itertuples(index=False, name=None)],
+    }
+
+
+def _rows(nested: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(k, v if isinstance(v, str) else json.dumps(v, default=str)) for k, v in words.flatten(nested)]

@@ -1,0 +1,145 @@
+"""The figures as the page shows them: drawn, captioned, and described for those who cannot see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki.report import figures, words
+from lloki.report.colouring import Colouring
+
+MOST_POINTS = 60_000  # drawn in one figure: more cannot be told apart at this size
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure on the page."""
+
+    svg: Markup
+    alt: str
+    caption: str
+
+
+def colourings(joint: ad.AnnData, label_key: str | None) -> dict[str, Colouring]:
+    """Colour all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
+    wanted = (keys.TECHNOLOGY, keys.SLICE, keys.CLUSTER, label_key)
+    return {k: Colouring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
+
+
+def umaps(
+    joint: ad.AnnData, by: Mapping[str, Colouring], label_key: str | None
+) -> list[tuple[Shown, tuple[tuple[str, str, int], ...]]]:
+    """Draw the joint embedding once per colouring, each with its legend."""
+    if keys.UMAP not in joint.obsm:
+        return []
+    xy = np.asarray(joint.obsm[keys.UMAP])
+    rows, left_out = _drawn(len(xy))
+    shown = []
+    for key, colouring in by.items():
+        title = _title(key, label_key)
+        alt = f"Scatter plot of the joint embedding, {len(rows):,} cells coloured by {title}: "
+        figure = _shown(
+            figures.embedding(xy[rows], colouring.rows[rows]),
+            f"umap-{key}",
+            alt + words.listed(colouring.names, most=12),
+            f"Coloured by {title}.{left_out}",
+        )
+        shown.append((figure, colouring.legend))
+    return shown
+
+
+def sections(
+    joint: ad.AnnData, by: Mapping[str, Colouring], label_key: str | None
+) -> list[tuple[str, str, list[Shown]]]:
+    """Map every slice: its name, a few words about it, and a figure per colouring."""
+    if keys.SPATIAL not in joint.obsm or keys.SLICE not in joint.obs or not by:
+        return []
+    xy, names = np.asarray(joint.obsm[keys.SPATIAL]), joint.obs[keys.SLICE].astype(str).to_numpy()
+    technology = joint.obs[keys.TECHNOLOGY].astype(str).to_numpy() if keys.TECHNOLOGY in joint.obs else None
+    flat = " The third coordinate is not drawn." if xy.shape[1] > 2 else ""
+    shown = []
+    for name in dict.fromkeys(names):
+        cells = np.flatnonzero(names == name)
+        drawn, left_out = _drawn(len(cells))
+        rows = cells[drawn]
+        maps = [
+            _shown(
+                figures.section(xy[rows], colouring.rows[rows]),
+                f"section-{name}-{key}",
+                f"Map of {len(rows):,} cells of slice {name}, coloured by {_title(key, label_key)}",
+                f"By {_title(key, label_key)}.{flat}{left_out}",
+            )
+            for key, colouring in by.items()
+        ]
+        about = words.plural(len(cells), "cell")
+        if technology is not None:
+            about = f"{technology[cells[0]]}, {about}"
+        shown.append((name, about, maps))
+    return shown
+
+
+def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
+    """Draw the sparsity per cell of every slice: before, target and after."""
+    shown = []
+    for name, given in by_slice.items():
+        values = {k: np.asarray(given.get(k, ()), dtype=float) for k in ("before", "target", "after")}
+        means = ", ".join(f"{k} {np.nanmean(v):.2f}" for k, v in values.items() if np.isfinite(v).any())
+        shown.append(
+            _shown(
+                figures.sparsity_curves(values["before"], values["target"], values["after"]),
+                f"sparsity-{name}",
+                f"Cumulative curves of sparsity per cell in slice {name}. Means: {means}",
+                f"{name}. Means: {means}.",
+            )
+        )
+    return shown
+
+
+def losses(table: pd.DataFrame) -> list[Shown]:
+    """Draw the total and validation loss together, and each part of the loss by itself."""
+    columns = [c for c in table.columns if c != "step" and table[c].notna().any()]
+    if table.empty or not columns:
+        return []
+    steps = table["step"].to_numpy(float) if "step" in table else np.arange(len(table), dtype=float)
+    together = [c for c in ("total", "validation") if c in columns]
+    groups = ([together] if together else []) + [[c] for c in columns if c not in together]
+    shown = []
+    for group in groups:
+        series = {c: table[c].to_numpy(float) for c in group}
+        ends = ", ".join(f"{c} {words.number(float(table[c].dropna().iloc[-1]))}" for c in group)
+        shown.append(
+            _shown(
+                figures.loss_curves(steps, series),
+                f"loss-{group[0]}",
+                f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimiser steps",
+                f"{words.listed(group).capitalize()} loss. At the end: {ends}.",
+            )
+        )
+    return shown
+
+
+def _shown(figure: Figure, name: str, alt: str, caption: str) -> Shown:
+    return Shown(Markup(figures.to_svg(figure, salt=name)), alt, caption)
+
+
+def _drawn(n: int) -> tuple[NDArray, str]:
+    """Rows to draw of ``n``, and the words for what was left out."""
+    if n <= MOST_POINTS:
+        return np.arange(n), ""
+    rows = np.sort(np.random.default_rng(0).choice(n, MOST_POINTS, replace=False))
+    return rows, f" {MOST_POINTS:,} of {n:,} cells are drawn, chosen at random."
+
+
+def _title(key: str, label_key: str | None) -> str:
+    """Name a colouring in a caption."""
+    if key == keys.CLUSTER:
+        return "cluster"
+    return f"label ({key})" if key == label_key else key

@@ -1,0 +1,107 @@
+"""The parameters of a run, all in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from lloki.cae.config import CAEConfig
+from lloki.errors import ConfigError
+from lloki.fp.config import FPConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run computes. Inputs, places and workers are not part of it: they do not change results.
+
+    Attributes
+    ----------
+    embedder
+        ``"factor"``, ``"precomputed:KEY"`` or the name of an installed embedder.
+    model
+        Folder of the embedder's weights, for those that have any.
+    preset
+        Name of the LLOKI-FP preset that ``fp`` was made from.
+    fp, cae
+        Parameters of the two halves of the method.
+    label_key
+        ``obs`` column of cell types: shown and scored, never used to integrate.
+    resolution
+        Of the Leiden clusters of the joint embedding.
+    seed
+        Of everything random.
+    """
+
+    embedder: str = "factor"
+    model: str | None = None
+    preset: str = "default"
+    fp: FPConfig = field(default_factory=lambda: FPConfig.preset("default"))
+    cae: CAEConfig = field(default_factory=CAEConfig)
+    label_key: str | None = None
+    resolution: float = 1.0
+    seed: int = 0
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        preset: str = "default",
+        k: int | None = None,
+        alpha: float | None = None,
+        epochs: int | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        fp: Mapping[str, Any] | None = None,
+        cae: Mapping[str, Any] | None = None,
+        **rest: Any,
+    ) -> RunConfig:
+        """Put a configuration together from a preset and what the user changed.
+
+        Parameters
+        ----------
+        preset
+            LLOKI-FP preset.
+        k, alpha
+            Neighbours and share of the neighbours in LLOKI-FP; ``None`` keeps the preset's.
+        epochs
+            Of the autoencoder, in place of its steps.
+        device, seed
+            Passed to every stage.
+        fp, cae
+            Any other field of `FPConfig` and `CAEConfig`.
+        rest
+            Other fields of this class.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown or a value out of range.
+        """
+        short = {"k": k, "alpha": alpha}
+        changed = {name: value for name, value in short.items() if value is not None} | dict(fp or {})
+        trained: dict[str, Any] = {"device": device, "seed": seed} | dict(cae or {})
+        if epochs is not None:
+            trained["epochs"] = epochs
+        try:
+            return cls(
+                preset=preset,
+                fp=FPConfig.preset(preset, **({"seed": seed} | changed)),
+                cae=replace(CAEConfig(), **trained),
+                seed=seed,
+                **rest,
+            )
+        except TypeError as error:
+            raise ConfigError(f"unknown setting: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """From what ``to_dict`` gave."""
+        values = dict(values)
+        values["fp"] = FPConfig(**values["fp"])
+        values["cae"] = CAEConfig.from_dict(values["cae"])
+        return cls(**values)

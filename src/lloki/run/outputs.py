@@ -1,0 +1,174 @@
+"""What a run leaves in its folder; every file whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki._version import __version__
+from lloki.cae import CAEModel
+from lloki.evaluate import quality
+from lloki.io import atomic
+from lloki.report import build_report
+from lloki.run.assemble import assemble
+from lloki.run.config import RunConfig
+from lloki.run.inputs import SliceRecord
+from lloki.run.record import Recorder, versions
+from lloki.run.reference import Reference
+from lloki.run.store import load_arrays
+
+
+def write_outputs(
+    folder: Path,
+    *,
+    config: RunConfig,
+    slices: Sequence[SliceRecord],
+    trained: Sequence[str],
+    features: Mapping[str, Path],
+    rows: Mapping[str, NDArray[np.float32]],
+    joint: Mapping[str, NDArray[np.float32]],
+    umap: NDArray[np.float32],
+    clusters: NDArray[np.int64],
+    model: CAEModel,
+    embedder_folder: Path,
+    reference: Reference,
+    recorder: Recorder,
+    messages: Sequence[Mapping[str, str]],
+    started: float,
+) -> None:
+    """Write model, tables, joint AnnData, report and, last, ``run.json``: a run with that file is a finished one."""
+    with recorder.measure("write", "model and tables"):
+        save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
+        qc, sparsity = quality_control(slices, features, reference)
+        facts = {
+            "version": __version__,
+            "parameters": json.dumps(config.to_dict()),
+            "seed": config.seed,
+            "hashes": json.dumps({s.name: s.hash for s in slices}),
+            "messages": [f"{m['slice']}: {m['text']}" for m in messages],
+        }
+        adata = assemble(slices, fp=rows, joint=joint, facts=facts)
+        adata.obsm[keys.UMAP] = umap
+        names = [str(i) for i in range(int(clusters.max(initial=0)) + 1)]
+        adata.obs[keys.CLUSTER] = pd.Categorical(clusters.astype(str), categories=names)
+    with recorder.measure("write", "quality figures"):
+        figures = quality(
+            adata.obsm[keys.FP],
+            adata.obsm[keys.JOINT],
+            slices=adata.obs[keys.SLICE].astype(str).to_numpy(),
+            tokens=adata.obs[keys.TOKEN].astype(str).to_numpy(),
+            labels=_labels(adata, config.label_key),
+            seed=config.seed,
+        )
+    with recorder.measure("write", "integrated.h5ad"):
+        with atomic(folder / "integrated.h5ad") as temporary:
+            adata.write_h5ad(temporary)
+        for name, table in (("qc.csv", qc), ("quality.csv", figures)):
+            with atomic(folder / name) as temporary:
+                table.to_csv(temporary, index=False)
+    run = {
+        "lloki": __version__,
+        "versions": versions(),
+        "parameters": config.to_dict(),
+        "seed": config.seed,
+        "slices": [
+            {
+                "name": s.name,
+                "source": s.said.get("source", ""),
+                "hash": s.hash,
+                "token": s.token,
+                "cells": s.cells,
+            }
+            | {"trained": s.name in trained}
+            for s in slices
+        ],
+        "reference": {"hash": reference.hash, "cells": int(reference.counts.shape[0])},
+        "messages": list(messages),
+        "metrics": {k: v for k, v in figures.iloc[-1].to_dict().items() if k not in ("embedding", "cells")},
+    }
+    with recorder.measure("write", "report.html"):
+        build_report(
+            adata,
+            qc=qc,
+            losses=pd.DataFrame(model.history),
+            run=run | {"stages": recorder.as_list()},
+            sparsity=sparsity,
+            label_key=config.label_key,
+            out=folder,
+        )
+    run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
+    with atomic(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps(run, indent=1, default=str))
+
+
+def save_model(
+    folder: Path,
+    model: CAEModel,
+    embedder_folder: Path,
+    config: RunConfig,
+    reference: Reference,
+    slices: Sequence[SliceRecord],
+    trained: Sequence[str],
+) -> None:
+    """Write the folder that `lloki.project` reads."""
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        model.save(temporary)
+        shutil.copytree(embedder_folder, temporary / "embedder")
+        reference.save(temporary / "reference.npz")
+        panels = {s.token: list(s.genes) for s in slices if s.name in trained}
+        facts = {
+            "lloki": __version__,
+            "config": config.to_dict(),
+            "panels": panels,
+            "embedder_key": embedder_folder.name,
+        }
+        (temporary / "run.json").write_text(json.dumps(facts, indent=1))
+
+
+def quality_control(
+    slices: Sequence[SliceRecord], features: Mapping[str, Path], reference: Reference
+) -> tuple[pd.DataFrame, dict[str, dict[str, NDArray[np.float64]]]]:
+    """One row a slice, and each cell's sparsity before, as aimed for, and after."""
+    table, sparsity = [], {}
+    for s in slices:
+        used, dropped = reference.covered.get(s.name, (0, 0))
+        row: dict[str, Any] = {
+            "slice": s.name,
+            "technology": str(s.obs[keys.TECHNOLOGY].iloc[0]),
+            "panel": str(s.obs[keys.PANEL].iloc[0]),
+            "cells": s.cells,
+            "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
+            "genes": len(s.genes),
+            "genes_in_reference": used,
+            "genes_not_in_reference": dropped,
+        }
+        if s.name in features:
+            fp = load_arrays(features[s.name])
+            sparsity[s.name] = {
+                "before": fp["sparsity_before"],
+                "target": fp["targets"],
+                "after": fp["sparsity_after"],
+            }
+            row |= {f"sparsity_{name}": float(values.mean()) for name, values in sparsity[s.name].items()}
+            row |= {name: float(fp[name]) for name in ("w1_reference", "w1_before", "w1_after")}
+            row |= {"fp_iterations": int(fp["iterations"])}
+        table.append(row)
+    return pd.DataFrame(table), sparsity
+
+
+def _labels(adata: AnnData, label_key: str | None) -> NDArray[Any] | None:
+    if label_key is None or label_key not in adata.obs:
+        return None
+    column = adata.obs[label_key]
+    return np.where(column.isna(), "", column.astype(str)).astype(str)

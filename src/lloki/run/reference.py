@@ -1,0 +1,113 @@
+"""What a run needs of the scRNA-seq reference, and what projection later needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+from lloki.embed import Embedder, SliceSummary
+from lloki.fp import cell_sparsity, log_normalise, reference_sparsity
+from lloki.genes import match_reference
+from lloki.io import read_reference
+from lloki.run.inputs import SliceRecord
+from lloki.run.store import key_of, load_arrays, save_arrays
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference, cut to the genes that some slice measures.
+
+    Attributes
+    ----------
+    counts
+        (m, G) counts of those genes.
+    genes
+        Their names.
+    sparsity_all
+        (m,) sparsity over all genes of the reference.
+    covered
+        Slice → genes that the reference has and genes that it lacks.
+    trained
+        Genes of the slices that are trained on: what an embedder may learn from.
+    hash
+        Of the content.
+    messages
+        What was mended or is doubtful.
+    """
+
+    counts: sparse.csr_matrix
+    genes: tuple[str, ...]
+    sparsity_all: NDArray[np.float64]
+    covered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    trained: frozenset[str] = frozenset()
+    hash: str = ""
+    messages: list[dict[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(
+        cls,
+        source: Any,
+        trained: Sequence[SliceRecord],
+        slices: Sequence[SliceRecord],
+        *,
+        layer: str | None = None,
+        allow_normalised: bool = False,
+    ) -> Reference:
+        """Read the reference and match every slice's genes to it.
+
+        Raises
+        ------
+        InputError, GeneError
+            If it holds no counts, or shares no gene with a slice.
+        """
+        adata = read_reference(source, layer=layer, allow_normalised=allow_normalised)
+        where = adata.uns[keys.UNS]["source"]
+        messages = [{"slice": "reference", "text": str(t)} for t in adata.uns[keys.UNS]["messages"]]
+        covered = {}
+        for s in slices:
+            found = match_reference(s.genes, adata.var_names, where=s.name, reference_name=str(where))
+            covered[s.name] = (len(found.used), len(found.dropped))
+            if found.diagnosis:
+                messages.append({"slice": s.name, "text": f"{found.diagnosis}. {found.mend}".strip()})
+        wanted = {gene for s in slices for gene in s.genes}
+        counts = sparse.csr_matrix(adata.X)
+        keep = np.array([gene in wanted for gene in adata.var_names])
+        cut, genes = sparse.csr_matrix(counts[:, keep]), tuple(map(str, adata.var_names[keep]))
+        everywhere = cell_sparsity(counts)
+        learnt = frozenset(gene for s in trained for gene in s.genes)
+        # Genes of slices that are only projected do not enter the fit, so neither do they enter its key.
+        columns = np.array([gene in learnt for gene in genes], dtype=bool)
+        seen = sparse.csr_matrix(cut[:, columns])
+        digest = key_of(seen.data, seen.indices, seen.indptr, [g for g in genes if g in learnt], everywhere)
+        return cls(cut, genes, everywhere, covered, learnt, digest, messages)
+
+    def sparsity(self, genes: Sequence[str], *, mode: Literal["panel", "all"]) -> NDArray[np.float64]:
+        """Sparsity of the reference's cells over the genes of a slice, or over all: (m,), sorted."""
+        if mode == "all":
+            return np.sort(self.sparsity_all)
+        return np.sort(reference_sparsity(self.counts, self.genes, genes, mode="panel"))
+
+    def summary(self, embedder: Embedder) -> SliceSummary:
+        """The embedder's summary of the reference over the trained slices' genes."""
+        columns = [i for i, gene in enumerate(self.genes) if gene in self.trained]
+        counts = sparse.csr_matrix(self.counts[:, columns])
+        return embedder.summarise(log_normalise(counts), [self.genes[i] for i in columns])
+
+    def save(self, path: Path) -> None:
+        """Write which genes each reference cell expresses: all that sparsity targets of new slices need."""
+        pattern = self.counts.astype(bool).astype(np.int8)
+        arrays = {"pattern": pattern, "genes": np.array(self.genes), "sparsity_all": self.sparsity_all}
+        save_arrays(path, arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read what `save` wrote; counts are then 0 or 1."""
+        arrays = load_arrays(path)
+        return cls(arrays["pattern"], tuple(map(str, arrays["genes"])), arrays["sparsity_all"])

@@ -1,0 +1,52 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData, read_h5ad
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder
+        Holds ``integrated.h5ad``, ``model/``, ``qc.csv``, ``quality.csv``, ``report.html`` and ``run.json``.
+    """
+
+    folder: Path
+
+    @cached_property
+    def adata(self) -> AnnData:
+        """All cells: ``obsm["X_lloki"]``, ``obsm["X_lloki_fp"]``, ``obs["slice"]`` and so on."""
+        return read_h5ad(self.folder / "integrated.h5ad")
+
+    @cached_property
+    def qc(self) -> pd.DataFrame:
+        """One row a slice: cells, genes, sparsity before and after."""
+        return pd.read_csv(self.folder / "qc.csv")
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """Mixing, preservation and, with labels, transfer accuracy, before and after batch alignment."""
+        return pd.read_csv(self.folder / "quality.csv")
+
+    @cached_property
+    def run(self) -> Mapping[str, Any]:
+        """The content of ``run.json``."""
+        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
+        return content
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.folder / "report.html"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from subprocess import run
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lloki import pl
+from lloki.errors import InputError
+from lloki.report import figures
+from lloki.report.colouring import UNKNOWN, Colouring
+from lloki.report.palette import MOST, OTHER, as_seen, distinct_colours
+
+
+def rgb(colours: tuple[str, ...]) -> np.ndarray:
+    return np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 30, MOST])
+def test_colours_are_distinct_for_every_eye(n: int) -> None:
+    colours = distinct_colours(n)
+    assert len(set(colours)) == n
+    assert OTHER not in colours
+    seen = as_seen(rgb(colours))
+    away = np.linalg.norm(seen[:, :, None] - seen[:, None], axis=-1) + 9 * np.eye(n)
+    # In OKLab a difference of 0.02 is just noticeable.
+    assert away.min() > (0.05 if n <= 12 else 0.02)
+
+
+def test_more_colours_keep_the_first_ones() -> None:
+    assert distinct_colours(40)[:15] == distinct_colours(15)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#14171b"])
+def test_colours_show_on_light_and_dark_pages(background: str) -> None:
+    seen = as_seen(rgb((*distinct_colours(MOST), OTHER, background)))[0]
+    assert np.abs(seen[:-1, 0] - seen[-1, 0]).min() > 0.12
+
+
+def test_colouring_follows_categories_and_natural_order() -> None:
+    plain = Colouring.of(pd.Series(["c10", "c2", None, "c2"]))
+    assert plain.names == ["c2", "c10", UNKNOWN]
+    assert [count for _, _, count in plain.legend] == [2, 1, 1]
+    assert plain.rows[1] == plain.rows[3] != plain.rows[0]
+    assert plain.rows[2] == OTHER
+    ordered = Colouring.of(pd.Series(pd.Categorical(["b", "a"], categories=["b", "unused", "a"])))
+    assert ordered.names == ["b", "a"]
+    assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", UNKNOWN]
+
+
+def test_only_the_largest_categories_are_coloured() -> None:
+    values = pd.Series([f"k{i}" for i in range(MOST + 5) for _ in range(1 + (i >= 5))])
+    colouring = Colouring.of(values)
+    assert colouring.names[-1] == "5 smaller categories"
+    assert "k0" not in colouring.names
+    assert (colouring.rows == OTHER).sum() == 5
+
+
+@pytest.mark.parametrize(
+    "xy",
+    [
+        np.random.default_rng(0).normal(size=(500, 2)) * [1000, 10],
+        np.zeros((4, 2)),
+        np.array([[1.0, 2.0]]),
+        np.array([[0.0, 0.0], [np.nan, 1.0], [1e-6, 0.0]]),
+        np.full((3, 2), np.nan),
+        np.empty((0, 2)),
+    ],
+    ids=["wide", "identical", "one", "nan and tiny", "all nan", "none"],
+)
+def test_points_of_any_kind_can_be_drawn(xy: np.ndarray) -> None:
+    colours = np.full(len(xy), "#0072b2")
+    for draw in (figures.embedding, figures.section):
+        svg = figures.to_svg(draw(xy, colours), salt="s")
+        assert svg.startswith("<svg")
+        assert svg.endswith("</svg>")
+
+
+def test_sections_keep_their_proportions_and_run_downwards() -> None:
+    xy = np.array([[0.0, 0.0], [2000.0, 0.0], [2000.0, 500.0]])
+    ax = figures.section(xy, ["#0072b2"] * 3).axes[0]
+    assert ax.get_aspect() == 1.0
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+    assert [t.get_text() for t in ax.texts] == ["200"]
+    bar = ax.lines[0].get_xdata()
+    assert bar[1] - bar[0] == pytest.approx(200)
+
+
+def test_svg_takes_the_text_colour_of_the_page() -> None:
+    curve = figures.sparsity_curves(*np.random.default_rng(0).random((3, 50)))
+    svg = figures.to_svg(curve, salt="s")
+    assert "currentColor" in svg
+    assert figures.INK not in svg
+    assert svg == figures.to_svg(curve, salt="s")
+
+
+def test_sparsity_curves_are_cumulative_shares() -> None:
+    ax = figures.sparsity_curves(np.array([0.2, 0.4, np.nan]), np.array([0.5]), np.array([])).axes[0]
+    before, target = ax.lines
+    assert before.get_xdata()[[0, -1]] == pytest.approx([0.2, 0.4])
+    assert before.get_ydata()[[0, -1]] == pytest.approx([0, 100])
+    assert set(target.get_xdata()) == {0.5}
+
+
+def test_long_loss_curves_are_averaged_and_gaps_skipped() -> None:
+    steps = np.arange(10_000.0)
+    sparse = np.where(steps % 100 == 0, 2.0, np.nan)
+    ax = figures.loss_curves(steps, {"total": steps, "validation": sparse}, most=100).axes[0]
+    total, validation = ax.lines
+    assert len(total.get_xdata()) == 100
+    assert total.get_ydata().mean() == pytest.approx(steps.mean())
+    assert set(validation.get_ydata()) == {2.0}
+
+
+def test_pl_draws_from_anndata(inputs: Callable[..., dict]) -> None:
+    given = inputs()
+    joint = given["joint"]
+    joint.obs["cell_type"] = "a $x$ b"
+    drawn = [
+        pl.umap(joint, color="cell_type"),
+        pl.spatial(joint, color="cell_type", slice="one"),
+        pl.sparsity(**given["sparsity"]["one"]),
+        pl.losses(given["losses"]),
+    ]
+    for figure in drawn:
+        assert isinstance(figure, Figure)
+        figure.canvas.draw()
+    assert [t.get_text() for t in drawn[0].legends[0].get_texts()] == ["a $x$ b"]
+    assert len(drawn[1].axes[0].collections[0].get_offsets()) == 40
+
+
+def test_pl_colours_agree_between_slices(inputs: Callable[..., dict]) -> None:
+    joint = inputs()["joint"]
+    shown = [pl.spatial(joint, color="cell_type", slice=s).legends[0] for s in ("one", "two")]
+    handles = [[h.get_color() for h in legend.legend_handles] for legend in shown]
+    assert handles[0] == handles[1]
+
+
+def test_pl_says_what_is_missing(inputs: Callable[..., dict]) -> None:
+    joint = inputs()["joint"]
+    with pytest.raises(InputError, match="cell_type"):
+        pl.umap(joint, color="no such column")
+    with pytest.raises(InputError, match="X_umap"):
+        pl.umap(joint, basis="X_none")
+    with pytest.raises(InputError, match="one"):
+        pl.spatial(joint)
+    with pytest.raises(InputError, match="one"):
+        pl.spatial(joint, slice="three")
+    with pytest.raises(InputError, match="slice_key"):
+        pl.spatial(joint, slice="one", slice_key="none")
+    with pytest.raises(InputError, match="step"):
+        pl.losses(pd.DataFrame({"total": [1.0]}))
+
+
+def test_pl_leaves_pyplot_alone() -> None:
+    code = "import lloki.pl, lloki.report, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert run([sys.executable, "-c", code]).returncode == 0

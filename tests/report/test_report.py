@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from lloki.errors import OutputError
+from lloki.report import build_report, panels
+
+EVIL = '<script>alert("x")</script>'
+Inputs = Callable[..., dict]
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == [], f"unclosed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def built(out: Path, given: dict) -> str:
+    given = dict(given)
+    return build_report(given.pop("joint"), **given, out=out).read_text(encoding="utf-8")
+
+
+def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
+    page = Page(built(tmp_path, inputs()))
+    headings = (
+        "Can it be trusted?",
+        "Warnings",
+        "Slices",
+        "Joint space",
+        "Tissue",
+        "Sparsity",
+        "Training",
+        "Run",
+    )
+    assert all(h in page.text for h in headings)
+    # 4 embeddings, 2 slices x 2 colourings, 2 sparsities, total + validation, triplet
+    assert len(page.all("figure")) == 4 + 4 + 2 + 2
+    assert "something was mended" in page.text
+    assert "In one and two." in page.text
+    assert "1 min 01 s" in page.text
+    assert "fp.k" in page.text
+    assert "The slices mix well" in page.text
+
+
+def test_every_figure_has_a_caption_and_a_description(inputs: Inputs, tmp_path: Path) -> None:
+    page = Page(built(tmp_path, inputs()))
+    pictures = [a for a in page.all("div") if a.get("role") == "img"]
+    assert len(pictures) == len(page.all("figure")) == len(page.all("figcaption")) == len(page.all("svg"))
+    assert all(a["aria-label"] and len(str(a["aria-label"])) > 20 for a in pictures)
+
+
+def test_page_needs_nothing_from_outside(inputs: Inputs, tmp_path: Path) -> None:
+    html = built(tmp_path, inputs())
+    page = Page(html)
+    assert not page.all("script")
+    links = [v for _, attrs in page.elements for k, v in attrs.items() if k in ("src", "href", "xlink:href")]
+    assert links
+    assert all(str(v).startswith(("#", "data:")) for v in links)
+    assert "url(http" not in html
+    assert "@import" not in html
+
+
+def test_names_from_the_data_are_escaped(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs(slices=(EVIL, "切片 β & $x_1$ \" onload='x'"))
+    given["joint"].obs["cell_type"] = EVIL
+    given["joint"].obs["technology"] = "</figcaption><img src=x onerror=alert(1)>"
+    given["run"]["parameters"][EVIL] = EVIL
+    given["run"]["metrics"][EVIL] = EVIL
+    given["run"]["messages"].append({"slice": EVIL, "text": EVIL})
+    given["run"]["stages"][0]["unit"] = EVIL
+    page = Page(built(tmp_path, given))
+    assert not page.all("script")
+    assert not page.all("img")
+    assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
+    assert page.text.count(EVIL) > 5
+    assert "切片 β & $x_1$" in page.text
+
+
+def test_same_input_same_bytes(inputs: Inputs, tmp_path: Path) -> None:
+    assert built(tmp_path / "a", inputs()) == built(tmp_path / "b", inputs())
+
+
+def test_bare_results_make_a_page_too(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs()
+    bare = ad.AnnData(obs=pd.DataFrame({"slice": ["one"]}, index=["c"]), obsm={"spatial": np.zeros((1, 3))})
+    page = Page(
+        built(
+            tmp_path,
+            {
+                "joint": bare,
+                "qc": given["qc"][["slice"]],
+                "losses": pd.DataFrame(),
+                "run": {},
+                "sparsity": {},
+            },
+        )
+    )
+    assert not page.all("figure")
+    assert "No figures of mixing and preservation" in page.text
+
+
+@pytest.mark.parametrize("labels", [1, 60, 75])
+def test_legend_from_one_to_many_categories(inputs: Inputs, tmp_path: Path, labels: int) -> None:
+    given = inputs(n=400, labels=labels)
+    given["joint"].obs["cell_type"] = [f"type {i % labels}" for i in range(800)]
+    page = Page(built(tmp_path, given))
+    assert "type 0" in page.text
+    assert (f"{labels - 60} smaller categories" in page.text) == (labels > 60)
+
+
+def test_thinned_figures_say_so(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "MOST_POINTS", 25)
+    page = Page(built(tmp_path, inputs()))
+    assert "25 of 80 cells are drawn, chosen at random." in page.text
+    assert "25 of 40 cells are drawn, chosen at random." in page.text
+
+
+def test_size_hardly_grows_with_cells(inputs: Inputs, tmp_path: Path) -> None:
+    html = built(tmp_path, inputs(n=20_000))
+    assert len(html) < 4_000_000
+
+
+def test_a_legend_colour_is_the_colour_of_the_points_everywhere(inputs: Inputs, tmp_path: Path) -> None:
+    html = built(tmp_path, inputs())
+    colours = re.findall(r'background:(#[0-9a-f]{6})"></i><span>type 3</span>', html)
+    assert len(colours) == 2  # under the embedding and above the tissue
+    assert len(set(colours)) == 1
+
+
+def test_unwritable_place_is_an_output_error_and_leaves_nothing(inputs: Inputs, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OutputError):
+        built(blocked, inputs())
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lloki.report import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234567, "1,234,567"),
+        (np.int64(5), "5"),
+        (0.12345, "0.123"),
+        (3000.0, "3,000"),
+        (1.0, "1"),
+        (float("nan"), "–"),
+        (None, "–"),
+        (True, "yes"),
+        ("a", "a"),
+    ],
+)
+def test_number(value: object, text: str) -> None:
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.21, "3.2 s"), (245, "4 min 05 s"), (4321, "1 h 12 min")])
+def test_seconds(value: float, text: str) -> None:
+    assert words.seconds(value) == text
+
+
+def test_listed() -> None:
+    assert words.listed([]) == "none"
+    assert words.listed(["a"]) == "a"
+    assert words.listed("abc") == "a, b and c"
+    assert words.listed("abcdefgh", most=3) == "a, b, c and 5 more"
+
+
+def test_trust_depends_on_both_figures() -> None:
+    said = {
+        (m, p): words.trust({"mixing": m, "preservation": p})
+        for m in (0.1, 0.5, 0.9)
+        for p in (0.05, 0.25, 0.6)
+    }
+    assert "do not rely" in said[0.1, 0.05]
+    assert "stay apart" in said[0.1, 0.6]
+    assert "forced together" in said[0.9, 0.05]
+    assert "mix well" in said[0.9, 0.6]
+    assert "in part" in said[0.5, 0.6]
+    assert "judge it by the plots" in words.trust({"mixing": 0.9})
+    assert "judge it by the plots" in words.trust({"mixing": float("nan"), "preservation": 0.5})
+
+
+def test_verdicts_grade_what_is_known_and_show_the_rest() -> None:
+    cards = words.verdicts({"odd": 3, "mixing": 0.7, "nested": {"deep": 0.25}})
+    assert [c["name"] for c in cards] == ["Mixing of slices", "odd", "nested.deep"]
+    assert [c["grade"] for c in cards] == ["good", "", ""]
+
+
+def test_notes_name_the_slice_and_the_trouble() -> None:
+    qc = pd.DataFrame(
+        {
+            "slice": ["fine", "flagged", "few", "dense", "off"],
+            "cells": 100,
+            "cells_flagged": [0, 20, 0, 0, 5],
+            "genes": 100,
+            "genes_in_reference": [90, 90, 10, 90, 50],
+            "sparsity_before": [0.8, 0.8, 0.8, 0.5, 0.8],
+            "sparsity_target": 0.6,
+            "w1_after": [0.01, 0.01, np.nan, 0.1, 0.3],
+        }
+    )
+    found = words.notes(qc)
+    assert [name for name, _ in found] == ["flagged", "few", "dense", "off"]
+    assert "20%" in found[0][1]
+    assert "10 of the panel's 100" in found[1][1]
+    assert words.notes(qc[["slice"]]) == []
+
+
+def test_messages_shared_by_slices_are_gathered() -> None:
+    assert words.grouped([("a", "x"), ("b", "y"), ("c", "x"), ("a", "x"), ("", "z")]) == [
+        ("x", ["a", "c"]),
+        ("y", ["b"]),
+        ("z", []),
+    ]
