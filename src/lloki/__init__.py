@@ -8,10 +8,10 @@ from typing import Any
 from lloki._version import __version__
 
 # Lazily, so that `import lloki` and `lloki --help` stay light: torch, scanpy and numba load on first use.
-_MODULES = ("io", "pp", "tl", "pl", "datasets", "errors", "embed", "cae", "fp", "graph", "genes")
+_MODULES = ("io", "tl", "pl", "datasets", "errors", "embed", "cae", "fp", "graph", "genes")
 _NAMES = {"integrate": "lloki.run", "project": "lloki.run"}
 
-__all__ = ["__version__", *_MODULES, *_NAMES]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:

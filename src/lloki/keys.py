@@ -8,6 +8,11 @@ JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
 
+# varm
+MEASURED = (
+    "lloki_measured"  # (g, slices) bool: which slice measured which gene; columns as uns["lloki"]["slices"]
+)
+
 # layers
 DENOISED = "lloki_fp"  # (n, g) feature-propagated, denoised expression of a slice (tl.align_features)
 
@@ -19,6 +24,8 @@ PANEL = "panel"
 TOKEN = "lloki_token"  # technology x panel: the batch that LLOKI-CAE is conditioned on
 FLAG = "lloki_flag"  # "" or why a cell's row must be read with care, e.g. "no counts"
 CLUSTER = "lloki_cluster"  # Leiden clusters of X_lloki
+SPARSITY = "lloki_sparsity"  # fraction of zero genes of a cell after LLOKI-FP (tl.align_features)
+SPARSITY_TARGET = "lloki_sparsity_target"  # the fraction it was to have
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

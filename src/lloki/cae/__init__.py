@@ -1,4 +1,4 @@
-"""LLOKI-CAE: one conditional autoencoder turns the embeddings of all slices into a batch-free one."""
+"""LLOKI-CAE: a conditional autoencoder turns the embeddings of all slices into one batch-free embedding."""
 
 from lloki.cae.config import CAEConfig
 from lloki.cae.model import CAEModel

@@ -8,6 +8,12 @@ from typing import Any, Literal
 
 from lloki.errors import ConfigError
 
+_POSITIVE = (
+    *("latent", "token_dim", "unit", "k_pairs", "k_neighbours", "neighbours_per_step", "pair_cells"),
+    *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
+)
+_NOT_NEGATIVE = ("reconstruction", "triplet", "conservation", "margin", "weight_decay", "refreshes")
+
 
 @dataclass(frozen=True)
 class CAEConfig:
@@ -22,7 +28,8 @@ class CAEConfig:
     margin
         By how much a negative must be farther from its anchor than the positive (α of Eq 7).
     distance
-        Of the triplet loss: ``"squared"`` as the paper writes it, ``"euclidean"`` as its published code has it.
+        Of the triplet loss: ``"squared"`` as the paper writes it, ``"euclidean"`` as its published code
+        has it.
     unit
         Root mean square distance of two random cells of a slice, after scaling, that the conservation loss
         asks the latent space for. It makes the loss independent of the embedder's units.
@@ -62,17 +69,17 @@ class CAEConfig:
     hidden: tuple[int, ...] = (256, 175)
     token_dim: int = 10
     reconstruction: float = 1.0
-    triplet: float = 0.2
-    conservation: float = 250.0
+    triplet: float = 5.0
+    conservation: float = 25.0
     margin: float = 1.0
     distance: Literal["squared", "euclidean"] = "squared"
     unit: float = 1.0
     k_pairs: int = 40
     k_neighbours: int = 30
-    neighbours_per_step: int = 2
-    refreshes: int = 5
-    pair_cells: int = 20_000
-    pair_slices: int = 8
+    neighbours_per_step: int = 1
+    refreshes: int = 4
+    pair_cells: int = 5_000
+    pair_slices: int = 6
     steps: int = 2500
     epochs: int | None = None
     batch_size: int = 4000
@@ -86,20 +93,10 @@ class CAEConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        positive = (
-            "latent",
-            "token_dim",
-            "unit",
-            "k_pairs",
-            "k_neighbours",
-            "neighbours_per_step",
-            "pair_cells",
-        )
-        positive += ("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience")
-        for name in positive:
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)!r}")
-        for name in ("reconstruction", "triplet", "conservation", "margin", "weight_decay", "refreshes"):
+        for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)!r}")
         if not 0 <= self.holdout < 0.5:
@@ -110,7 +107,7 @@ class CAEConfig:
             raise ConfigError(f"distance must be 'squared' or 'euclidean', got {self.distance!r}")
 
     def total_steps(self, cells: int) -> int:
-        """Steps of a training on this many cells: ``steps``, or what ``epochs`` amount to."""
+        """Return the most steps for this many cells: ``steps``, or what ``epochs`` amount to."""
         if self.epochs is None:
             return self.steps
         return max(1, -(-self.epochs * cells // self.batch_size))

@@ -63,8 +63,8 @@ def conservation_loss(z: Tensor, z_neighbours: Tensor, input_distance: Tensor) -
     Returns
     -------
     loss
-        Scalar, mean over cells and neighbours; 0 if there are none. The mean in place of the paper's sum over neighbours makes the
-        weight independent of how many of them a step samples.
+        Scalar, mean over cells and neighbours; 0 if there are none. The mean in place of the paper's sum over
+        neighbours makes the weight independent of how many of them a step samples.
     """
     latent_distance = pair_distance(z[:, None, :], z_neighbours)
     return (latent_distance - input_distance).square().sum() / max(input_distance.numel(), 1)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class ConditionalAutoencoder(nn.Module):
-    """Encoder ``[d + token] → hidden → latent`` with ReLU after every layer; the decoder mirrors it, linear at the end.
+    """Encoder ``[d + token] → hidden → latent``, ReLU after every layer; mirrored decoder, linear at the end.
 
-    The last ReLU makes the latent non-negative, which factorisations such as NMF need downstream.
+    The encoder's last ReLU makes the latent non-negative, which factorisations such as NMF need downstream.
 
     Parameters
     ----------

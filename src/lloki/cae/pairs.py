@@ -12,14 +12,24 @@ BLOCK = 2048
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Scale rows to length one; zero rows stay zero."""
+    """Scale rows (n, d) to length one; zero rows stay zero."""
     return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def nearest(queries: Tensor, targets: Tensor, k: int) -> Tensor:
-    """Indices (n, min(k, m)) of the targets with the largest cosine, most similar first.
+    """Find, for each query, the targets with the largest cosine.
 
-    Both inputs are rows (n, d), (m, d). Every pair is compared, in blocks: time n·m·d, memory BLOCK·m.
+    Parameters
+    ----------
+    queries, targets
+        Rows (n, d) and (m, d).
+    k
+        Neighbours per query.
+
+    Returns
+    -------
+    indices
+        (n, min(k, m)) int64, most similar first. Every pair is compared: time n·m·d, memory BLOCK·m.
     """
     k = min(k, len(targets))
     q, t = unit_rows(queries), unit_rows(targets).T
@@ -40,25 +50,25 @@ def mutual_pairs(a: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Returns
     -------
     i, j
-        (p,) int64 each, sorted by i then j.
+        (p,) int64 each, ascending in i.
     """
-    forward, backward = nearest(a, b, k), nearest(b, a, k)
-    n, m = len(a), len(b)
-    rows = torch.arange(n, device=a.device).repeat_interleave(forward.shape[1])
-    ahead = rows * m + forward.reshape(-1)
-    cols = torch.arange(m, device=a.device).repeat_interleave(backward.shape[1])
-    back = backward.reshape(-1) * m + cols
-    both = ahead[torch.isin(ahead, back)].sort().values
-    return both // m, both % m
+    forward, backward = nearest(a, b, k), nearest(b, a, k)  # (n, k), (m, k)
+    mutual = torch.zeros_like(forward, dtype=torch.bool)
+    for start in range(0, len(a), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(a)))
+        own = torch.arange(rows.start, rows.stop, device=a.device)[:, None, None]
+        mutual[rows] = (backward[forward[rows]] == own).any(2)  # (B, k, k): do my neighbours list me?
+    i, rank = mutual.nonzero(as_tuple=True)
+    return i, forward[i, rank]
 
 
 @dataclass(frozen=True)
 class PairTable:
     """Each cell's mutual neighbours, grouped by the slice that they lie in.
 
-    Two levels of compressed rows: cell i owns groups ``group_ptr[i]:group_ptr[i+1]``, group g owns
-    ``positive[member_ptr[g]:member_ptr[g+1]]``. Drawing first a group and then a member gives every partner slice the same
-    say, however many mutual neighbours it offers.
+    Two levels of compressed rows: cell i owns the groups ``group_ptr[i]:group_ptr[i+1]``, group g the entries
+    ``member_ptr[g]:member_ptr[g+1]`` of ``positive``. Drawing first a group and then a member gives every
+    partner slice the same say, however many mutual neighbours it offers.
     """
 
     group_ptr: Tensor
@@ -67,28 +77,32 @@ class PairTable:
 
     @classmethod
     def build(cls, anchor: Tensor, positive: Tensor, slice_of: Tensor) -> PairTable:
-        """From directed pairs (p,), (p,) of cell indices and the slice index of every cell (n,)."""
-        n, slices = len(slice_of), int(slice_of.max()) + 1 if len(slice_of) else 1
+        """Group directed pairs (p,), (p,) of cells, given the slice index of every cell (n,)."""
+        n, slices = len(slice_of), int(slice_of.max()) + 1
         key = anchor * slices + slice_of[positive]
-        order = key.argsort(stable=True)
-        groups, counts = key[order].unique_consecutive(return_counts=True)
+        key, order = key.sort(stable=True)
+        groups, members = key.unique_consecutive(return_counts=True)
         zero = torch.zeros(1, dtype=torch.int64, device=anchor.device)
         return cls(
             group_ptr=torch.cat([zero, torch.bincount(groups // slices, minlength=n).cumsum(0)]),
-            member_ptr=torch.cat([zero, counts.cumsum(0)]),
+            member_ptr=torch.cat([zero, members.cumsum(0)]),
             positive=positive[order],
         )
 
     def __len__(self) -> int:
         return len(self.positive)
 
+    def anchors(self) -> Tensor:
+        """(n,) bool: which cells have a positive at all."""
+        return self.group_ptr.diff() > 0
+
     def draw(self, cells: Tensor, u: Tensor) -> Tensor:
-        """One positive for each of the cells (n,), -1 where it has none; ``u`` (n, 2) uniform in [0, 1)."""
+        """Draw a positive for each cell (n,), -1 where there is none; ``u`` (n, 2) uniform in [0, 1)."""
         if not len(self):
             return torch.full_like(cells, -1)
-        start, groups = self.group_ptr[cells], self.group_ptr[cells + 1] - self.group_ptr[cells]
-        none = groups == 0
-        group = (start + (u[:, 0] * groups).long()).clamp_max(len(self.member_ptr) - 2)
-        first, members = self.member_ptr[group], self.member_ptr[group + 1] - self.member_ptr[group]
-        member = first + (u[:, 1] * members).long()
-        return self.positive[member].masked_fill(none, -1)
+        groups = self.group_ptr[cells + 1] - self.group_ptr[cells]
+        # The clamp only touches cells without a group, whose draw is masked below.
+        group = (self.group_ptr[cells] + (u[:, 0] * groups).long()).clamp_max(len(self.member_ptr) - 2)
+        members = self.member_ptr[group + 1] - self.member_ptr[group]
+        member = self.member_ptr[group] + (u[:, 1] * members).long()
+        return self.positive[member].masked_fill(groups == 0, -1)

@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - centre[token]) / scale``, and the factor that turns distances of the result into the loss's unit.
+    """``(x - centre[token]) / scale``, and the factor from distances of the result to the loss's unit.
 
     Parameters
     ----------

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lloki._parallel import single_threaded
 from lloki._progress import Advance
-from lloki.cae.batches import Batch, Cells, Sampler, own_neighbours, slice_pairs
+from lloki.cae.batches import Sampler
+from lloki.cae.cells import Cells, own_neighbours, slice_pairs
 from lloki.cae.config import CAEConfig
-from lloki.cae.losses import conservation_loss, pair_distance, reconstruction_loss, triplet_loss
 from lloki.cae.model import CAEModel, choose_device
 from lloki.cae.network import ConditionalAutoencoder
+from lloki.cae.objective import PARTS, SHARDS, Objective, objective
+from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
-from lloki.errors import InputError
+from lloki.errors import InputError, LlokiWarning
+
+# Share of the steps over which pairs are searched again; the rest trains on the last pairs, where held-out
+# losses of different steps can be compared.
+REFRESH_UNTIL = 2 / 3
+# The learning rate rises over this many steps and falls along a cosine to this share of its height: Adam's
+# step size is otherwise the noise that is left in the final state.
+WARM_UP, FLOOR = 50, 0.05
+# Held-out cells whose loss is looked at.
+HELD_OUT_CELLS = 2000
 
 
 def train(
@@ -27,163 +42,205 @@ def train(
     config: CAEConfig | None = None,
     advance: Advance | None = None,
 ) -> CAEModel:
-    """Train the autoencoder on all slices together.
+    """Train the autoencoder on all slices together, without labels.
 
     Parameters
     ----------
     embeddings
-        Slice name → (n_i, d) embedding.
+        Slice name → (n_i, d) embedding, the same d for all. The order of the names does not matter.
     tokens
-        Slice name → batch token (technology x panel).
+        Slice name → batch token, ``technology|panel``; slices that share one are one batch to the network.
     config
         Settings; default `CAEConfig()`.
     advance
-        Called with numbers of steps done.
+        Called with numbers of steps done, which sum to the planned steps.
+
+    Returns
+    -------
+    model
+        With ``model.history``: a list of one dict per look at the losses, ready for a data frame.
+
+    Raises
+    ------
+    InputError
+        If a slice has no token, no cells, values that are not finite, or another width than the rest.
+
+    Warns
+    -----
+    LlokiWarning
+        If there is one slice only, or a slice has no mutual neighbour in any other: such slices keep
+        their structure but are not mixed.
+
+    Notes
+    -----
+    The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
+    Time: steps x batch_size cells through the network, the searches of pairs (bounded by
+    `CAEConfig.pair_cells`), and once the neighbours within each slice (`lloki.graph.cosine_neighbours`).
+    Memory: the inputs twice, 8·k_neighbours bytes a cell, and a batch.
     """
     config = config or CAEConfig()
     names = sorted(embeddings)
     slices = _checked(embeddings, tokens)
-    labels = sorted(set(tokens[name] for name in names))
+    labels = sorted({tokens[name] for name in names})
     token_of = [labels.index(tokens[name]) for name in names]
     scaling = Scaling.fit(slices, token_of, unit=config.unit)
     device = choose_device(config.device)
-    with single_threaded():
-        rng = torch.Generator().manual_seed(config.seed)
-        cells = _gather(
-            [scaling.apply(x, t) for x, t in zip(slices, token_of)], token_of, config.holdout, rng, device
+    rng = torch.Generator().manual_seed(config.seed)
+    scaled = [scaling.apply(x, t) for x, t in zip(slices, token_of)]
+    cells = Cells.gather(scaled, token_of, holdout=config.holdout, rng=rng, device=device)
+    with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
+        torch.manual_seed(config.seed)
+        network = ConditionalAutoencoder(
+            cells.x.shape[1],
+            len(labels),
+            latent=config.latent,
+            hidden=config.hidden,
+            token_dim=config.token_dim,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            network = ConditionalAutoencoder(
-                cells.x.shape[1],
-                len(labels),
-                latent=config.latent,
-                hidden=config.hidden,
-                token_dim=config.token_dim,
-            )
-        network.to(device)
-        history = _fit(network, cells, scaling.distance, config, rng, advance)
+    network.to(device)
+    with objective(network, cells, config, scaling.distance) as loss:
+        history = _Training(loss, names, rng).run(advance)
     return CAEModel(network.cpu().eval(), labels, scaling, config, history)
+
+
+@dataclass
+class _Training:
+    """One run of the optimiser and what it keeps on the way."""
+
+    loss: Objective
+    names: list[str]
+    rng: torch.Generator
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, advance: Advance | None) -> list[dict[str, Any]]:
+        cells, config, network = self.loss.cells, self.loss.config, self.loss.network
+        steps = config.total_steps(len(cells))
+        refresh_at = {
+            round(i * REFRESH_UNTIL * steps / (config.refreshes + 1)) for i in range(config.refreshes + 1)
+        }
+        last_refresh = max(refresh_at)
+        neighbours = own_neighbours(cells, config.k_neighbours)
+        seen, held = Sampler(cells, neighbours), Sampler(cells, neighbours, seen=False)
+        optimiser = torch.optim.Adam(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        m = config.neighbours_per_step
+        n = max(1, config.batch_size // (2 + m) // SHARDS)
+        best, best_state, waited = math.inf, None, 0
+        for step in range(steps):
+            if step in refresh_at:
+                pairs = self._search(first=step == 0)
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * _rate(step, steps)
+            parts = self.loss.backward([seen.draw(n, m, pairs, self.rng) for _ in range(SHARDS)])
+            optimiser.step()
+            if advance is not None:
+                advance(1)
+            done = step + 1
+            if done % config.check_every and done != steps:
+                continue
+            checked = self._held_out(held, pairs)
+            self._record(done, parts, checked, len(pairs))
+            if checked is None or step < last_refresh:
+                continue
+            score = float((checked * self.loss.weights).sum())
+            if score < best:
+                best, best_state, waited = score, copy.deepcopy(network.state_dict()), 0
+            elif (waited := waited + 1) >= config.patience:
+                if advance is not None:
+                    advance(steps - done)
+                break
+        if best_state is not None:
+            network.load_state_dict(best_state)
+        return self.history
+
+    def _search(self, *, first: bool) -> PairTable:
+        """Search pairs: at first between inputs, centred for each token, then between latents."""
+        cells, config = self.loss.cells, self.loss.config
+        pairs = slice_pairs(
+            cells,
+            cells.x if first else encode_cells(self.loss.network, cells),
+            config.k_pairs,
+            cells_per_slice=config.pair_cells,
+            partners=config.pair_slices,
+            rng=self.rng,
+        )
+        if first:
+            self._warn_unpaired(pairs)
+        return pairs
+
+    def _warn_unpaired(self, pairs: PairTable) -> None:
+        cells = self.loss.cells
+        if cells.slices == 1:
+            text = "there is one slice only: the autoencoder has no batches to mix"
+        else:
+            count = torch.bincount(cells.slice_of[pairs.anchors()], minlength=cells.slices)
+            lonely = [name for name, pairs_ in zip(self.names, count.tolist()) if pairs_ == 0]
+            if not lonely:
+                return
+            text = f"no mutual nearest neighbours in any other slice, so not mixed: {', '.join(lonely)}"
+        warnings.warn(text, LlokiWarning, stacklevel=5)
+
+    def _held_out(self, sampler: Sampler, pairs: PairTable) -> Tensor | None:
+        """(3,) losses of held-out cells, on the same draws each time; None without such cells."""
+        if not sampler.pools:
+            return None
+        config = self.loss.config
+        rng = torch.Generator().manual_seed(config.seed + 1)
+        return self.loss.parts(sampler.draw(HELD_OUT_CELLS, config.neighbours_per_step, pairs, rng))
+
+    def _record(self, step: int, parts: Tensor, checked: Tensor | None, pairs: int) -> None:
+        row: dict[str, Any] = {"step": step, "pairs": pairs}
+        for prefix, values in (("", parts), ("held_out_", checked)):
+            if values is None:
+                continue
+            weighted = values * self.loss.weights
+            row |= {f"{prefix}{name}": float(value) for name, value in zip(PARTS, values)}
+            row |= {f"{prefix}weighted_{name}": float(value) for name, value in zip(PARTS, weighted)}
+            row[f"{prefix}total"] = float(weighted.sum())
+        self.history.append(row)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the learning rate at a step."""
+    rise = min(1.0, (step + 1) / WARM_UP)
+    return rise * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@torch.no_grad()
+def encode_cells(network: ConditionalAutoencoder, cells: Cells, *, block: int = 8192) -> Tensor:
+    """Latents (N, latent) of all cells, in blocks."""
+    rows = zip(cells.x.split(block), cells.token.split(block))
+    return torch.cat([network.encode(x, token) for x, token in rows])
 
 
 def _checked(
     embeddings: Mapping[str, NDArray[np.floating]], tokens: Mapping[str, str]
 ) -> list[NDArray[np.float32]]:
+    """Slices in the order of their names, float32, or an error that says which is wrong."""
     if not embeddings:
         raise InputError("there are no slices to train on", mend="Give at least one slice.")
-    out = []
-    dims = {}
+    slices = []
     for name in sorted(embeddings):
         x = np.ascontiguousarray(embeddings[name], dtype=np.float32)
         if x.ndim != 2 or not x.size:
-            raise InputError(f"the embedding has shape {x.shape}, not (cells, dimensions)", where=name)
+            raise InputError(
+                f"the embedding has shape {x.shape}, not (cells, dimensions)",
+                where=name,
+                mend="Leave out slices without cells.",
+            )
         if not np.isfinite(x).all():
-            raise InputError("the embedding holds NaN or infinite values", where=name)
+            raise InputError(
+                "the embedding holds NaN or infinite values",
+                where=name,
+                mend="Embed this slice again or leave it out.",
+            )
         if name not in tokens:
-            raise InputError("the slice has no batch token", where=name)
-        dims[name] = x.shape[1]
-        out.append(x)
-    if len(set(dims.values())) > 1:
-        raise InputError(f"embeddings of different widths: {dims}", mend="Embed all slices with one model.")
-    return out
-
-
-def _gather(
-    scaled: list[NDArray[np.float32]],
-    token_of: list[int],
-    holdout: float,
-    rng: torch.Generator,
-    device: torch.device,
-) -> Cells:
-    sizes = torch.tensor([len(x) for x in scaled])
-    seen = torch.ones(int(sizes.sum()), dtype=torch.bool)
-    start = [0, *sizes.cumsum(0).tolist()]
-    for first, n in zip(start, sizes.tolist()):
-        seen[first + torch.randperm(n, generator=rng)[: int(holdout * n)]] = False
-    return Cells(
-        x=torch.from_numpy(np.concatenate(scaled)).to(device),
-        token=torch.tensor(token_of).repeat_interleave(sizes).to(device),
-        slice_of=torch.arange(len(sizes)).repeat_interleave(sizes).to(device),
-        start=start,
-        seen=seen.to(device),
-    )
-
-
-def _fit(
-    network: ConditionalAutoencoder,
-    cells: Cells,
-    unit: float,
-    config: CAEConfig,
-    rng: torch.Generator,
-    advance: Advance | None,
-) -> list[dict[str, float]]:
-    neighbours = own_neighbours(cells, config.k_neighbours)
-    sampler = Sampler(cells, neighbours, held_out=False, rng=rng)
-    m = config.neighbours_per_step
-    n = max(1, config.batch_size // (2 + m))
-    steps = config.steps
-    optimiser = torch.optim.Adam(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    history = []
-    every = max(1, steps // (config.refreshes + 1))
-    for step in range(steps):
-        if step % every == 0 and step // every <= config.refreshes:
-            space = cells.x if step == 0 else encode_all(network, cells)
-            pairs = slice_pairs(
-                cells, space, config.k_pairs, at_most=config.pair_cells, partners=config.pair_slices, rng=rng
+            raise InputError(
+                "the slice has no batch token", where=name, mend="Give its technology and panel as one label."
             )
-        batch = sampler.draw(n, m, pairs)
-        parts = losses(network, cells, batch, unit, config)
-        total = sum(getattr(config, k) * v for k, v in parts.items())
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        optimiser.step()
-        if (step + 1) % config.check_every == 0 or step + 1 == steps:
-            history.append(
-                {
-                    "step": step + 1,
-                    **{k: float(v.detach()) for k, v in parts.items()},
-                    "total": float(total.detach()),
-                }
-            )
-        if advance:
-            advance(1)
-    return history
-
-
-@torch.no_grad()
-def encode_all(network: ConditionalAutoencoder, cells: Cells, block: int = 8192) -> Tensor:
-    parts = [
-        network.encode(cells.x[i : i + block], cells.token[i : i + block])
-        for i in range(0, len(cells.x), block)
-    ]
-    return torch.cat(parts)
-
-
-def losses(
-    network: ConditionalAutoencoder, cells: Cells, batch: Batch, unit: float, config: CAEConfig
-) -> dict[str, Tensor]:
-    """The three unweighted losses of one batch, its cells encoded in one pass."""
-    n, m = batch.neighbour.shape
-    paired, near = batch.positive >= 0, batch.neighbour[:, 0] >= 0
-    who = torch.cat([batch.cell, batch.positive[paired], batch.neighbour[near].reshape(-1)])
-    z = network.encode(cells.x[who], cells.token[who])
-    anchor, positive, neighbour = z.split([n, int(paired.sum()), int(near.sum()) * m])
-    # A batch is laid out slice by slice: shifting inside the slice's block gives a random cell of the same slice.
-    negative = anchor.reshape(-1, n // _strata(batch), z.shape[1]).roll(1, dims=1).reshape(n, -1)
-    x = cells.x[batch.cell]
-    x_near = cells.x[batch.neighbour[near]]
-    return {
-        "reconstruction": reconstruction_loss(x, network.decode(anchor, cells.token[batch.cell])),
-        "triplet": triplet_loss(
-            anchor[paired], positive, negative[paired], margin=config.margin, distance=config.distance
-        ),
-        "conservation": conservation_loss(
-            anchor[near], neighbour.reshape(-1, m, z.shape[1]), pair_distance(x[near][:, None], x_near) * unit
-        ),
-    }
-
-
-def _strata(batch: Batch) -> int:
-    return 1
+        slices.append(x)
+    widths = {name: x.shape[1] for name, x in zip(sorted(embeddings), slices)}
+    if len(set(widths.values())) > 1:
+        raise InputError(f"embeddings of different widths: {widths}", mend="Embed all slices with one model.")
+    return slices

@@ -43,12 +43,13 @@ class Embedder(Protocol):
     A run calls ``summarise`` once for each slice and for the reference (independent units), ``fit`` once with
     all summaries, and ``embed`` for each slice. A pretrained embedder returns empty summaries and itself from
     ``fit``. Registered under the entry-point group ``lloki.embedders``, the class is called with
-    ``model=PATH or None, seed=INT`` and keyword settings.
+    ``model=PATH or None, seed=INT`` and keyword settings. What else its results depend on belongs into an
+    attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found again.
     """
 
     name: str
-    joint: bool  # whether `fit` learns from the run's slices
-    uses_expression: bool  # False: the embedding is taken from obsm, and LLOKI-FP is not run
+    joint: bool  # whether `fit` learns from the run's slices; it then uses expression
+    uses_expression: bool  # False: LLOKI-FP is not run, no reference is needed, and `embed` gets raw counts
 
     @property
     def dim(self) -> int:
@@ -60,7 +61,7 @@ class Embedder(Protocol):
         ...
 
     def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
-        """Summarise one slice: (n, g) log-normalised expression."""
+        """Summarise one slice: (n, g) log-normalised expression, as LLOKI-FP gives it."""
         ...
 
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Embedder:

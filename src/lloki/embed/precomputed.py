@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from scipy import sparse
 
 from lloki._progress import Advance
 from lloki.embed.base import SliceSummary
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, ModelError
 from lloki.genes import PanelCoverage
 
 
@@ -54,7 +55,7 @@ class Precomputed:
         Raises
         ------
         InputError
-            If the key is absent, or the array is not a finite (n, d) matrix.
+            If the key is absent, the array is not a finite (n, d) matrix, or d is not that of the slices before.
         """
         slot = f"obsm[{self.key!r}]"
         if self.key not in obsm:
@@ -64,7 +65,16 @@ class Precomputed:
                 slot=slot,
                 mend=f"Its obsm keys are: {', '.join(sorted(obsm)) or 'none'}. Name one of them.",
             )
-        x = np.asarray(obsm[self.key], dtype=np.float32)
+        values: Any = obsm[self.key]
+        try:
+            x = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"the embedding holds values that are not numbers ({error})",
+                where=where,
+                slot=slot,
+                mend="Give numbers.",
+            ) from error
         if x.ndim != 2 or not x.shape[1]:
             raise InputError(
                 f"the embedding has shape {x.shape}", where=where, slot=slot, mend="Give (cells, columns)."
@@ -72,6 +82,13 @@ class Precomputed:
         if not np.isfinite(x).all():
             raise InputError(
                 "the embedding holds NaN or infinity", where=where, slot=slot, mend="Mend these rows first."
+            )
+        if self._dim not in (0, x.shape[1]):
+            raise InputError(
+                f"the embedding has {x.shape[1]} columns, that of the slices before has {self._dim}",
+                where=where,
+                slot=slot,
+                mend="Embed all slices with one model.",
             )
         self._dim = x.shape[1]
         return x
@@ -90,8 +107,14 @@ class Precomputed:
         raise ConfigError("a precomputed embedding is taken from obsm, not computed from expression")
 
     def save(self, folder: Path) -> None:
-        (folder / "precomputed.json").write_text(json.dumps({"key": self.key}))
+        (folder / "precomputed.json").write_text(json.dumps({"key": self.key, "dim": self._dim}))
 
     @classmethod
     def load(cls, folder: Path) -> Precomputed:
-        return cls(key=json.loads((folder / "precomputed.json").read_text())["key"])
+        try:
+            facts = json.loads((folder / "precomputed.json").read_text())
+            self = cls(key=facts["key"])
+            self._dim = int(facts["dim"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{folder}: cannot be read: {error}") from error
+        return self

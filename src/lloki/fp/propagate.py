@@ -26,7 +26,7 @@ def propagate(
     budgets: NDArray[np.int64],
     *,
     iterations: int = 40,
-    tol: float = 1e-2,
+    tol: float = 2e-2,
     keep: Keep = "largest",
     seed: int = 0,
     threads: int | None = None,

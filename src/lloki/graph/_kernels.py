@@ -1,4 +1,7 @@
-"""Compiled loops of the neighbour search. A key is ``similarity << 32 | (LAST - index)``, or 0 for none."""
+"""Compiled loops of the neighbour search. A key is ``similarity << 32 | (LAST - index)``, or 0 for none.
+
+Offsets and indices of rows come as unsigned integers, which spares numba the test for negative ones.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
+Index = NDArray[np.uint32]
+Words = NDArray[np.uint64]
 Keys = NDArray[np.int64]
 
 LAST = (1 << 32) - 1
@@ -17,10 +22,10 @@ STRIP = 64
 
 
 @njit(nogil=True, cache=True)
-def fill(indptr: Ints, indices: Ints, data: Floats, start: int, out: Floats) -> None:
-    """Scatter CSR rows ``start, start + 1, …`` into the zeroed dense ``out``."""
+def fill(indptr: Words, indices: Index, data: Floats, out: Floats) -> None:
+    """Scatter the CSR rows that ``indptr`` bounds into the zeroed dense ``out``."""
     for i in range(out.shape[0]):
-        for p in range(indptr[start + i], indptr[start + i + 1]):
+        for p in range(indptr[i], indptr[i + 1]):
             out[i, indices[p]] = data[p]
 
 
@@ -91,7 +96,7 @@ def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
 
 @njit(nogil=True, cache=True)
 def rank(
-    indptr: Ints, indices: Ints, data: Doubles, g: int, keys: Keys, out: Ints, start: int, stop: int
+    indptr: Words, indices: Index, data: Doubles, g: int, keys: Keys, out: Ints, start: int, stop: int
 ) -> None:
     """Order each row's candidates by exact cosine, then index, and write the first ``out.shape[1]``.
 
@@ -109,7 +114,7 @@ def rank(
         for q in range(c):
             if keys[i, q] == 0:
                 continue
-            j = LAST - (keys[i, q] & LAST)
+            j = LAST - (keys[i, q] & LAST)  # signed, like the indices written
             total = 0.0
             for p in range(indptr[j], indptr[j + 1]):
                 total += data[p] * row[indices[p]]

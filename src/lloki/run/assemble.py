@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki.io.frames import as_text
 from lloki.run.inputs import SliceRecord
 
 
@@ -39,77 +41,112 @@ def assemble(
     -------
     AnnData
         ``X``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0 there, and
-        ``uns["lloki"]["panels"]`` says which genes each panel measured. ``obs``: ours and all input columns.
+        ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours and all input
+        columns, numbers as numbers and everything else as categories.
+
+    Notes
+    -----
+    Time and memory grow with the stored counts of all slices.
     """
-    x, genes = _stack([(s.path, s.genes) for s in slices])
-    obs = _obs(slices)
-    measured = Counter(gene for s in slices for gene in s.genes)
-    joined = AnnData(X=x, obs=obs, var=pd.DataFrame({"n_slices": [measured[g] for g in genes]}, index=genes))
+    x, genes, measured = _counts([(s.path, s.genes) for s in slices])
+    var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
+    joined = AnnData(X=x, obs=_obs(slices), var=var)
+    joined.varm[keys.MEASURED] = measured
     joined.obsm[keys.FP] = np.concatenate([fp[s.name] for s in slices])
     joined.obsm[keys.JOINT] = np.concatenate([joint[s.name] for s in slices])
-    joined.obsm[keys.SPATIAL] = _stack_coordinates([s.spatial for s in slices])
-    panels = {str(s.obs[keys.PANEL].iloc[0]): np.array(sorted(s.genes), dtype=object) for s in slices}
+    joined.obsm[keys.SPATIAL] = _coordinates([s.spatial for s in slices])
     joined.uns[keys.UNS] = {
         **facts,
-        "panels": {name.replace("/", "_"): genes for name, genes in panels.items()},
-        "sources": [f"{s.name}: {s.said.get('source', '')}" for s in slices],
+        "slices": [s.name for s in slices],
+        "sources": [str(s.said.get("source", "")) for s in slices],
     }
     return joined
 
 
-def _stack(parts: Sequence[tuple[Any, Sequence[str]]]) -> tuple[sparse.csr_matrix, list[str]]:
+def _counts(
+    parts: Sequence[tuple[Path, Sequence[str]]],
+) -> tuple[sparse.csr_matrix, list[str], NDArray[np.bool_]]:
     """Counts of all slices over the union of their genes; only stored values take memory."""
     genes = sorted({gene for _, names in parts for gene in names})
     at = {gene: i for i, gene in enumerate(genes)}
+    measured = np.zeros((len(genes), len(parts)), dtype=bool)
     blocks = []
-    for path, names in parts:
+    for i, (path, names) in enumerate(parts):
         x = sparse.csr_matrix(ad.read_h5ad(path).X)
         columns = np.array([at[gene] for gene in names], dtype=np.int32)
+        measured[columns, i] = True
         wide = sparse.csr_matrix((x.data, columns[x.indices], x.indptr), shape=(x.shape[0], len(genes)))
         wide.sort_indices()
         blocks.append(wide)
-    return sparse.vstack(blocks, format="csr"), genes
+    return sparse.vstack(blocks, format="csr"), genes, measured
 
 
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:
-    """Columns of all slices; names prefixed with the sample for slices whose cell names clash with another's."""
-    seen: Counter[str] = Counter()
+    columns = dict.fromkeys(column for s in slices for column in s.obs.columns)
+    sizes = [s.cells for s in slices]
+    joined = {c: _column([s.obs[c] if c in s.obs else None for s in slices], sizes) for c in columns}
+    return pd.DataFrame(joined, index=_names(slices))
+
+
+def _names(slices: Sequence[SliceRecord]) -> pd.Index:
+    """Input names; of slices whose names clash with another's, all are prefixed with the sample's name."""
+    seen = Counter(name for s in slices for name in s.obs.index)
+    names: list[str] = []
     for s in slices:
-        seen.update(map(str, s.obs.index))
-    frames = []
-    for s in slices:
-        frame, names = s.obs.copy(), list(map(str, s.obs.index))
-        if any(seen[name] > 1 for name in names):
-            sample = str(frame[keys.SAMPLE].iloc[0])
-            names = [f"{sample}:{name}" for name in names]
-        frame.index = pd.Index(names)
-        for column in frame.columns:
-            if isinstance(frame[column].dtype, pd.CategoricalDtype):
-                frame[column] = frame[column].astype(
-                    object
-                )  # categories of different slices do not concatenate
-        frames.append(frame)
-    obs = pd.concat(frames, axis=0)
-    if not obs.index.is_unique:  # sections of one sample, or a name that looks prefixed already
-        obs.index = ad.utils.make_index_unique(obs.index)
-    for column in obs.columns:
-        if obs[column].dtype == object:
-            obs[column] = _tidy(obs[column])
-    return obs
+        own = list(map(str, s.obs.index))
+        if any(seen[name] > 1 for name in own):
+            sample = str(s.obs[keys.SAMPLE].iloc[0])
+            own = [f"{sample}:{name}" for name in own]
+        names += own
+    index = pd.Index(names, dtype=object)
+    # still not unique: sections of one sample that were given separately, or a name that looks prefixed already
+    return index if index.is_unique else ad.utils.make_index_unique(index)
 
 
-def _tidy(column: pd.Series) -> pd.Series:
-    """A column that h5ad can hold and scanpy can colour: numbers stay, everything else is categories."""
-    known = column.dropna()
-    if (
-        len(known)
-        and known.map(lambda v: isinstance(v, (int, float, np.number)) and not isinstance(v, bool)).all()
-    ):
-        return pd.to_numeric(column)
-    return column.map(lambda v: str(v), na_action="ignore").astype("category")
+def _column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> NDArray[Any] | pd.Categorical:
+    """One column of all slices, ``None`` where a slice lacks it, as h5ad can hold and scanpy can colour it."""
+    kinds = {_kind(part) for part in parts if part is not None}
+    if kinds == {"bool"} and all(part is not None for part in parts):
+        return np.concatenate([part.to_numpy(dtype=bool) for part in parts if part is not None])
+    if kinds == {"number"}:
+        return np.concatenate(
+            [
+                np.full(n, np.nan) if part is None else part.to_numpy(_plain(part), na_value=np.nan)
+                for part, n in zip(parts, sizes)
+            ]
+        )
+    coded = [None if part is None else _categories(part) for part in parts]
+    known = list(dict.fromkeys(str(c) for part in coded if part is not None for c in part.categories))
+    codes = [
+        np.full(n, -1) if part is None else part.set_categories(known).codes for part, n in zip(coded, sizes)
+    ]
+    return pd.Categorical.from_codes(np.concatenate(codes), categories=pd.Index(known, dtype=object))
 
 
-def _stack_coordinates(parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+def _kind(part: pd.Series) -> str:
+    if isinstance(part.dtype, pd.CategoricalDtype):
+        return "text"
+    if pd.api.types.is_bool_dtype(part.dtype) and not part.isna().any():
+        return "bool"
+    numeric = pd.api.types.is_numeric_dtype(part.dtype) and not pd.api.types.is_bool_dtype(part.dtype)
+    return "number" if numeric and not pd.api.types.is_complex_dtype(part.dtype) else "text"
+
+
+def _plain(part: pd.Series) -> np.dtype[Any]:
+    """The numpy type that holds a numeric column: its own, or floating where values are missing."""
+    own: Any = getattr(part.dtype, "numpy_dtype", part.dtype)  # Int64 and its like know the numpy type
+    return np.dtype(float) if part.isna().any() else np.dtype(own)
+
+
+def _categories(part: pd.Series) -> pd.Categorical:
+    """Values as categories of text, in the order that the input gives its categories."""
+    if not isinstance(part.dtype, pd.CategoricalDtype):
+        return pd.Categorical(as_text(part))
+    names = as_text(pd.Series(part.cat.categories)).tolist()
+    return pd.Categorical.from_codes(part.cat.codes, categories=pd.Index(names, dtype=object))
+
+
+def _coordinates(parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     """Planar slices beside volumes lie at z = 0."""
     dims = max(p.shape[1] for p in parts)
     return np.concatenate([np.pad(p, ((0, 0), (0, dims - p.shape[1]))) for p in parts]).astype(np.float64)

@@ -42,6 +42,12 @@ class RunConfig:
     resolution: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not self.resolution > 0:
+            raise ConfigError(f"resolution must be above 0, got {self.resolution!r}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ConfigError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+
     @classmethod
     def make(
         cls,

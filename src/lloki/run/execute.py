@@ -1,13 +1,15 @@
-"""Independent units of work, run here, on local processes, or on a Dask cluster: the same results from each."""
+"""Independent units of work, run here, on local processes or on a Dask cluster, with the same results."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, TypeVar
 
 from lloki._log import logger
 from lloki._parallel import n_threads
@@ -16,87 +18,175 @@ from lloki.errors import ConfigError, MissingExtraError, RunError
 U = TypeVar("U")
 R = TypeVar("R")
 
-ATTEMPTS = 3  # of a unit whose worker died; a unit that keeps killing workers must not loop for ever
+ATTEMPTS = 3  # pools of processes for one set of units: a unit that keeps killing them must not loop for ever
 
 
-def run_units(
-    function: Callable[[U], R],
-    units: Sequence[U],
-    *,
-    workers: int = 1,
-    scheduler: str | None = None,
-) -> Iterator[R]:
-    """Yield the results of ``function(unit)`` in the order in which units end.
+class Workers:
+    """Where units are computed: ``with Workers(2) as workers``.
 
     Parameters
     ----------
-    function, units
-        Picklable. A unit writes its result to its own file, so nothing large travels.
-    workers
-        Local processes; 1 stays in this one.
+    processes
+        Local processes; 1 stays in this one. They are started when first needed, share the threads, and end with
+        the process that started them, even if that is killed.
     scheduler
-        Address of a Dask scheduler whose workers see the same file system.
+        Address of a Dask scheduler whose workers see the same file system, in place of local processes.
 
     Raises
     ------
+    ConfigError
+        If ``processes`` is no positive number.
+    MissingExtraError
+        If a scheduler is named and Dask is not installed.
     RunError
-        If workers die again and again.
+        If no scheduler answers.
     """
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    if scheduler:
-        yield from _on_dask(function, units, scheduler)
-    elif workers == 1 or len(units) < 2:
-        yield from map(function, units)
-    else:
-        yield from _on_processes(function, units, workers)
 
+    def __init__(self, processes: int = 1, scheduler: str | None = None) -> None:
+        if not isinstance(processes, int) or processes < 1:
+            raise ConfigError(f"workers must be a whole number of at least 1, got {processes!r}")
+        self.processes, self.scheduler = processes, scheduler
+        self._pool: ProcessPoolExecutor | None = None
+        self._client: Any = None
 
-def _on_processes(function: Callable[[U], R], units: Sequence[U], workers: int) -> Iterator[R]:
-    """A process pool that is made anew when a worker is killed, for the units that were not finished."""
-    left, deaths = list(range(len(units))), 0
-    while left:
-        done: set[int] = set()
-        threads = max(1, n_threads() // workers)
-        # spawn: a forked child of a process whose libraries run threads can hang
-        pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
-        )
-        try:
-            futures: dict[Future[R], int] = {pool.submit(function, units[i]): i for i in left}
+    @property
+    def here(self) -> bool:
+        """Whether units are computed in this process."""
+        return self.processes == 1 and not self.scheduler
+
+    def __enter__(self) -> Workers:
+        if self.scheduler:
+            self._client = _connect(self.scheduler)
+            if not self._client.scheduler_info()["workers"]:
+                logger.warning(
+                    "The Dask scheduler at %s has no workers yet: waiting for them.", self.scheduler
+                )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._end_pool()
+
+    def check_sight(self, folder: Path) -> None:
+        """Say if a Dask worker does not see a folder, which exists here: results are passed on as files.
+
+        Raises
+        ------
+        RunError
+            With the worker's address.
+        """
+        if self._client is None:
+            return
+        blind = [
+            address for address, sees in self._client.run(os.path.isdir, str(folder)).items() if not sees
+        ]
+        if blind:
+            raise RunError(
+                f"{folder} is not there on the Dask worker {blind[0]}. Choose a place with --out (out=) that "
+                "all workers share, such as a network folder."
+            )
+
+    def run(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
+        """Yield the results of ``function(unit)`` in the order in which units end.
+
+        Parameters
+        ----------
+        function, units
+            Picklable, unless ``here``. A unit writes its result to its own file, so nothing large travels.
+
+        Raises
+        ------
+        RunError
+            If workers die again and again.
+        """
+        if self._client is not None:
+            return self._run_on_dask(function, units)
+        if self.processes == 1 or len(units) < 2:
+            return map(function, units)
+        return self._run_on_processes(function, units)
+
+    def _run_on_processes(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
+        """Run units again, in a new pool, that were not finished when a process was killed."""
+        left, deaths = list(range(len(units))), 0
+        while left:
+            done: set[int] = set()
+            futures: dict[Future[R], int] = {}
+            try:
+                pool = self._start_pool()
+                for i in left:
+                    futures[pool.submit(function, units[i])] = i
+            except BrokenProcessPool:
+                pass  # what was submitted before is told below
             for future in as_completed(futures):
-                result = future.result()
-                done.add(futures[future])
-                yield result
-        except BrokenProcessPool as error:
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    done.add(futures[future])
+                    yield future.result()
+            left = [i for i in left if i not in done]
+            if not left:
+                return
+            self._end_pool()
             deaths += 1
             if deaths >= ATTEMPTS:
                 raise RunError(
-                    f"worker processes died {deaths} times; the last time {len(left) - len(done)} units were left. "
-                    "The usual cause is too little memory: use fewer workers."
-                ) from error
-            logger.warning("A worker process died; its unit is run again.")
+                    f"worker processes died {deaths} times; {len(left)} units are left. The usual cause is too "
+                    "little memory: use fewer workers. In a script, the call must stand under "
+                    "`if __name__ == '__main__':`, since workers import the script."
+                )
+            logger.warning("A worker process died; its units are run again.")
+
+    def _start_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            threads = max(1, n_threads() // self.processes)
+            # spawn: a forked child of a process whose libraries run threads can hang
+            self._pool = ProcessPoolExecutor(
+                self.processes, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+            )
+        return self._pool
+
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _run_on_dask(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
+        from distributed import KilledWorker, as_completed
+
+        # pure=False: a unit writes a file, so the remembered result of an earlier run must not stand in for it
+        futures = self._client.map(function, list(units), pure=False)
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except KilledWorker as error:
+            raise RunError(
+                f"Dask workers died again and again ({error}). The usual cause is too little memory a worker."
+            ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        left = [i for i in left if i not in done]
+            self._client.cancel(futures)
 
 
-def _limit_threads(threads: int) -> None:
-    os.environ["LLOKI_THREADS"] = str(threads)
-
-
-def _on_dask(function: Callable[[U], R], units: Sequence[U], scheduler: str) -> Iterator[R]:
+def _connect(scheduler: str) -> Any:
     try:
         from distributed import Client
-        from distributed import as_completed as dask_completed
     except ImportError as error:
         raise MissingExtraError("distributed", "distributed", "A Dask scheduler") from error
     try:
-        client = Client(scheduler, timeout="10s")
-    except OSError as error:
-        raise RunError(f"no Dask scheduler answers at {scheduler}: {error}") from error
-    with client:
-        # pure=False: a unit's function writes a file, so a remembered result of an earlier run must not stand in
-        futures = client.map(function, units, pure=False)
-        for future in dask_completed(futures):
-            yield future.result()
+        return Client(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"no Dask scheduler answers at {scheduler} ({error}). Check the address, for example "
+            "tcp://host:8786."
+        ) from error
+
+
+def _start_worker(threads: int) -> None:
+    os.environ["LLOKI_THREADS"] = str(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed: it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lloki import keys
 from lloki._version import __version__
 from lloki.cae import CAEModel
+from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
 from lloki.report import build_report
@@ -26,6 +27,8 @@ from lloki.run.inputs import SliceRecord
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
 from lloki.run.store import load_arrays
+
+REFERENCE = "reference.npz"  # of the folder "model"
 
 
 def write_outputs(
@@ -41,15 +44,16 @@ def write_outputs(
     clusters: NDArray[np.int64],
     model: CAEModel,
     embedder_folder: Path,
-    reference: Reference,
+    reference: Reference | None,
     recorder: Recorder,
     messages: Sequence[Mapping[str, str]],
     started: float,
 ) -> None:
     """Write model, tables, joint AnnData, report and, last, ``run.json``: a run with that file is a finished one."""
+    discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
-        qc, sparsity = quality_control(slices, features, reference)
+        qc, sparsity = quality_control(slices, features)
         facts = {
             "version": __version__,
             "parameters": json.dumps(config.to_dict()),
@@ -92,9 +96,9 @@ def write_outputs(
             | {"trained": s.name in trained}
             for s in slices
         ],
-        "reference": {"hash": reference.hash, "cells": int(reference.counts.shape[0])},
+        "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
         "messages": list(messages),
-        "metrics": {k: v for k, v in figures.iloc[-1].to_dict().items() if k not in ("embedding", "cells")},
+        "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
     }
     with recorder.measure("write", "report.html"):
         build_report(
@@ -116,7 +120,7 @@ def save_model(
     model: CAEModel,
     embedder_folder: Path,
     config: RunConfig,
-    reference: Reference,
+    reference: Reference | None,
     slices: Sequence[SliceRecord],
     trained: Sequence[str],
 ) -> None:
@@ -125,7 +129,8 @@ def save_model(
         temporary.mkdir()
         model.save(temporary)
         shutil.copytree(embedder_folder, temporary / "embedder")
-        reference.save(temporary / "reference.npz")
+        if reference is not None:
+            reference.save(temporary / REFERENCE)
         panels = {s.token: list(s.genes) for s in slices if s.name in trained}
         facts = {
             "lloki": __version__,
@@ -137,12 +142,11 @@ def save_model(
 
 
 def quality_control(
-    slices: Sequence[SliceRecord], features: Mapping[str, Path], reference: Reference
+    slices: Sequence[SliceRecord], features: Mapping[str, Path]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, NDArray[np.float64]]]]:
     """One row a slice, and each cell's sparsity before, as aimed for, and after."""
     table, sparsity = [], {}
     for s in slices:
-        used, dropped = reference.covered.get(s.name, (0, 0))
         row: dict[str, Any] = {
             "slice": s.name,
             "technology": str(s.obs[keys.TECHNOLOGY].iloc[0]),
@@ -150,9 +154,9 @@ def quality_control(
             "cells": s.cells,
             "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
-            "genes_in_reference": used,
-            "genes_not_in_reference": dropped,
         }
+        if s.coverage is not None:
+            row |= {"genes_in_reference": len(s.coverage.used), "genes_dropped": len(s.coverage.dropped)}
         if s.name in features:
             fp = load_arrays(features[s.name])
             sparsity[s.name] = {
@@ -165,6 +169,22 @@ def quality_control(
             row |= {"fp_iterations": int(fp["iterations"])}
         table.append(row)
     return pd.DataFrame(table), sparsity
+
+
+def discard(path: Path) -> None:
+    """Remove a file that no longer tells the truth.
+
+    Raises
+    ------
+    OutputError
+        If that is not allowed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be replaced ({error}). Choose another place with --out (out=)."
+        ) from error
 
 
 def _labels(adata: AnnData, label_key: str | None) -> NDArray[Any] | None:

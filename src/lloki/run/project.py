@@ -10,19 +10,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from anndata import AnnData
 
 from lloki._progress import Progress, Silent
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.embed import Precomputed, load_embedder
-from lloki.errors import ModelError, UnknownTokenError
-from lloki.genes import match_reference
+from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import atomic
 from lloki.run.assemble import assemble
 from lloki.run.config import RunConfig
-from lloki.run.inputs import ReadAs, SliceRecord, gather
-from lloki.run.outputs import quality_control
+from lloki.run.door import ReadAs, check_inputs
+from lloki.run.execute import Workers
+from lloki.run.inputs import Demands, Message, SliceRecord, gather
+from lloki.run.outputs import REFERENCE, discard, quality_control
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
 from lloki.run.store import Store, load_arrays
@@ -56,7 +58,7 @@ def project(
     run
         Folder of a finished run (or its ``model`` folder).
     out
-        Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``; ``None`` writes nothing.
+        Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes nothing.
     technology, samples, panels, layers, layer, allow_normalised, slice_key, label_key, skip_bad
         How the slices are read; see :func:`lloki.integrate`.
     workers, scheduler, progress
@@ -70,31 +72,40 @@ def project(
     Raises
     ------
     ModelError
-        If there is no finished run.
+        If there is no finished run, or it cannot be read.
     UnknownTokenError
         If the run was not trained with a slice's technology and panel; before any work.
-    InputError, GeneError, OutputError
+    ConfigError, InputError, GeneError, OutputError, RunError
         As for :func:`lloki.integrate`.
     """
+    places = Workers(workers, scheduler)
     started, folder = time.time(), _model_folder(Path(run))
-    facts = json.loads((folder / "run.json").read_text())
+    _check_place(out, folder)
+    facts = _facts(folder)
     config = RunConfig.from_dict(facts["config"])
     model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
-    ref = Reference.load(folder / "reference.npz")
+    ref = Reference.load(folder / REFERENCE) if embedder.uses_expression else None
+    read = ReadAs(
+        layer, allow_normalised, slice_key, label_key, technology, samples, panels, layers, config.fp.k
+    )
+    demands = Demands(
+        embedding=embedder if isinstance(embedder, Precomputed) else None,
+        genes=ref.genes if ref else None,
+        reference_name="the run's reference",
+    )
     with ExitStack() as stack:
-        base = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out
+        store = stack.enter_context(Store(Path(place) / "work"))
+        stack.enter_context(places).check_sight(store.folder)
         recorder = Recorder()
-        work = Work(Store(base / "work"), config, recorder, progress or Silent(), workers, scheduler)
-        read = ReadAs(
-            layer, allow_normalised, slice_key, label_key, technology, samples, panels, layers, config.fp.k
-        )
-        taken = embedder if isinstance(embedder, Precomputed) else None
-        records, messages = gather(slices, work.store, read=read, skip_bad=skip_bad, embedding=taken)
-        messages += _fits(records, model, facts["panels"])
-        for r in records:
-            found = match_reference(r.genes, ref.genes, where=r.name, reference_name="the run's reference")
-            ref.covered[r.name] = (len(found.used), len(found.dropped))
-        features = work.features(records, ref) if embedder.uses_expression else {}
+        work = Work(store, config, recorder, progress or Silent(), places)
+        with recorder.measure("check", "all slices"):
+            given = check_inputs(slices, read=read, skip_bad=skip_bad)
+            for name, token in given.tokens.items():
+                _check_token(name, token, model)
+            records, messages = gather(given, store, demands=demands, skip_bad=skip_bad)
+            messages += _other_genes(records, facts["panels"])
+        features = work.features(records, ref) if ref is not None else {}
         units = work.embed(records, features, folder / "embedder", facts["embedder_key"])
         rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
         with recorder.measure("encode", "all slices"):
@@ -107,23 +118,35 @@ def project(
         }
         adata = assemble(records, fp=rows, joint=joint, facts=said)
         if out is not None:
-            table, _ = quality_control(records, {n: u.path for n, u in features.items()}, ref)
-            with atomic(base / "projected.h5ad") as temporary:
-                adata.write_h5ad(temporary)
-            with atomic(base / "qc.csv") as temporary:
-                table.to_csv(temporary, index=False)
             record = {
                 "lloki": __version__,
                 "versions": versions(),
                 "run": str(run),
                 "parameters": config.to_dict(),
                 "messages": messages,
-                "stages": recorder.as_list(),
-                "seconds": round(time.time() - started, 1),
             }
-            with atomic(base / "run.json") as temporary:
-                temporary.write_text(json.dumps(record, indent=1, default=str))
+            table, _ = quality_control(records, {name: unit.path for name, unit in features.items()})
+            _write(store.folder.parent, adata, table, record, recorder, started)
     return adata
+
+
+def _write(
+    folder: Path,
+    adata: AnnData,
+    qc: pd.DataFrame,
+    record: dict[str, Any],
+    recorder: Recorder,
+    started: float,
+) -> None:
+    discard(folder / "run.json")
+    with recorder.measure("write", "projected.h5ad"):
+        with atomic(folder / "projected.h5ad") as temporary:
+            adata.write_h5ad(temporary)
+        with atomic(folder / "qc.csv") as temporary:
+            qc.to_csv(temporary, index=False)
+    record |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
+    with atomic(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1, default=str))
 
 
 def _model_folder(run: Path) -> Path:
@@ -133,20 +156,46 @@ def _model_folder(run: Path) -> Path:
     raise ModelError(f"{run}: holds no finished run. Give the folder that lloki integrate wrote (--out).")
 
 
-def _fits(
-    records: Sequence[SliceRecord], model: CAEModel, panels: Mapping[str, Sequence[str]]
-) -> list[dict[str, str]]:
-    """Every slice has a known batch token; genes that differ from its panel's are said."""
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
+        missing = {"config", "panels", "embedder_key"} - set(facts)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder / 'run.json'}: cannot be read ({error}). Run lloki integrate again."
+        ) from error
+    if missing:
+        raise ModelError(f"{folder / 'run.json'}: lacks {sorted(missing)[0]!r}. Run lloki integrate again.")
+    return facts
+
+
+def _check_place(out: str | Path | None, model: Path) -> None:
+    """Results of a projection must not take the place of the run's own tables."""
+    if out is not None and any((Path(out) / name).exists() for name in ("integrated.h5ad", "model")):
+        raise ConfigError(f"{out}: holds the results of a run. Choose another place with --out (out=).")
+    if out is not None and Path(out).resolve() == model.resolve():
+        raise ConfigError(f"{out}: is the model itself. Choose another place with --out (out=).")
+
+
+def _check_token(name: str, token: str, model: CAEModel) -> None:
+    if token not in model.tokens:
+        raise UnknownTokenError(
+            f"{name}: the run was not trained with its technology and panel ({token}). Trained with: "
+            f"{', '.join(model.tokens)}. If it is one of these under another name, say so with --technology "
+            "(technology=) or the panel's name (panels=); otherwise run lloki integrate with this slice among the "
+            "others."
+        )
+
+
+def _other_genes(records: Sequence[SliceRecord], panels: Mapping[str, Sequence[str]]) -> list[Message]:
+    """Say where a panel's name is known but its genes differ."""
     messages = []
     for r in records:
-        if r.token not in model.tokens:
-            raise UnknownTokenError(
-                f"{r.name}: the run was not trained with its technology and panel ({r.token}). Trained with: "
-                f"{', '.join(model.tokens)}. If it is one of these under another name, say so with --technology "
-                "(technology=) or the panel's name; otherwise run lloki integrate with this slice among the others."
-            )
         known, own = set(panels[r.token]), set(r.genes)
         if known != own:
-            text = f"genes differ from those that {r.token} was trained with: {len(known - own)} fewer, {len(own - known)} more"
+            text = (
+                f"genes differ from those that {r.token} was trained with: {len(known - own)} fewer, "
+                f"{len(own - known)} more"
+            )
             messages.append({"slice": r.name, "text": text})
     return messages

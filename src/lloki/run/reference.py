@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki import keys
 from lloki.embed import Embedder, SliceSummary
 from lloki.fp import cell_sparsity, log_normalise, reference_sparsity
-from lloki.genes import match_reference
-from lloki.io import read_reference
 from lloki.run.inputs import SliceRecord
 from lloki.run.store import key_of, load_arrays, save_arrays
 
@@ -32,61 +30,31 @@ class Reference:
         Their names.
     sparsity_all
         (m,) sparsity over all genes of the reference.
-    covered
-        Slice → genes that the reference has and genes that it lacks.
     trained
         Genes of the slices that are trained on: what an embedder may learn from.
     hash
-        Of the content.
-    messages
-        What was mended or is doubtful.
+        Of what enters the fit.
     """
 
     counts: sparse.csr_matrix
     genes: tuple[str, ...]
     sparsity_all: NDArray[np.float64]
-    covered: dict[str, tuple[int, int]] = field(default_factory=dict)
     trained: frozenset[str] = frozenset()
     hash: str = ""
-    messages: list[dict[str, str]] = field(default_factory=list)
 
     @classmethod
-    def read(
-        cls,
-        source: Any,
-        trained: Sequence[SliceRecord],
-        slices: Sequence[SliceRecord],
-        *,
-        layer: str | None = None,
-        allow_normalised: bool = False,
-    ) -> Reference:
-        """Read the reference and match every slice's genes to it.
-
-        Raises
-        ------
-        InputError, GeneError
-            If it holds no counts, or shares no gene with a slice.
-        """
-        adata = read_reference(source, layer=layer, allow_normalised=allow_normalised)
-        where = adata.uns[keys.UNS]["source"]
-        messages = [{"slice": "reference", "text": str(t)} for t in adata.uns[keys.UNS]["messages"]]
-        covered = {}
-        for s in slices:
-            found = match_reference(s.genes, adata.var_names, where=s.name, reference_name=str(where))
-            covered[s.name] = (len(found.used), len(found.dropped))
-            if found.diagnosis:
-                messages.append({"slice": s.name, "text": f"{found.diagnosis}. {found.mend}".strip()})
+    def cut(cls, adata: AnnData, trained: Sequence[SliceRecord], slices: Sequence[SliceRecord]) -> Reference:
+        """Keep of a checked reference what the slices need; ``trained`` are those that the embedder learns from."""
         wanted = {gene for s in slices for gene in s.genes}
         counts = sparse.csr_matrix(adata.X)
-        keep = np.array([gene in wanted for gene in adata.var_names])
+        keep = np.array([gene in wanted for gene in adata.var_names], dtype=bool)
         cut, genes = sparse.csr_matrix(counts[:, keep]), tuple(map(str, adata.var_names[keep]))
         everywhere = cell_sparsity(counts)
         learnt = frozenset(gene for s in trained for gene in s.genes)
         # Genes of slices that are only projected do not enter the fit, so neither do they enter its key.
-        columns = np.array([gene in learnt for gene in genes], dtype=bool)
-        seen = sparse.csr_matrix(cut[:, columns])
+        seen = sparse.csr_matrix(cut[:, np.array([gene in learnt for gene in genes], dtype=bool)])
         digest = key_of(seen.data, seen.indices, seen.indptr, [g for g in genes if g in learnt], everywhere)
-        return cls(cut, genes, everywhere, covered, learnt, digest, messages)
+        return cls(cut, genes, everywhere, learnt, digest)
 
     def sparsity(self, genes: Sequence[str], *, mode: Literal["panel", "all"]) -> NDArray[np.float64]:
         """Sparsity of the reference's cells over the genes of a slice, or over all: (m,), sorted."""

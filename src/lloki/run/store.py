@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.errors import OutputError
+from lloki._log import logger
+from lloki.errors import OutputError, RunError
 from lloki.io import atomic
 
 # Raise when the numbers that a stage computes change: pieces made by an older version are then made again.
 RECIPE = 1
+
+_LEFT_OVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # what `lloki.io.atomic` was writing when it was killed
 
 
 def key_of(*parts: Any) -> str:
@@ -34,8 +40,23 @@ def key_of(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_of_files(path: str | None) -> str:
+    """Hash of a file, or of all files of a folder, and their names; ``""`` if there is nothing at ``path``."""
+    if path is None or not os.path.exists(path):
+        return ""
+    root, digest = Path(path), hashlib.sha256()
+    for file in sorted(p for p in (root.rglob("*") if root.is_dir() else [root]) if p.is_file()):
+        with file.open("rb") as opened:
+            inside = hashlib.file_digest(opened, "sha256").digest()
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + inside)
+    return digest.hexdigest()
+
+
 class Store:
-    """The folder ``work`` of a run.
+    """The folder ``work`` of a run, which belongs to one run at a time: ``with Store(folder) as store``.
+
+    A run that was killed leaves nothing behind but finished pieces: what it was writing is removed by the next.
+    Where nothing came of a run, for example because an input has an error, its empty folders are removed too.
 
     Parameters
     ----------
@@ -46,18 +67,71 @@ class Store:
     ------
     OutputError
         If nothing can be written there.
+    RunError
+        If another run is at work there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with atomic(folder / ".writable") as probe:  # said before any work, not after an hour of it
-            probe.write_text("")
-        (folder / ".writable").unlink(missing_ok=True)
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(os.path.abspath(folder))  # workers may have another working directory
+        self._lock: int | None = None
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Store:
+        self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+        try:
+            with atomic(self.folder / ".writable") as probe:  # said before any work, not after an hour of it
+                probe.write_text("")
+            (self.folder / ".writable").unlink(missing_ok=True)
+            self._lock = _lock(self.folder)
+        except BaseException:
+            self.__exit__()
+            raise
+        if self._lock is not None:
+            self._sweep()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        with suppress(OSError):  # the first one that is not empty ends it
+            for folder in self._made:
+                folder.rmdir()
 
     def path(self, stage: str, name: str, key: str, ending: str = ".npz") -> Path:
         """Place of one piece. Slice names may hold any character: the key tells pieces apart, the name is for people."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:60]
         return self.folder / stage / f"{readable}-{key}{ending}"
+
+    def _sweep(self) -> None:
+        for path in (*self.folder.parent.glob(".*"), *self.folder.glob("*/.*")):
+            if _LEFT_OVER.match(path.name):
+                logger.debug("removing %s, which a run that was stopped left unfinished", path)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _lock(folder: Path) -> int | None:
+    """Hold the folder until the file descriptor is closed or the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs in one folder are not told apart there
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RunError(
+            f"{folder.parent}: another run is at work there. Wait for it to end, or choose another place with "
+            "--out (out=)."
+        ) from error
+    except OSError:  # some network file systems have no locks
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -70,8 +144,10 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
             flat[f"{name}.shape"] = np.array(x.shape)
         else:
             flat[name] = np.asarray(value)
+            if flat[name].dtype == object:
+                raise TypeError(f"{name!r} is no array of numbers or text")
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **flat)
+        np.savez(file, **flat)
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
@@ -92,11 +168,6 @@ def load_arrays(path: Path) -> dict[str, Any]:
                 elif part == "shape":
                     pieces = tuple(file[f"{stem}.{p}"] for p in ("data", "indices", "indptr"))
                     out[stem] = sparse.csr_matrix(pieces, shape=tuple(file[name]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}). Remove it and start the run again.") from error
     return out
-
-
-def text(array: NDArray[Any]) -> str:
-    """A string that was stored as a 0-d array."""
-    return str(array[()])

@@ -6,7 +6,7 @@ A unit that finds its result in place does nothing, so it can be run again after
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -17,6 +17,7 @@ from scipy import sparse
 from lloki import keys
 from lloki._progress import Advance
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
+from lloki.errors import InputError, LlokiError, RunError
 from lloki.fp import FPConfig, align_features
 from lloki.fp.align import PASSES
 from lloki.run.record import StageRecord, metered
@@ -54,7 +55,7 @@ class SummaryUnit(Unit):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingUnit(Unit):
-    """The embedding of one slice's cells: from its features, or for a precomputed one from the slice itself."""
+    """The embedding of one slice's cells: from its features, or without them from the slice itself."""
 
     source: Path
     features: Path | None
@@ -64,11 +65,29 @@ class EmbeddingUnit(Unit):
 
 
 def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
-    """Run a unit and write its result, unless it is there."""
+    """Run a unit and write its result, unless it is there.
+
+    Raises
+    ------
+    LlokiError
+        With the name of the slice; RunError for what lloki does not raise on purpose, such as too little memory.
+    """
     if unit.path.exists():
         return StageRecord(unit.stage, unit.name, unit.key, status="reused")
-    with metered(unit.stage, unit.name, unit.key) as record:
-        _COMPUTE[type(unit)](unit, advance)
+    try:
+        with metered(unit.stage, unit.name, unit.key) as record:
+            _COMPUTE[type(unit)](unit, advance)
+    except InputError as error:
+        if error.where:
+            raise
+        raise type(error)(error.what, where=unit.name, slot=error.slot, mend=error.mend) from error
+    except LlokiError:
+        raise
+    except Exception as error:
+        raise RunError(
+            f"{unit.name}: the stage {unit.stage!r} failed with {type(error).__name__}: {error}. What was finished "
+            "before is kept: the same call again goes on from there."
+        ) from error
     return record
 
 
@@ -82,7 +101,7 @@ def _features(unit: FeatureUnit, advance: Advance | None) -> None:
         config=unit.config,
         advance=part,
     )
-    save_arrays(unit.path, asdict(result))
+    save_arrays(unit.path, vars(result))
 
 
 def _thirds(advance: Advance | None) -> Advance | None:

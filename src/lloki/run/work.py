@@ -15,11 +15,11 @@ from lloki.cae import CAEModel, train
 from lloki.embed import Embedder, SliceSummary, load_embedder, save_embedder
 from lloki.io import atomic
 from lloki.run.config import RunConfig
-from lloki.run.execute import run_units
+from lloki.run.execute import Workers
 from lloki.run.inputs import SliceRecord
 from lloki.run.record import Recorder
 from lloki.run.reference import Reference
-from lloki.run.store import Store, key_of, load_arrays, save_arrays
+from lloki.run.store import Store, hash_of_files, key_of, load_arrays, save_arrays
 from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit, Unit, compute
 from lloki.run.view import view
 
@@ -33,11 +33,11 @@ class Work:
         config: RunConfig,
         recorder: Recorder,
         progress: Progress,
-        workers: int,
-        scheduler: str | None,
+        workers: Workers,
     ) -> None:
         self.store, self.config, self.recorder, self.progress = store, config, recorder, progress
-        self.workers, self.scheduler = workers, scheduler
+        self.workers = workers
+        self._weights = hash_of_files(config.model)
 
     def features(self, records: Sequence[SliceRecord], ref: Reference) -> dict[str, FeatureUnit]:
         """LLOKI-FP of every slice: independent units."""
@@ -63,7 +63,7 @@ class Work:
         embedder: Embedder,
         trained: Sequence[SliceRecord],
         features: Mapping[str, FeatureUnit],
-        ref: Reference,
+        ref: Reference | None,
     ) -> tuple[Path, str]:
         """Fit an embedder that learns from the run's data; save it. Returns its folder and key."""
         summaries: dict[str, SummaryUnit] = {}
@@ -71,11 +71,9 @@ class Work:
             for r in trained:
                 summaries[r.name] = self._summary_unit(embedder, r, features[r.name])
             self._units("Summarising slices", list(summaries.values()))
-        settings = getattr(embedder, "config", getattr(embedder, "key", None))
         names = sorted(summaries)
-        key = key_of(
-            "fit", embedder.name, settings, self.config.model, [summaries[n].key for n in names], ref.hash
-        )
+        learnt = [summaries[n].key for n in names]
+        key = key_of("fit", *self._identity(embedder), self.config.seed, learnt, ref.hash if ref else "")
         folder = self.store.path("embedder", embedder.name, key, "")
         if folder.exists():
             self.recorder.reused("fit", embedder.name, key)
@@ -84,15 +82,20 @@ class Work:
             advance = self.progress.task("Fitting the embedder", 1, "fits")
             if embedder.joint:
                 parts = {n: SliceSummary(summaries[n].genes, load_arrays(summaries[n].path)) for n in names}
-                embedder.fit(parts, ref.summary(embedder))
+                embedder = embedder.fit(parts, ref.summary(embedder) if ref else SliceSummary(()))
             with atomic(folder) as temporary:
                 temporary.mkdir()
                 save_embedder(embedder, temporary)
             advance(1)
         return folder, key
 
+    def _identity(self, embedder: Embedder) -> tuple[Any, ...]:
+        """What makes two embedders the same before they are fitted."""
+        settings = getattr(embedder, "config", getattr(embedder, "key", None))
+        return embedder.name, settings, self._weights or self.config.model
+
     def _summary_unit(self, embedder: Embedder, r: SliceRecord, features: FeatureUnit) -> SummaryUnit:
-        key = key_of("summary", embedder.name, features.key, r.genes)
+        key = key_of("summary", *self._identity(embedder), features.key, r.genes)
         return SummaryUnit(
             stage="summary",
             name=r.name,
@@ -190,10 +193,10 @@ class Work:
         if not missing:
             return
         advance = self.progress.task(description, sum(u.cells for u in missing))
-        here = self.workers == 1 and self.scheduler is None
         sizes = {(u.stage, u.name): u.cells for u in missing}
+        here = self.workers.here
         function: Callable[[Unit], Any] = (lambda unit: compute(unit, advance)) if here else compute
-        for record in run_units(function, missing, workers=self.workers, scheduler=self.scheduler):
+        for record in self.workers.run(function, missing):
             self.recorder.stages.append(record)
             if not here:
                 advance(sizes[record.stage, record.unit])

@@ -1,0 +1,86 @@
+"""A user's AnnData beside its checked copy: the one is read, the other written into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+
+_COLUMN = "lloki_column"  # var column of a checked copy: which column of the user's AnnData a gene is
+
+
+@dataclass(frozen=True)
+class CheckedSlice:
+    """A section of n cells as the user holds it, and as checked.
+
+    Attributes
+    ----------
+    own
+        The user's, with G features.
+    checked
+        What :func:`lloki.io.read_slices` made of it: the same cells in the same order, g of the features.
+    columns
+        (g,) where these are in ``own``, ascending.
+    """
+
+    own: AnnData
+    checked: AnnData
+    columns: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """Name of the section."""
+        return str(self.checked.obs[keys.SLICE].iloc[0])
+
+    @property
+    def token(self) -> str:
+        """Batch: technology and panel."""
+        return str(self.checked.obs[keys.TOKEN].iloc[0])
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """(g,) gene names as checked."""
+        return tuple(map(str, self.checked.var_names))
+
+    @property
+    def counts(self) -> sparse.csr_matrix:
+        """(n, g) counts."""
+        return sparse.csr_matrix(self.checked.X)
+
+    def spread(self, x: sparse.csr_matrix) -> sparse.csr_matrix:
+        """(n, g) → (n, G): empty columns for features that were left out."""
+        return sparse.csr_matrix(
+            (x.data, self.columns[x.indices], x.indptr), shape=(x.shape[0], self.own.n_vars)
+        )
+
+    def layer(self, name: str) -> sparse.csr_matrix:
+        """(n, g) of the user's (n, G) layer."""
+        return sparse.csr_matrix(sparse.csr_matrix(self.own.layers[name])[:, self.columns])
+
+
+def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedSlice]:
+    """Check AnnData that stay the user's; ``read`` as for :func:`lloki.io.read_slices`."""
+    from lloki.io import read_slices
+
+    own = [adatas] if isinstance(adatas, AnnData) else list(adatas)
+    # the same arrays in another shell, whose var can be given a column
+    shells = [
+        AnnData(
+            X=adata.X,
+            obs=adata.obs,
+            var=adata.var.assign(**{_COLUMN: np.arange(adata.n_vars)}),
+            obsm=dict(adata.obsm),
+            layers=dict(adata.layers),
+            uns=dict(adata.uns),
+        )
+        for adata in own
+    ]
+    checked = read_slices(shells, **read)
+    return [CheckedSlice(a, c, c.var[_COLUMN].to_numpy(np.int64)) for a, c in zip(own, checked)]

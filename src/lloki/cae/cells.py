@@ -1,0 +1,147 @@
+"""All cells of a training: neighbours within a slice, mutual neighbours between slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lloki._parallel import map_ordered
+from lloki.cae.pairs import PairTable, mutual_pairs, nearest
+from lloki.graph import cosine_neighbours
+
+# Cosines computed in one search of pairs, over all pairs of slices: about half a minute on one core. With
+# many slices each sends fewer cells into the search, so that its cost stays bounded.
+COMPARISONS = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All cells, slices one after the other in the order of their names.
+
+    Parameters
+    ----------
+    x
+        (N, d) scaled inputs.
+    token
+        (N,) int64 index of the batch token.
+    slice_of
+        (N,) int64 index of the slice, ascending.
+    start
+        (slices + 1) first cell of each slice, then N.
+    seen
+        (N,) bool, False for held-out cells.
+    """
+
+    x: Tensor
+    token: Tensor
+    slice_of: Tensor
+    start: list[int]
+    seen: Tensor
+
+    @classmethod
+    def gather(
+        cls,
+        scaled: list[NDArray[np.float32]],
+        token_of: list[int],
+        *,
+        holdout: float,
+        rng: torch.Generator,
+        device: torch.device,
+    ) -> Cells:
+        """Join slices (n_i, d) and set aside a share ``holdout`` of each one's cells."""
+        sizes = torch.tensor([len(x) for x in scaled])
+        start = [0, *sizes.cumsum(0).tolist()]
+        seen = torch.ones(start[-1], dtype=torch.bool)
+        for first, n in zip(start, sizes.tolist()):
+            seen[first + torch.randperm(n, generator=rng)[: int(holdout * n)]] = False
+        return cls(
+            x=torch.from_numpy(np.concatenate(scaled)).to(device),
+            token=torch.tensor(token_of).repeat_interleave(sizes).to(device),
+            slice_of=torch.arange(len(sizes)).repeat_interleave(sizes).to(device),
+            start=start,
+            seen=seen.to(device),
+        )
+
+    def __len__(self) -> int:
+        return self.start[-1]
+
+    @property
+    def slices(self) -> int:
+        return len(self.start) - 1
+
+    def members(self, s: int, *, seen: bool | None = None) -> Tensor:
+        """Return the indices of the cells of slice s; only the seen or the held-out ones where asked."""
+        rows = torch.arange(self.start[s], self.start[s + 1], device=self.x.device)
+        return rows if seen is None else rows[self.seen[rows] == seen]
+
+
+def own_neighbours(cells: Cells, k: int) -> Tensor:
+    """Find each cell's ``k`` nearest seen cells (cosine) in its own slice.
+
+    Returns
+    -------
+    indices
+        (N, k) int64, -1 after the last where a slice has too few. Held-out cells have neighbours
+        but are nobody's.
+    """
+    found = torch.full((len(cells), k), -1, dtype=torch.int64, device=cells.x.device)
+    for s in range(cells.slices):
+        seen, held = cells.members(s, seen=True), cells.members(s, seen=False)
+        near = torch.from_numpy(cosine_neighbours(cells.x[seen].cpu().numpy(), k)).long().to(seen.device)
+        found[seen] = torch.where(near >= 0, seen[near.clamp_min(0)], -1)
+        if len(held) and len(seen):
+            near = nearest(cells.x[held], cells.x[seen], k)
+            found[held, : near.shape[1]] = seen[near]
+    return found
+
+
+def slice_pairs(
+    cells: Cells, space: Tensor, k: int, *, cells_per_slice: int, partners: int, rng: torch.Generator
+) -> PairTable:
+    """Find mutual nearest neighbours between slices.
+
+    Parameters
+    ----------
+    cells
+        All cells; positives are always seen ones, anchors may be held out.
+    space
+        (N, d') rows in which neighbours are sought: scaled inputs or latents.
+    k
+        Neighbours on either side.
+    cells_per_slice
+        At most this many random cells of a slice take part.
+    partners
+        Each slice draws this many other slices to be compared with (and may be drawn by more).
+    rng
+        Draws cells and partners.
+    """
+    chosen = set()
+    for s in range(cells.slices):
+        others = (
+            torch.randperm(cells.slices - 1, generator=rng)[:partners].tolist() if cells.slices > 1 else []
+        )
+        chosen |= {(min(s, o + (o >= s)), max(s, o + (o >= s))) for o in others}
+    limit = min(cells_per_slice, math.isqrt(COMPARISONS // max(1, len(chosen))))
+    sample = []
+    for s in range(cells.slices):
+        rows = cells.members(s)
+        drawn = torch.randperm(len(rows), generator=rng)[:limit].sort().values
+        sample.append(rows[drawn.to(rows.device)])
+
+    def compare(pair: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        a, b = sample[pair[0]], sample[pair[1]]
+        i, j = mutual_pairs(space[a], space[b], k)
+        return torch.cat([a[i], b[j]]), torch.cat([b[j], a[i]])
+
+    threads = None if space.device.type == "cpu" else 1
+    found = list(map_ordered(compare, sorted(chosen), threads=threads))
+    none = torch.empty(0, dtype=torch.int64, device=space.device)
+    anchor = torch.cat([none, *(f[0] for f in found)])
+    positive = torch.cat([none, *(f[1] for f in found)])
+    known = cells.seen[positive]
+    return PairTable.build(anchor[known], positive[known], cells.slice_of)

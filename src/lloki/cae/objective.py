@@ -1,0 +1,100 @@
+"""The loss of one batch (Eq 9) and its gradient, on a fixed number of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lloki._parallel import n_threads, single_threaded
+from lloki.cae.batches import Batch
+from lloki.cae.cells import Cells
+from lloki.cae.config import CAEConfig
+from lloki.cae.losses import conservation_loss, pair_distance, reconstruction_loss, triplet_loss
+from lloki.cae.network import ConditionalAutoencoder
+
+PARTS = ("reconstruction", "triplet", "conservation")
+# A step is cut in two whatever the number of threads, so that the sum of gradients does not depend on it.
+SHARDS = 2
+
+
+def loss_parts(
+    network: ConditionalAutoencoder, cells: Cells, batch: Batch, config: CAEConfig, distance_scale: float
+) -> Tensor:
+    """Compute the three unweighted losses of a batch, in the order of `PARTS`.
+
+    Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
+    turns distances of scaled inputs into the model's unit.
+    """
+    n, m = batch.neighbour.shape
+    paired, near = batch.positive >= 0, batch.neighbour[:, 0] >= 0
+    neighbour = batch.neighbour[near]
+    who = torch.cat([batch.cell, batch.positive[paired], neighbour.reshape(-1)])
+    z = network.encode(cells.x[who], cells.token[who])
+    anchor, positive, z_near = z.split([n, len(who) - n - neighbour.numel(), neighbour.numel()])
+    x = cells.x[batch.cell]
+    wanted = pair_distance(x[near][:, None, :], cells.x[neighbour]) * distance_scale  # (n', m)
+    return torch.stack(
+        [
+            reconstruction_loss(x, network.decode(anchor, cells.token[batch.cell])),
+            triplet_loss(
+                anchor[paired],
+                positive,
+                anchor[batch.negative[paired]],
+                margin=config.margin,
+                distance=config.distance,
+            ),
+            conservation_loss(anchor[near], z_near.reshape(-1, m, z.shape[1]), wanted),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Computes the gradient of the weighted loss; see `objective`."""
+
+    network: ConditionalAutoencoder
+    cells: Cells
+    config: CAEConfig
+    distance_scale: float
+    pool: ThreadPoolExecutor | None
+
+    @property
+    def weights(self) -> Tensor:
+        """(3,) weights of `PARTS`."""
+        return torch.tensor([getattr(self.config, name) for name in PARTS], device=self.cells.x.device)
+
+    def parts(self, batch: Batch) -> Tensor:
+        """(3,) unweighted losses without a gradient."""
+        with torch.no_grad():
+            return loss_parts(self.network, self.cells, batch, self.config, self.distance_scale)
+
+    def backward(self, shards: Sequence[Batch]) -> Tensor:
+        """Leave the gradient of the shards' mean loss in the parameters; return (3,) unweighted losses."""
+        parameters = list(self.network.parameters())
+
+        def one(batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+            parts = loss_parts(self.network, self.cells, batch, self.config, self.distance_scale)
+            return parts.detach(), torch.autograd.grad((parts * self.weights).sum() / len(shards), parameters)
+
+        results = list(self.pool.map(one, shards) if self.pool else map(one, shards))
+        for index, parameter in enumerate(parameters):
+            parameter.grad = sum((gradients[index] for _, gradients in results[1:]), results[0][1][index])
+        return torch.stack([parts for parts, _ in results]).mean(0)
+
+
+@contextmanager
+def objective(
+    network: ConditionalAutoencoder, cells: Cells, config: CAEConfig, distance_scale: float
+) -> Iterator[Objective]:
+    """Open an `Objective` whose shards run on the cores there are, one after the other on an accelerator."""
+    with single_threaded():
+        if cells.x.device.type != "cpu" or n_threads() == 1:
+            yield Objective(network, cells, config, distance_scale, None)
+            return
+        with ThreadPoolExecutor(min(SHARDS, n_threads())) as pool:
+            yield Objective(network, cells, config, distance_scale, pool)

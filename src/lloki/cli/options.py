@@ -1,0 +1,89 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_INPUTS, _METHOD, _RUNNING = "Inputs", "Method", "Running"
+
+Slices = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SLICE", help="Spatial slices: .h5ad, AnnData .zarr or SpatialData .zarr."),
+]
+Samplesheet = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv",
+        help="A table in place of the list: columns path, sample, technology, panel, layer; only path is "
+        "needed. Relative paths are relative to it.",
+        rich_help_panel=_INPUTS,
+    ),
+]
+Technology = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Technology of a slice, where its file does not say (uns or obs 'technology'). Repeatable.",
+        rich_help_panel=_INPUTS,
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference",
+        "-r",
+        metavar="REF",
+        help="scRNA-seq of like tissue, with counts.",
+        rich_help_panel=_INPUTS,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.", rich_help_panel=_INPUTS),
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(help="Layer of the slices that holds counts; 'raw' for .raw.", rich_help_panel=_INPUTS),
+]
+ReferenceLayer = Annotated[
+    str | None,
+    typer.Option(help="Layer of the reference that holds counts.", rich_help_panel=_INPUTS),
+]
+SliceKey = Annotated[
+    str | None,
+    typer.Option(help="obs column that tells the sections of one file apart.", rich_help_panel=_INPUTS),
+]
+LabelKey = Annotated[
+    str | None,
+    typer.Option(
+        help="obs column of cell types: shown and scored, never used to integrate.", rich_help_panel=_INPUTS
+    ),
+]
+AllowNormalised = Annotated[
+    bool,
+    typer.Option(
+        "--allow-normalised",
+        help="Accept values that are not counts; logarithms are undone.",
+        rich_help_panel=_INPUTS,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Set slices with an error aside and go on.", rich_help_panel=_RUNNING),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Processes for what is done slice by slice.", rich_help_panel=_RUNNING),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="An existing Dask scheduler for them instead, for example tcp://head:8786.",
+        rich_help_panel=_RUNNING,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_METHOD)]

@@ -1,0 +1,98 @@
+"""What commands print: tables on standard output. Text from data is never read as markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lloki.cli.references import Matched
+    from lloki.io import SliceCheck
+    from lloki.run import Result
+    from lloki.run.plan import PlannedStage
+
+_PIPE_WIDTH = 160  # where there is no terminal whose width would bound it
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table; numbers stand right, text left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for i, name in enumerate(columns):
+        number = bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def show_checks(checks: Sequence[SliceCheck], matched: Matched | None = None) -> None:
+    """Print one line a slice, then every error and warning; ``matched`` adds those of a reference."""
+    columns = ["slice", "technology", "panel", "cells", "genes", "values", "gene names", "state"]
+    rows: list[list[object]] = []
+    for c in checks:
+        species = "" if c.species == "unknown" else f"{c.species} "
+        state = _count(c.errors, "error") or _count(c.warnings, "warning") or "good"
+        rows.append([c.name, c.technology, c.panel, c.cells, c.genes, c.scale, f"{species}{c.ids}", state])
+    errors = [error for c in checks for error in c.errors]
+    warnings = [warning for c in checks for warning in c.warnings]
+    if matched is not None:
+        columns.insert(5, "in reference")
+        for row in rows:
+            row.insert(5, matched.genes.get(str(row[0]), ""))
+        errors += matched.errors
+        warnings += matched.warnings
+    show(columns, rows)
+    for text in dict.fromkeys(errors):
+        typer.secho(f"Error: {text}", fg="red")
+    for text in dict.fromkeys(warnings):
+        typer.secho(f"Warning: {text}", fg="yellow")
+
+
+def show_stages(stages: Sequence[PlannedStage]) -> None:
+    """Print the stages of a plan with their estimated cost."""
+    rows: list[Sequence[object]] = [
+        (s.stage, s.units, duration(s.core_seconds), f"{s.memory_mb / 1024:.1f} GB") for s in stages
+    ]
+    total, peak = sum(s.core_seconds for s in stages), max((s.memory_mb for s in stages), default=0.0)
+    rows.append(("in all", sum(s.units for s in stages), duration(total), f"{peak / 1024:.1f} GB"))
+    show(("stage", "units", "core time, about", "memory, about"), rows)
+
+
+def show_result(result: Result) -> None:
+    """Print where to look, first of all, and how well a run went."""
+    typer.echo(f"Report: {result.report.resolve()}")
+    typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
+    show_frame(result.quality, title="Quality (0 to 1, higher is better)")
+
+
+def show_frame(frame: pd.DataFrame, *, title: str | None = None) -> None:
+    """Print a small data frame."""
+    rows = [list(row) for row in frame.itertuples(index=False)]
+    show([str(c).replace("_", " ") for c in frame.columns], rows, title=title)
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _count(things: Sequence[Any], noun: str) -> str:
+    return f"{len(things)} {noun}{'s' if len(things) > 1 else ''}" if things else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3f}"  # NaN: not computed
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,117 @@
+"""A trained model: encoding, saving, loading, and its settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lloki.cae import CAEConfig, CAEModel, train
+from lloki.errors import ConfigError, InputError, LlokiError, ModelError, UnknownTokenError
+
+CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, k_pairs=5, hidden=(32, 24), latent=16)
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"b": rng.normal(size=(90, 8)), "a": rng.normal(1.0, size=(70, 8))}
+
+
+@pytest.fixture(scope="module")
+def model(data: dict[str, np.ndarray]) -> CAEModel:
+    return train(data, {"a": "xenium|p2", "b": "merfish|p1"}, config=CONFIG)
+
+
+def test_tokens_are_named_and_sorted_by_label(model: CAEModel) -> None:
+    assert model.tokens == ("merfish|p1", "xenium|p2")
+
+
+def test_encoding_is_non_negative_float32(model: CAEModel, data: dict[str, np.ndarray]) -> None:
+    z = model.encode(data["a"], "xenium|p2")
+    assert z.dtype == np.float32
+    assert z.shape == (70, 16)
+    assert (z >= 0).all()
+    assert z.std(0).max() > 0
+
+
+def test_rows_depend_neither_on_chunks_nor_on_company_nor_on_threads(model: CAEModel) -> None:
+    x = np.random.default_rng(1).normal(size=(5000, 8)).astype(np.float32)
+    whole = model.encode(x, "merfish|p1")
+    np.testing.assert_array_equal(model.encode(x, "merfish|p1", threads=2), whole)
+    np.testing.assert_allclose(model.encode(x, "merfish|p1", chunk=17), whole, atol=1e-5)
+    np.testing.assert_allclose(model.encode(x[100:200], "merfish|p1"), whole[100:200], atol=1e-5)
+
+
+def test_saved_and_loaded_is_the_same(model: CAEModel, data: dict[str, np.ndarray], tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    again = CAEModel.load(tmp_path / "model")
+    assert again.tokens == model.tokens
+    assert again.config == model.config
+    assert again.history == model.history
+    np.testing.assert_array_equal(
+        again.encode(data["b"], "merfish|p1"), model.encode(data["b"], "merfish|p1")
+    )
+
+
+def test_an_unknown_token_names_the_known_ones_and_the_way_out(model: CAEModel) -> None:
+    with pytest.raises(UnknownTokenError, match=r"cosmx\|p3.*merfish\|p1, xenium\|p2.*[Tt]rain"):
+        model.encode(np.zeros((3, 8)), "cosmx|p3")
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 7)), np.zeros(8), np.full((2, 8), np.inf)])
+def test_inputs_that_do_not_fit_are_refused(model: CAEModel, x: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        model.encode(x, "merfish|p1")
+
+
+def test_no_rows_give_no_rows(model: CAEModel) -> None:
+    assert model.encode(np.empty((0, 8)), "merfish|p1").shape == (0, 16)
+
+
+def test_a_damaged_model_is_a_model_error(model: CAEModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere"):
+        CAEModel.load(tmp_path / "nowhere")
+    model.save(tmp_path)
+    weights = tmp_path / "cae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError):
+        CAEModel.load(tmp_path)
+    model.save(tmp_path)
+    settings = json.loads((tmp_path / "cae.json").read_text())
+    (tmp_path / "cae.json").write_text(json.dumps({**settings, "tokens": ["one"]}))
+    with pytest.raises(ModelError):
+        CAEModel.load(tmp_path)
+    (tmp_path / "cae.json").write_text("{}")
+    with pytest.raises(ModelError):
+        CAEModel.load(tmp_path)
+
+
+def test_settings_survive_json() -> None:
+    config = CAEConfig(hidden=(10, 20), epochs=3)
+    assert CAEConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ConfigError, match="nonsense"):
+        CAEConfig.from_dict({"nonsense": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"triplet": -1},
+        {"holdout": 0.9},
+        {"epochs": 0},
+        {"distance": "cosine"},
+        {"unit": float("nan")},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        CAEConfig(**wrong)
+
+
+def test_a_device_that_is_not_there_is_an_error(data: dict[str, np.ndarray]) -> None:
+    with pytest.raises(LlokiError, match="tpu"):
+        train(data, {"a": "t", "b": "t"}, config=CAEConfig(device="tpu"))

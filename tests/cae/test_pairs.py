@@ -1,0 +1,76 @@
+"""Mutual nearest neighbours against brute force, and the table they are drawn from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lloki.cae import pairs
+from lloki.cae.pairs import PairTable, mutual_pairs, nearest
+
+
+def brute(a: np.ndarray, b: np.ndarray, k: int) -> set[tuple[int, int]]:
+    cosine = np.array([[u @ v / np.linalg.norm(u) / np.linalg.norm(v) for v in b] for u in a])
+    ahead = {(i, int(j)) for i in range(len(a)) for j in np.argsort(-cosine[i])[:k]}
+    behind = {(int(i), j) for j in range(len(b)) for i in np.argsort(-cosine[:, j])[:k]}
+    return ahead & behind
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40), st.integers(1, 12))
+def test_mutual_pairs_are_those_of_brute_force(seed: int, n: int, m: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(n, 5)), rng.normal(size=(m, 5))
+    i, j = mutual_pairs(torch.from_numpy(a), torch.from_numpy(b), k)
+    assert set(zip(i.tolist(), j.tolist())) == brute(a, b, k)
+    assert len(i) == len(set(zip(i.tolist(), j.tolist())))
+
+
+def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.normal(size=(n, 6))) for n in (130, 90))
+    whole = mutual_pairs(a, b, 7)
+    monkeypatch.setattr(pairs, "BLOCK", 32)
+    parts = mutual_pairs(a, b, 7)
+    assert all(torch.equal(x, y) for x, y in zip(whole, parts))
+
+
+def test_nearest_survives_zero_rows_and_a_small_target() -> None:
+    found = nearest(torch.zeros((3, 4)), torch.randn((2, 4)), 5)
+    assert found.shape == (3, 2)
+    assert sorted(found[0].tolist()) == [0, 1]
+
+
+def table() -> PairTable:
+    # cells 0, 1 in slice 0; 2, 3, 4 in slice 1; 5 in slice 2; cell 1 has no positive
+    anchor = torch.tensor([0, 0, 0, 0, 2, 5])
+    positive = torch.tensor([2, 3, 4, 5, 0, 0])
+    return PairTable.build(anchor, positive, torch.tensor([0, 0, 1, 1, 1, 2]))
+
+
+def test_draws_are_positives_of_the_cell_or_none() -> None:
+    cells = torch.tensor([0, 1, 2, 3, 4, 5])
+    u = torch.rand((6, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = table().draw(cells, u).tolist()
+    assert drawn[0] in {2, 3, 4, 5}
+    assert drawn[1:] == [-1, 0, -1, -1, 0]
+    assert table().anchors().tolist() == [True, False, True, False, False, True]
+
+
+def test_every_partner_slice_has_the_same_say() -> None:
+    n = 20_000
+    u = torch.rand((n, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = table().draw(torch.zeros(n, dtype=torch.int64), u)
+    share = torch.bincount(drawn, minlength=6) / n
+    # slice 2 offers one positive and slice 1 three: half the draws each, and even within slice 1
+    torch.testing.assert_close(share, torch.tensor([0, 0, 1 / 6, 1 / 6, 1 / 6, 1 / 2]), atol=0.02, rtol=0)
+
+
+def test_an_empty_table_draws_nothing() -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    empty = PairTable.build(none, none, torch.tensor([0, 0, 1]))
+    assert len(empty) == 0
+    assert empty.draw(torch.tensor([0, 2]), torch.rand((2, 2))).tolist() == [-1, -1]

@@ -1,0 +1,147 @@
+"""``check``, ``demo``, ``doctor``, and what all commands share: exit codes, errors, a light start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+import lloki as package
+from lloki._log import logger
+from lloki.cli.voice import speaking
+from lloki.errors import LlokiWarning, ModelError
+
+
+def test_check_of_good_slices_and_their_reference(lloki, tissue_files):
+    slices = sorted(tissue_files.glob("*_1.h5ad"))
+    result = lloki("check", *slices, "--reference", tissue_files / "reference.h5ad")
+    assert result.exit_code == 0, result.output
+    assert "88 of 88" in result.stdout  # Alphafish's genes in the reference
+    assert "All can be used." in result.stdout
+
+
+def test_check_lists_every_error_and_leaves_with_1(lloki, tissue_files, tmp_path):
+    adata = anndata.read_h5ad(tissue_files / "betaseq_1.h5ad")
+    adata.X = np.log1p(adata.X.toarray() / 3)
+    del adata.obsm["spatial"]
+    adata.write_h5ad(tmp_path / "bad.h5ad")
+    result = lloki("check", tissue_files / "alphafish_1.h5ad", tmp_path / "bad.h5ad")
+    assert result.exit_code == 1
+    assert "2 errors" in result.stdout
+    assert "obsm['spatial']" in result.stdout
+    assert "1 of 2 slices cannot be used" in result.stdout
+
+
+def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
+    adata = anndata.read_h5ad(tissue_files / "reference.h5ad")
+    adata.var_names = adata.var_names.str.upper()
+    adata.write_h5ad(tmp_path / "human.h5ad")
+    result = lloki("check", tissue_files / "alphafish_1.h5ad", "--reference", tmp_path / "human.h5ad")
+    assert result.exit_code == 1
+    assert "human" in result.stdout
+
+
+def test_check_with_a_reference_that_is_not_there(lloki, tissue_files, tmp_path):
+    result = lloki("check", tissue_files / "alphafish_1.h5ad", "--reference", tmp_path / "none.h5ad")
+    assert result.exit_code == 1
+    assert "does not exist" in result.stdout
+
+
+def test_names_are_never_read_as_markup(lloki, tissue_files, tmp_path):
+    file = tmp_path / "[red]x[bold]<script>.h5ad"
+    file.write_bytes((tissue_files / "alphafish_1.h5ad").read_bytes())
+    result = lloki("check", file)
+    assert result.exit_code == 0, result.output
+    assert "[red]x[bold]<script>" in result.stdout
+
+
+def test_demo_runs_the_pipeline_and_says_first_where_the_report_is(lloki, tmp_path):
+    out = tmp_path / "demo run"
+    result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == f"Report: {out / 'report.html'}"
+    assert (out / "report.html").stat().st_size > 10_000
+    joint = anndata.read_h5ad(out / "integrated.h5ad")
+    assert joint.n_obs == 360
+    assert joint.obs["cell_type"].notna().all()
+    assert f"lloki integrate '{out}/data/alphafish_1.h5ad'" in result.stdout
+
+
+def test_doctor(lloki, monkeypatch):
+    monkeypatch.setenv("LLOKI_THREADS", "1")
+    result = lloki("doctor")
+    assert result.exit_code == 0, result.output
+    for said in (package.__version__, "torch", "factor, precomputed", "spatialdata", "device"):
+        assert said in result.stdout
+    threads = next(line for line in result.stdout.splitlines() if "LLOKI_THREADS" in line)
+    assert threads.split()[-1] == "1"
+
+
+def test_doctor_says_how_to_get_what_is_absent(lloki, monkeypatch):
+    monkeypatch.setattr("lloki.cli.doctor._installed", lambda package: package != "distributed")
+    result = lloki("doctor")
+    assert "absent: distributed; pip install 'lloki[distributed]'" in result.stdout
+
+
+def test_errors_are_one_message_without_a_traceback(lloki, tmp_path):
+    out = tmp_path / "out"
+    missing = lloki("integrate", tmp_path / "none.h5ad", "--reference", tmp_path / "r", "--out", out)
+    assert missing.exit_code == 1
+    assert "does not exist" in missing.stderr
+    assert missing.stderr.count("\n") == 1
+    usage = lloki("integrate", "--preset", "none", "x.h5ad", "--out", out)
+    assert usage.exit_code == 2
+    assert usage.stderr.startswith("no preset 'none'")
+    assert lloki("integrate", "--neighbours", 3).exit_code == 2
+
+
+def test_debug_shows_the_error_itself(lloki, tmp_path):
+    with pytest.raises(ModelError, match="no finished run"):
+        lloki("project", "x.h5ad", "--run", tmp_path, "--out", tmp_path / "out", "--debug")
+
+
+def test_ctrl_c_says_how_to_go_on(lloki, monkeypatch):
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lloki.io.check_slices", stop)
+    result = lloki("check", "x.h5ad")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+
+
+def test_warnings_are_said_once_as_sentences(capsys):
+    with speaking() as voice:
+        for _ in range(2):
+            warnings.warn("a gene is odd", LlokiWarning, stacklevel=1)
+        warnings.warn("not ours", UserWarning, stacklevel=1)
+        logger.warning("a %s died", "worker")
+        voice.messages(
+            [{"slice": "s", "text": "/a.h5ad: odd"}, {"slice": "s", "text": "few genes"}],
+            files=[Path("/a.h5ad")],
+        )
+    assert capsys.readouterr().err.splitlines() == [
+        "Warning: a gene is odd",
+        "Warning: a worker died",
+        "Warning: /a.h5ad: odd",
+        "Warning: s: few genes",
+    ]
+    assert not logger.handlers
+
+
+def test_version_and_help(lloki):
+    assert lloki("--version").stdout.strip() == f"lloki {package.__version__}"
+    for command in ("demo", "integrate", "project", "check", "doctor"):
+        assert lloki(command, "--help").exit_code == 0
+
+
+def test_help_loads_nothing_heavy():
+    heavy = {"torch", "numpy", "pandas", "scipy", "anndata", "scanpy", "numba", "matplotlib", "rich.table"}
+    code = f"import sys, lloki.cli; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

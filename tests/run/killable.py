@@ -1,0 +1,29 @@
+"""Units for worker processes to die of; in a module of their own, since workers import what they run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from lloki.errors import GeneError
+
+
+def die_once(marker: Path) -> str:
+    """Kill the worker at the first try, leave a mark, and do well at the second."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return marker.name
+
+
+def die(unit: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(unit: str) -> None:
+    raise GeneError("has no gene in common", where=unit, slot="var_names", mend="Rename them.")
+
+
+def process(unit: object) -> int:
+    return os.getpid()

@@ -1,0 +1,153 @@
+"""Units on local processes and on Dask: the same results as in one process, whatever dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from killable import die, die_once, fail, process
+
+from lloki.errors import ConfigError, GeneError, RunError
+from lloki.run.execute import ATTEMPTS, Workers
+
+
+def _worker_processes() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+
+
+class _KillOneWorker:
+    """A progress display that kills a worker process when the first slice is through a stage."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage, self.killed = stage, False
+
+    def task(self, description: str, total: int, unit: str = "cells"):
+        def advance(n: int) -> None:
+            if description == self.stage and not self.killed:
+                self.killed = True
+                _worker_processes()[0].kill()
+
+        return advance
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(base, integrate, same, status, caplog):
+    killer = _KillOneWorker("Aligning features")
+    with caplog.at_level(logging.WARNING, logger="lloki"):
+        result = integrate(workers=2, progress=killer)
+    assert killer.killed
+    assert "A worker process died; its units are run again." in caplog.text
+    for stage in ("features", "summary", "embedding"):
+        assert len(status(result, stage)) == 3
+    same(base, result)
+    assert not _worker_processes()
+
+
+def test_units_of_a_killed_worker_are_run_again(tmp_path):
+    marks = [tmp_path / name for name in "ab"]
+    marks[1].touch()
+    with Workers(2) as workers:
+        assert sorted(workers.run(die_once, marks)) == ["a", "b"]
+        # a pool lives on from stage to stage
+        used = set(workers.run(process, range(6)))
+        assert os.getpid() not in used
+        assert {p.pid for p in _worker_processes()} >= used
+
+
+def test_workers_that_always_die_end_the_run(caplog):
+    with Workers(2) as workers, pytest.raises(RunError, match=f"died {ATTEMPTS} times.*__main__"):
+        list(workers.run(die, [1, 2]))
+
+
+def test_an_error_in_a_worker_comes_back_whole():
+    with Workers(2) as workers, pytest.raises(GeneError) as caught:
+        list(workers.run(fail, ["slice_1", "slice_2"]))
+    assert caught.value.where.startswith("slice_")
+    assert caught.value.mend == "Rename them."
+    assert not _worker_processes()
+
+
+def test_workers_end_with_a_killed_run(tmp_path):
+    """Nobody is left behind, waiting for work for ever."""
+    import subprocess
+    import sys
+
+    (tmp_path / "run.py").write_text(
+        "import time, killable\n"
+        "from lloki.run.execute import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    with Workers(2) as workers:\n"
+        "        print(*workers.run(killable.process, range(4)), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.Popen(
+        [sys.executable, tmp_path / "run.py"], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert run.stdout is not None
+    workers = {int(pid) for pid in run.stdout.readline().split()}
+    assert workers
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    gone = time.monotonic() + 20
+    while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < gone:
+        time.sleep(0.1)
+    alive = [pid for pid in workers if psutil.pid_exists(pid)]
+    zombies = [pid for pid in alive if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE]
+    assert alive == zombies
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "two"])
+def test_numbers_of_workers(workers, integrate, tmp_path):
+    with pytest.raises(ConfigError, match="workers must be a whole number"):
+        integrate(workers=workers)
+    assert not (tmp_path / "run").exists()
+
+
+def test_dask_gives_the_same(base, integrate, same, status):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        result = integrate(scheduler=cluster.scheduler_address)
+    assert set(status(result, "features")) == set(status(result, "embedding")) == {"computed"}
+    same(base, result)
+
+
+def test_no_scheduler_is_said_before_any_work(integrate, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    import distributed
+
+    real = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda a, timeout, **k: real(a, timeout="1s", **k))
+    with pytest.raises(RunError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 "):
+        integrate(scheduler="tcp://127.0.0.1:9")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_dask_workers_do_not_see(tmp_path):
+    class Elsewhere:
+        def run(self, function, *args):
+            return {"tcp://far:1": True, "tcp://farther:1": False}
+
+    workers = Workers(scheduler="tcp://far:8786")
+    workers._client = Elsewhere()
+    with pytest.raises(RunError, match=r"is not there on the Dask worker tcp://farther:1"):
+        workers.check_sight(tmp_path)
+
+
+def test_threads_are_shared_among_workers(monkeypatch):
+    monkeypatch.setenv("LLOKI_THREADS", "4")
+    with Workers(2) as workers:
+        assert set(workers.run(_threads, [1, 2])) == {"2"}
+
+
+def _threads(unit: object) -> str:
+    assert threading.current_thread() is threading.main_thread()
+    return os.environ["LLOKI_THREADS"]
