@@ -35,7 +35,9 @@ class Files:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    made = tissue(n_cells=150, n_reference=250, n_genes=400, platforms=(ALPHAFISH, BETASEQ, ALPHAFISH), seed=3)
+    made = tissue(
+        n_cells=150, n_reference=250, n_genes=400, platforms=(ALPHAFISH, BETASEQ, ALPHAFISH), seed=3
+    )
     return Files(*made.write(tmp_path_factory.mktemp("slices")))
 
 
@@ -52,9 +54,7 @@ def base(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 @pytest.fixture
-def integrate(
-    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+def integrate(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run with the small settings into ``tmp_path / "run"``, without the page (it has tests of its own)."""
 
     def page(*args: Any, out: Path, **rest: Any) -> None:

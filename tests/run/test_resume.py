@@ -93,7 +93,9 @@ def test_a_killed_run_goes_on_where_it_was(stage, killed, base, integrate, same,
     assert not (folder / "run.json").exists()
     result = integrate(out=folder)
     assert sorted(status(result, "features")) == sorted(["reused"] * found[0] + ["computed"] * (3 - found[0]))
-    assert sorted(status(result, "embedding")) == sorted(["reused"] * found[1] + ["computed"] * (3 - found[1]))
+    assert sorted(status(result, "embedding")) == sorted(
+        ["reused"] * found[1] + ["computed"] * (3 - found[1])
+    )
     assert status(result, "training") == ["computed"]
     same(base, result)
 

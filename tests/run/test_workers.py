@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from killable import die, die_once, fail, process
+from killable import die_once, fail, process, threads
 
 from lloki.errors import ConfigError, GeneError, RunError
 from lloki.run.execute import ATTEMPTS, Workers
@@ -49,35 +53,48 @@ def test_a_worker_killed_in_the_middle_changes_nothing(base, integrate, same, st
     assert not _worker_processes()
 
 
-def test_units_of_a_killed_worker_are_run_again(tmp_path):
+def test_a_pool_of_workers(tmp_path, monkeypatch):
+    """One pool for all stages of a run; an error ends the stage, a death only costs another try."""
+    monkeypatch.setenv("LLOKI_THREADS", "4")
     marks = [tmp_path / name for name in "ab"]
     marks[1].touch()
     with Workers(2) as workers:
-        assert sorted(workers.run(die_once, marks)) == ["a", "b"]
-        # a pool lives on from stage to stage
         used = set(workers.run(process, range(6)))
         assert os.getpid() not in used
         assert {p.pid for p in _worker_processes()} >= used
-
-
-def test_workers_that_always_die_end_the_run(caplog):
-    with Workers(2) as workers, pytest.raises(RunError, match=f"died {ATTEMPTS} times.*__main__"):
-        list(workers.run(die, [1, 2]))
-
-
-def test_an_error_in_a_worker_comes_back_whole():
-    with Workers(2) as workers, pytest.raises(GeneError) as caught:
-        list(workers.run(fail, ["slice_1", "slice_2"]))
-    assert caught.value.where.startswith("slice_")
-    assert caught.value.mend == "Rename them."
+        assert set(workers.run(threads, range(4))) == {"2"}
+        with pytest.raises(GeneError) as caught:
+            list(workers.run(fail, ["slice_1", "slice_2"]))
+        assert caught.value.where.startswith("slice_")
+        assert caught.value.mend == "Rename them."
+        assert sorted(workers.run(die_once, marks)) == ["a", "b"]
+        assert not {p.pid for p in _worker_processes()} & used
     assert not _worker_processes()
+
+
+def test_workers_that_always_die_end_the_run(monkeypatch):
+    started = []
+
+    class Dying:
+        def __init__(self, *args: Any, **options: Any) -> None:
+            started.append(self)
+
+        def submit(self, *args: Any) -> Future[None]:
+            future: Future[None] = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+            return future
+
+        def shutdown(self, **options: Any) -> None:
+            pass
+
+    monkeypatch.setattr("lloki.run.execute.ProcessPoolExecutor", Dying)
+    with Workers(2) as workers, pytest.raises(RunError, match=f"died {ATTEMPTS} times; 2 units.*__main__"):
+        list(workers.run(process, [1, 2]))
+    assert len(started) == ATTEMPTS
 
 
 def test_workers_end_with_a_killed_run(tmp_path):
     """Nobody is left behind, waiting for work for ever."""
-    import subprocess
-    import sys
-
     (tmp_path / "run.py").write_text(
         "import time, killable\n"
         "from lloki.run.execute import Workers\n"
@@ -140,14 +157,3 @@ def test_a_folder_that_dask_workers_do_not_see(tmp_path):
     workers._client = Elsewhere()
     with pytest.raises(RunError, match=r"is not there on the Dask worker tcp://farther:1"):
         workers.check_sight(tmp_path)
-
-
-def test_threads_are_shared_among_workers(monkeypatch):
-    monkeypatch.setenv("LLOKI_THREADS", "4")
-    with Workers(2) as workers:
-        assert set(workers.run(_threads, [1, 2])) == {"2"}
-
-
-def _threads(unit: object) -> str:
-    assert threading.current_thread() is threading.main_thread()
-    return os.environ["LLOKI_THREADS"]

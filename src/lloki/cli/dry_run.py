@@ -36,6 +36,7 @@ def show_plan(
     if reference is not None and embedder.uses_expression:
         matched = match_slices(inputs, planned.slices, reference, reference_layer=reference_layer, **read)
     show_checks(planned.slices, matched)
-    show_stages(planned.stages)
     good = [check.ok for check in planned.slices]
+    if any(good):
+        show_stages(planned.stages)
     return (any(good) if skip_bad else all(good)) and not (matched and matched.errors)

@@ -31,7 +31,7 @@ def technology_of(
         return found
     name = source.sample if isinstance(source.data, AnnData) else stem(source.data)
     findings.mended(
-        f"no technology is given; its name {name!r} stands for it (--technology {source.sample}=NAME)"
+        f"no technology is given; its name {name!r} stands for it (--technology NAME={source.sample})"
     )
     return name
 

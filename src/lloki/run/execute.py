@@ -155,7 +155,7 @@ class Workers:
         # pure=False: a unit writes a file, so the remembered result of an earlier run must not stand in for it
         futures = self._client.map(function, list(units), pure=False)
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 yield future.result()
         except KilledWorker as error:
             raise RunError(

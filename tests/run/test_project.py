@@ -1,0 +1,120 @@
+"""New slices through a finished run."""
+
+from __future__ import annotations
+
+import json
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import lloki
+from lloki.errors import ConfigError, GeneError, ModelError, UnknownTokenError
+from lloki.run import Result
+
+
+@pytest.fixture(scope="module")
+def held_out(files, settings, tmp_path_factory) -> Result:
+    """Train without the second section of Alphafish, and embed it all the same."""
+    out = tmp_path_factory.mktemp("held_out") / "run"
+    return lloki.integrate(
+        files.slices, reference=files.reference, out=out, project_only=["alphafish_2"], **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def without(files, settings, tmp_path_factory) -> Result:
+    """Never see that section."""
+    out = tmp_path_factory.mktemp("without") / "run"
+    return lloki.integrate(files.slices[:2], reference=files.reference, out=out, **settings)
+
+
+def test_projection_is_inclusion_without_training(held_out, without, files, tmp_path):
+    """The same rows, whether a section is left out of the training or of the run."""
+    included = held_out.adata
+    included = included[included.obs["slice"] == "alphafish_2"]
+    for run in (held_out, without):
+        projected = lloki.project(files.alpha_2, run=run.folder, out=tmp_path / run.folder.parent.name)
+        assert list(projected.obs_names) == list(included.obs_names)
+        for key in ("X_lloki_fp", "X_lloki"):
+            np.testing.assert_allclose(projected.obsm[key], included.obsm[key], rtol=0, atol=1e-5)
+    assert [s["trained"] for s in held_out.run["slices"]] == [True, True, False]
+
+
+def test_a_projected_slice_does_not_change_the_others(held_out, without):
+    rest = held_out.adata[without.adata.obs_names]
+    for key in ("X_lloki_fp", "X_lloki"):
+        np.testing.assert_array_equal(rest.obsm[key], without.adata.obsm[key])
+
+
+def test_what_projection_leaves(without, files, tmp_path):
+    projected = lloki.project([files.alpha_2], run=without.folder / "model", out=tmp_path / "new")
+    written = ad.read_h5ad(tmp_path / "new" / "projected.h5ad")
+    np.testing.assert_array_equal(written.obsm["X_lloki"], projected.obsm["X_lloki"])
+    record = json.loads((tmp_path / "new" / "run.json").read_text())
+    assert record["parameters"] == without.run["parameters"]
+    assert {"features", "embedding", "encode"} <= {s["stage"] for s in record["stages"]}
+    assert (tmp_path / "new" / "qc.csv").read_text().startswith("slice,technology,panel,cells")
+    again = lloki.project([files.alpha_2], run=without.folder, out=tmp_path / "new")
+    np.testing.assert_array_equal(again.obsm["X_lloki"], projected.obsm["X_lloki"])
+    record = json.loads((tmp_path / "new" / "run.json").read_text())
+    assert {s["status"] for s in record["stages"] if s["stage"] == "features"} == {"reused"}
+
+
+def test_an_unknown_technology_is_refused_before_any_work(without, files, tmp_path):
+    with pytest.raises(UnknownTokenError) as caught:
+        lloki.project(
+            files.alpha_2, run=without.folder, out=tmp_path / "new", technology={"alphafish_2": "Zeta"}
+        )
+    told = str(caught.value)
+    assert "alphafish_2" in told
+    assert "Zeta|panel_" in told
+    assert "Alphafish|panel_" in told
+    assert "--technology" in told
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_named_panel_with_other_genes_is_said(files, settings, tmp_path):
+    names = ["v1", "v2"]
+    lloki.integrate(
+        files.slices[:2], reference=files.reference, out=tmp_path / "run", panels=names, **settings
+    )
+    fewer = ad.read_h5ad(files.alpha_2)[:, 5:].copy()
+    fewer.write_h5ad(tmp_path / "fewer.h5ad")
+    projected = lloki.project(tmp_path / "fewer.h5ad", run=tmp_path / "run", panels=["v1"])
+    assert any("5 fewer, 0 more" in text for text in projected.uns["lloki"]["messages"])
+    assert np.isfinite(projected.obsm["X_lloki"]).all()
+
+
+def test_no_gene_in_common_with_the_run(without, files, tmp_path):
+    strange = ad.read_h5ad(files.alpha_2)
+    strange.var_names = [f"strange{i}" for i in range(strange.n_vars)]
+    strange.obs["panel"] = "x"
+    strange.write_h5ad(tmp_path / "strange.h5ad")
+    run = json.loads((without.folder / "run.json").read_text())
+    token = run["slices"][0]["token"]
+    technology, panel = token.split("|")
+    with pytest.raises(GeneError, match="strange.* genes are in the run's reference"):
+        lloki.project(
+            tmp_path / "strange.h5ad", run=without.folder, panels=[panel], technology={"strange": technology}
+        )
+
+
+def test_places_that_hold_no_run(files, tmp_path):
+    with pytest.raises(ModelError, match="holds no finished run"):
+        lloki.project(files.alpha_2, run=tmp_path)
+    (tmp_path / "model" / "embedder").mkdir(parents=True)
+    (tmp_path / "model" / "run.json").write_text("{")
+    with pytest.raises(ModelError, match=r"run\.json: cannot be read"):
+        lloki.project(files.alpha_2, run=tmp_path)
+    (tmp_path / "model" / "run.json").write_text("{}")
+    with pytest.raises(ModelError, match="lacks 'config'"):
+        lloki.project(files.alpha_2, run=tmp_path)
+
+
+def test_a_projection_never_overwrites_its_run(without, files):
+    before = (without.folder / "run.json").read_bytes()
+    for place in (without.folder, without.folder / "model"):
+        with pytest.raises(ConfigError, match="Choose another place"):
+            lloki.project(files.alpha_2, run=without.folder, out=place)
+    assert (without.folder / "run.json").read_bytes() == before
