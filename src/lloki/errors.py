@@ -67,9 +67,13 @@ class MissingExtraError(LlokiError, ImportError):
     """An optional dependency is absent; the message holds the pip command that brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self._parts = (package, extra, purpose)
         super().__init__(
             f"{purpose} needs the package {package!r}. Install it with: pip install 'lloki[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[object, ...]:  # as for InputError
+        return (type(self), self._parts)
 
 
 class LlokiWarning(UserWarning):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pytest
 
@@ -101,7 +100,3 @@ def writable_again() -> Any:
     yield closed.append
     for folder in closed:
         os.chmod(folder, 0o755)
-
-
-def load(path: Path) -> ad.AnnData:
-    return ad.read_h5ad(path)

@@ -127,6 +127,8 @@ def test_a_damaged_piece_is_named(tmp_path):
     save_arrays(tmp_path / "a.npz", {"x": [1.0, 2.0]})
     assert load_arrays(tmp_path / "a.npz")["x"].tolist() == [1.0, 2.0]
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
+    with pytest.raises(OutputError, match=r"b\.npz: is missing"):
+        load_arrays(tmp_path / "b.npz")
     with pytest.raises(OutputError, match=r"a\.npz: cannot be read .* Remove it"):
         load_arrays(tmp_path / "a.npz")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import psutil
 import pytest
 from killable import die_once, fail, process, threads
 
-from lloki.errors import ConfigError, GeneError, RunError
+from lloki.errors import ConfigError, GeneError, MissingExtraError, RunError
 from lloki.run.execute import ATTEMPTS, Workers
 
 
@@ -93,6 +94,7 @@ def test_workers_that_always_die_end_the_run(monkeypatch):
     assert len(started) == ATTEMPTS
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path):
     """Nobody is left behind, waiting for work for ever."""
     (tmp_path / "run.py").write_text(
@@ -157,3 +159,13 @@ def test_a_folder_that_dask_workers_do_not_see(tmp_path):
     workers._client = Elsewhere()
     with pytest.raises(RunError, match=r"is not there on the Dask worker tcp://farther:1"):
         workers.check_sight(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [GeneError("x", where="w", slot="s", mend="m"), MissingExtraError("p", "e", "It"), RunError("r")],
+)
+def test_errors_travel_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)

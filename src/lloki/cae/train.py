@@ -58,7 +58,9 @@ def train(
     Returns
     -------
     model
-        With ``model.history``: a list of one dict per look at the losses, ready for a data frame.
+        With ``model.history``, a list of dicts ready for a data frame: ``step``; the unweighted losses of the
+        step's batch under their names and times their weights as ``weighted_…``; their sum ``total``; and
+        ``validation``, the same sum for held-out cells.
 
     Raises
     ------
@@ -140,7 +142,7 @@ class _Training:
             if done % config.check_every and done != steps:
                 continue
             checked = self._held_out(held, pairs)
-            self._record(done, parts, checked, len(pairs))
+            self._record(done, parts, checked)
             if checked is None or step < last_refresh:
                 continue
             score = float((checked * self.loss.weights).sum())
@@ -189,15 +191,13 @@ class _Training:
         rng = torch.Generator().manual_seed(config.seed + 1)
         return self.loss.parts(sampler.draw(HELD_OUT_CELLS, config.neighbours_per_step, pairs, rng))
 
-    def _record(self, step: int, parts: Tensor, checked: Tensor | None, pairs: int) -> None:
-        row: dict[str, Any] = {"step": step, "pairs": pairs}
-        for prefix, values in (("", parts), ("held_out_", checked)):
-            if values is None:
-                continue
-            weighted = values * self.loss.weights
-            row |= {f"{prefix}{name}": float(value) for name, value in zip(PARTS, values)}
-            row |= {f"{prefix}weighted_{name}": float(value) for name, value in zip(PARTS, weighted)}
-            row[f"{prefix}total"] = float(weighted.sum())
+    def _record(self, step: int, parts: Tensor, checked: Tensor | None) -> None:
+        weighted = parts * self.loss.weights
+        row: dict[str, Any] = {"step": step}
+        row |= dict(zip(PARTS, parts.tolist()))
+        row |= {f"weighted_{name}": value for name, value in zip(PARTS, weighted.tolist())}
+        row["total"] = float(weighted.sum())
+        row["validation"] = None if checked is None else float((checked * self.loss.weights).sum())
         self.history.append(row)
 
 

@@ -44,7 +44,7 @@ class Embedder(Protocol):
     all summaries, and ``embed`` for each slice. A pretrained embedder returns empty summaries and itself from
     ``fit``. Registered under the entry-point group ``lloki.embedders``, the class is called with
     ``model=PATH or None, seed=INT`` and keyword settings. What else its results depend on belongs into an
-    attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found again.
+    attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found.
     """
 
     name: str
@@ -115,7 +115,7 @@ def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -
 
 
 def save_embedder(embedder: Embedder, folder: Path) -> None:
-    """Write a fitted embedder into an existing folder, with the name by which `load_embedder` finds its class."""
+    """Write a fitted embedder into an existing folder, with the name by which its class is found again."""
     embedder.save(folder)
     (folder / "embedder.json").write_text(json.dumps({"name": embedder.name}))
 

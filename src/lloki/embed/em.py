@@ -25,9 +25,9 @@ class FactorConfig:
     rounds
         Rounds of expectation-maximisation; the likelihood is flat after about 50.
     loading_power
-        The posterior mean is multiplied by ``(WᵀW)^(loading_power / 2)``: 0 keeps the whitened factors, in which
-        noise weighs as much as signal; 1 makes distances those of the imputed expression, in which the few
-        strongest programs drown the rest. Half-way is best on every task of the evaluation.
+        The posterior mean is multiplied by ``(WᵀW)^(loading_power / 2)``: 0 keeps the whitened factors, in
+        which noise weighs as much as signal; 1 makes distances those of the imputed expression, in which the
+        few strongest programs drown the rest. Half-way is best on every task of the evaluation.
     noise_floor
         Least residual variance of a gene (of 1 in all), so that no gene is taken as free of noise.
     ridge
@@ -58,7 +58,18 @@ def expectation_maximisation(
     n_genes: int,
     config: FactorConfig,
 ) -> tuple[Doubles, Doubles]:
-    """Fit loadings and noise of assays that measure different genes.
+    r"""Fit loadings and noise of assays that measure different genes.
+
+    With the assays p, their genes' rows :math:`W_p` and :math:`Ψ_p = \mathrm{diag}(ψ_p)`, one round is
+
+    .. math::
+        C_p &= (I + W_p^T Ψ_p^{-1} W_p)^{-1}, \quad E[z] = C_p W_p^T Ψ_p^{-1} x \\
+        A_g &= \sum_{p ∋ g} \Big(\sum E[z] E[z]^T + n_p C_p\Big), \quad b_g = \sum_{p ∋ g} \sum x_g E[z] \\
+        w_g &= (A_g + r n_g I)^{-1} b_g, \quad
+        ψ_g = \max\big((\sum x_g^2 - 2 w_g^T b_g + w_g^T A_g w_g) / n_g,\ \mathrm{floor}\big)
+
+    whose sums over cells need the second moments of ``x`` only. Without the shrinkage ``r`` no round lowers
+    the likelihood.
 
     Parameters
     ----------
@@ -112,7 +123,10 @@ def _initial(
     n_genes: int,
     k: int,
 ) -> tuple[Doubles, Doubles]:
-    """Principal axes of the pairwise-complete correlation; pairs of genes never seen together count as uncorrelated."""
+    """Start from the principal axes of the pairwise-complete correlation.
+
+    Pairs of genes that are never seen together count as uncorrelated.
+    """
     total, seen = np.zeros((n_genes, n_genes)), np.zeros((n_genes, n_genes))
     for moment, n, at in zip(moments, cells, columns):
         total[np.ix_(at, at)] += moment

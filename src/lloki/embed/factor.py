@@ -4,8 +4,8 @@
 
 A cell contributes only the genes that its assay measures, so slices of any panels and the scRNA-seq reference
 share one set of loadings ``W``. Expectation-maximisation has closed form, and because cells of a slice share
-their panel, everything it needs of a slice is the g x g second moment of its standardised expression: one pass
-over the cells, after which a round costs the same whether a slice has a thousand cells or a million.
+their panel, everything it needs of a slice is the g x g second moment of its standardised expression: one
+pass over the cells, after which a round costs the same whether a slice has a thousand cells or a million.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Factor:
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Factor:
         """Fit loadings and noise by expectation-maximisation on the summaries.
 
-        Of the reference, genes that some slice measures take part. Time grows with rounds x Σ g²K, memory with Σ g².
+        Of the reference, genes that some slice measures take part. Time grows with rounds x Σ g²K, memory
+        with Σ g².
 
         Raises
         ------
@@ -128,7 +129,8 @@ class Factor:
     ) -> NDArray[np.float32]:
         """Posterior mean of each cell's factors, weighted by ``loading_power``: (n, g) → (n, K) float32.
 
-        Centre and scale of every gene are the slice's own, from ``state``: they remove the platform's detection rate.
+        Centre and scale of every gene are the slice's own, from ``state``: they remove the platform's
+        detection rate. A row depends on its cell, ``state`` and the model alone, up to rounding.
 
         Raises
         ------
@@ -145,7 +147,7 @@ class Factor:
         if len(columns) < self.config.min_genes:
             raise GeneError(
                 f"the model knows {len(columns)} of the {len(genes)} genes",
-                mend=f"It needs {self.config.min_genes}: integrate this panel together with the others instead.",
+                mend=f"It needs {self.config.min_genes}: integrate this panel with the others instead.",
             )
         rows = np.array([at[genes[j]] for j in columns])
         mean, scale = state.arrays["mean"][columns], scale[columns]
@@ -204,8 +206,8 @@ class Factor:
 def stabilise(expression: sparse.csr_matrix) -> Doubles:
     """Square root of each gene's share of the cell's expression: (n, g) log1p units → (n, g) dense.
 
-    The root stabilises the variance of counts; the share removes depth. Unlike ``log1p`` it has no free scale,
-    whose best value would depend on the size of the panel.
+    The root stabilises the variance of counts; the share removes depth. Unlike ``log1p`` it has no free
+    scale, whose best value would depend on the size of the panel.
     """
     x = expression.astype(np.float64)
     np.expm1(x.data, out=x.data)
@@ -216,7 +218,7 @@ def stabilise(expression: sparse.csr_matrix) -> Doubles:
 
 
 def _varying(summary: SliceSummary, among: set[str] | None = None) -> SliceSummary:
-    """The summary's genes that vary between cells, and are ``among`` others where given."""
+    """Keep the genes of a summary that vary between cells, and are ``among`` others where given."""
     scale = summary.arrays["scale"]
     wanted = [i for i, gene in enumerate(summary.genes) if scale[i] > 0 and (among is None or gene in among)]
     keep = np.array(wanted, dtype=np.int64)

@@ -55,7 +55,7 @@ class Precomputed:
         Raises
         ------
         InputError
-            If the key is absent, the array is not a finite (n, d) matrix, or d is not that of the slices before.
+            If the key is absent, the array is no finite (n, d) matrix, or d is not that of the slices before.
         """
         slot = f"obsm[{self.key!r}]"
         if self.key not in obsm:

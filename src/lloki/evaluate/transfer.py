@@ -42,7 +42,7 @@ def transfer_accuracy(
     Time grows with n²·d over all pairs, memory with the largest slice.
     """
     unit = _unit_rows(embedding)
-    names, codes = np.unique(labels, return_inverse=True)
+    _, codes = np.unique(labels, return_inverse=True)
     known = [np.flatnonzero((slices == name) & (labels != "")) for name in np.unique(slices)]
     known = [rows for rows in known if len(rows) > k]
     scores = []

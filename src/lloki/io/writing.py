@@ -13,6 +13,7 @@ from pathlib import Path
 from lloki.errors import OutputError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL_TEXTS = ("No space left", "Disk quota exceeded", "File too large")
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 
 
@@ -45,7 +46,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem[:100]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        try:
+            yield temporary
+        except BaseException:
+            _give_back(temporary)
+            raise
         if not temporary.exists():
             raise OutputError(
                 f"{target}: nothing was written; the step that makes it ended without a result."
@@ -53,8 +58,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         _replace(temporary, target)
     except OutputError:
         raise
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        told = _reason(error, target.parent)
+    except Exception as error:  # a full disk is an OSError, or h5py's RuntimeError, or safetensors' own
+        # HDF5 fails once more when it closes the file, and that error hides the one that says why
+        told = _reason(error, target.parent) or (
+            _reason(error.__context__, target.parent) if isinstance(error.__context__, Exception) else ""
+        )
         if not told:
             raise
         raise OutputError(f"{target}: {told} Nothing was left half-written.") from error
@@ -85,11 +93,22 @@ def _reason(error: Exception, folder: Path) -> str:
         # in the folder, or one of its parents where making it failed; else it is an input that was read
         if whole not in (inside, *inside.parents) and inside not in whole.parents:
             return ""
-    if number in _FULL or "No space left" in text or "Disk quota exceeded" in text:
+    if number in _FULL or any(said in text for said in _FULL_TEXTS):
         return "the disk is full. Free some space or choose another place with --out (out=)."
     if number in _DENIED or "Permission denied" in text or "Read-only file system" in text:
         return f"cannot be written ({text}). Choose a place you may write to with --out (out=)."
     return ""
+
+
+def _give_back(path: Path) -> None:
+    """Free the space of a failed file at once.
+
+    HDF5 writes again when the objects of an open file are closed, and takes the interpreter with it if the
+    disk is still full then.
+    """
+    with suppress(OSError):
+        if path.is_file():
+            os.truncate(path, 0)
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from scipy import sparse
 from lloki import keys
 from lloki.io.frames import as_text
 from lloki.run.inputs import SliceRecord
+from lloki.run.store import load_arrays
 
 
 def assemble(
@@ -40,9 +41,9 @@ def assemble(
     Returns
     -------
     AnnData
-        ``X``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0 there, and
-        ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours and all input
-        columns, numbers as numbers and everything else as categories.
+        ``X``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0
+        there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours
+        and all input columns, numbers as numbers and everything else as categories.
 
     Notes
     -----
@@ -66,13 +67,13 @@ def assemble(
 def _counts(
     parts: Sequence[tuple[Path, Sequence[str]]],
 ) -> tuple[sparse.csr_matrix, list[str], NDArray[np.bool_]]:
-    """Counts of all slices over the union of their genes; only stored values take memory."""
+    """Stack the counts of all slices over the union of their genes; only stored values take memory."""
     genes = sorted({gene for _, names in parts for gene in names})
     at = {gene: i for i, gene in enumerate(genes)}
     measured = np.zeros((len(genes), len(parts)), dtype=bool)
     blocks = []
     for i, (path, names) in enumerate(parts):
-        x = sparse.csr_matrix(ad.read_h5ad(path).X)
+        x = load_arrays(path)["counts"]
         columns = np.array([at[gene] for gene in names], dtype=np.int32)
         measured[columns, i] = True
         wide = sparse.csr_matrix((x.data, columns[x.indices], x.indptr), shape=(x.shape[0], len(genes)))
@@ -84,7 +85,7 @@ def _counts(
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:
     columns = dict.fromkeys(column for s in slices for column in s.obs.columns)
     sizes = [s.cells for s in slices]
-    joined = {c: _column([s.obs[c] if c in s.obs else None for s in slices], sizes) for c in columns}
+    joined = {c: _column([s.obs.get(c) for s in slices], sizes) for c in columns}
     return pd.DataFrame(joined, index=_names(slices))
 
 
@@ -99,22 +100,18 @@ def _names(slices: Sequence[SliceRecord]) -> pd.Index:
             own = [f"{sample}:{name}" for name in own]
         names += own
     index = pd.Index(names, dtype=object)
-    # still not unique: sections of one sample that were given separately, or a name that looks prefixed already
+    # still not unique: sections of one sample given separately, or a name that looks prefixed already
     return index if index.is_unique else ad.utils.make_index_unique(index)
 
 
 def _column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> NDArray[Any] | pd.Categorical:
-    """One column of all slices, ``None`` where a slice lacks it, as h5ad can hold and scanpy can colour it."""
+    """One column of all slices (``None``: a slice lacks it), as h5ad can hold and scanpy can colour it."""
     kinds = {_kind(part) for part in parts if part is not None}
     if kinds == {"bool"} and all(part is not None for part in parts):
         return np.concatenate([part.to_numpy(dtype=bool) for part in parts if part is not None])
     if kinds == {"number"}:
-        return np.concatenate(
-            [
-                np.full(n, np.nan) if part is None else part.to_numpy(_plain(part), na_value=np.nan)
-                for part, n in zip(parts, sizes)
-            ]
-        )
+        numbers = (np.full(n, np.nan) if part is None else _numbers(part) for part, n in zip(parts, sizes))
+        return np.concatenate(list(numbers))
     coded = [None if part is None else _categories(part) for part in parts]
     known = list(dict.fromkeys(str(c) for part in coded if part is not None for c in part.categories))
     codes = [
@@ -132,10 +129,12 @@ def _kind(part: pd.Series) -> str:
     return "number" if numeric and not pd.api.types.is_complex_dtype(part.dtype) else "text"
 
 
-def _plain(part: pd.Series) -> np.dtype[Any]:
-    """The numpy type that holds a numeric column: its own, or floating where values are missing."""
-    own: Any = getattr(part.dtype, "numpy_dtype", part.dtype)  # Int64 and its like know the numpy type
-    return np.dtype(float) if part.isna().any() else np.dtype(own)
+def _numbers(part: pd.Series) -> NDArray[Any]:
+    """Take a numeric column as it is, or as floating numbers where values are missing."""
+    if part.isna().any():
+        return part.to_numpy(dtype=float, na_value=np.nan)
+    own: Any = getattr(part.dtype, "numpy_dtype", None)  # Int64 and its like know their numpy type
+    return part.to_numpy(dtype=own)
 
 
 def _categories(part: pd.Series) -> pd.Categorical:

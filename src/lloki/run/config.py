@@ -45,8 +45,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.resolution > 0:
             raise ConfigError(f"resolution must be above 0, got {self.resolution!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"seed must be a whole number of at least 0, got {self.seed!r}")
 
     @classmethod
     def make(
@@ -84,6 +82,8 @@ class RunConfig:
         ConfigError
             If a name is unknown or a value out of range.
         """
+        if not isinstance(seed, int) or seed < 0:  # before a stage says it in words of its own
+            raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
         short = {"k": k, "alpha": alpha}
         changed = {name: value for name, value in short.items() if value is not None} | dict(fp or {})
         trained: dict[str, Any] = {"device": device, "seed": seed} | dict(cae or {})

@@ -34,7 +34,7 @@ class ReadAs:
         return dict(vars(self))
 
     def sources(self, inputs: Sequence[Any]) -> list[Source]:
-        """Inputs with their names."""
+        """Pair inputs with their names."""
         return plan_sources(
             inputs, layer=self.layer, samples=self.samples, panels=self.panels, layers=self.layers
         )
@@ -107,7 +107,7 @@ def _is_of(check: SliceCheck, source: Source) -> bool:
 
 
 def _without(read: ReadAs, inputs: Sequence[Any], bad: set[int]) -> ReadAs:
-    """Settings of the inputs that stay, under the names that they had among all."""
+    """Keep the settings of the inputs that stay, under the names that they had among all."""
 
     def stay(values: Sequence[Any] | None) -> list[Any] | None:
         return None if values is None else [v for i, v in enumerate(values) if i not in bad]

@@ -27,8 +27,8 @@ class Workers:
     Parameters
     ----------
     processes
-        Local processes; 1 stays in this one. They are started when first needed, share the threads, and end with
-        the process that started them, even if that is killed.
+        Local processes; 1 stays in this one. They are started when first needed, share the threads, and end
+        with the process that started them, even if that is killed.
     scheduler
         Address of a Dask scheduler whose workers see the same file system, in place of local processes.
 
@@ -129,8 +129,8 @@ class Workers:
             deaths += 1
             if deaths >= ATTEMPTS:
                 raise RunError(
-                    f"worker processes died {deaths} times; {len(left)} units are left. The usual cause is too "
-                    "little memory: use fewer workers. In a script, the call must stand under "
+                    f"worker processes died {deaths} times; {len(left)} units are left. The usual cause is "
+                    "too little memory: use fewer workers. In a script, the call must stand under "
                     "`if __name__ == '__main__':`, since workers import the script."
                 )
             logger.warning("A worker process died; its units are run again.")
@@ -152,7 +152,7 @@ class Workers:
     def _run_on_dask(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
         from distributed import KilledWorker, as_completed
 
-        # pure=False: a unit writes a file, so the remembered result of an earlier run must not stand in for it
+        # pure=False: a unit writes a file; the remembered result of an earlier run must not stand in for it
         futures = self._client.map(function, list(units), pure=False)
         try:
             for future in as_completed(futures, loop=self._client.loop):

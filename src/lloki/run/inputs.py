@@ -16,9 +16,9 @@ from lloki._log import logger
 from lloki.embed import Precomputed
 from lloki.errors import InputError
 from lloki.genes import PanelCoverage, match_reference
-from lloki.io import atomic, content_hash, iter_slices
+from lloki.io import content_hash, iter_slices
 from lloki.run.door import Inputs, all_wrong
-from lloki.run.store import Store, key_of
+from lloki.run.store import Store, key_of, save_arrays
 
 Message = dict[str, str]  # "slice" and "text"
 
@@ -51,7 +51,7 @@ class SliceRecord:
     hash
         Of its content.
     path
-        Of the checked copy.
+        Of the checked copy: arrays counts, spatial, genes, cells, and embedding if it is precomputed.
     genes
         Its g genes.
     obs, spatial
@@ -138,16 +138,15 @@ def _keep(adata: AnnData, name: str, store: Store, demands: Demands) -> SliceRec
         found = match_reference(
             adata.var_names, demands.genes, where=name, reference_name=demands.reference_name
         )
-    path = store.path("slices", name, digest[:16], ".h5ad")
+    path = store.path("slices", name, digest[:16])
     if not path.exists():
-        slim = AnnData(
-            X=adata.X, obs=pd.DataFrame(index=adata.obs_names), var=pd.DataFrame(index=adata.var_names)
-        )
-        slim.obsm[keys.SPATIAL] = adata.obsm[keys.SPATIAL]
-        if demands.embedding is not None:
-            slim.obsm[demands.embedding.key] = rows
-        with atomic(path) as temporary:
-            slim.write_h5ad(temporary)
+        arrays = {
+            "counts": adata.X,
+            "spatial": np.asarray(adata.obsm[keys.SPATIAL]),
+            "genes": np.array(adata.var_names, dtype=str),
+            "cells": np.array(adata.obs_names, dtype=str),
+        }
+        save_arrays(path, arrays if rows is None else arrays | {"embedding": rows})
     return SliceRecord(
         name=name,
         token=str(adata.obs[keys.TOKEN].iloc[0]),

@@ -51,16 +51,17 @@ def integrate(
 ) -> Result:
     """Bring slices of any platforms and panels into one batch-free embedding.
 
-    Everything is checked before any work. A finished piece of work is kept in ``out/work`` under a hash of its
-    inputs and parameters: the same call again, after a stop or with one slice more, computes only what is missing.
-    (``out/work`` may be removed when a run is finished; it only saves time.)
+    Everything is checked before any work. A finished piece of work is kept in ``out/work`` under a hash of
+    its inputs and parameters: the same call again, after a stop or with one slice more, computes only what is
+    missing. (``out/work`` may be removed when a run is finished; it only saves time.)
 
     Parameters
     ----------
     slices
         Files or AnnData; see :func:`lloki.io.read_slices`.
     reference
-        scRNA-seq of like tissue, with counts: file or AnnData. Not needed with ``embedder="precomputed:KEY"``.
+        scRNA-seq of like tissue, with counts: file or AnnData. Not needed with
+        ``embedder="precomputed:KEY"``.
     out
         Folder for the results; made if absent. One run at a time can write to it.
     config
@@ -70,7 +71,8 @@ def integrate(
     reference_layer
         Layer of the reference that holds its counts.
     project_only
-        Names of slices that are embedded but not trained on; each needs a trained slice of its technology and panel.
+        Names of slices that are embedded but not trained on; each needs a trained slice of its technology and
+        panel.
     skip_bad
         Set slices with an error aside, instead of stopping.
     workers
@@ -101,9 +103,9 @@ def integrate(
 
     Notes
     -----
-    Results do not depend on ``workers``, ``scheduler``, the number of threads or the order of the slices. Memory
-    grows with the largest slice in the per-slice stages, then with all cells times the columns of the two
-    embeddings (about 1 kB a cell) and all stored counts.
+    Results do not depend on ``workers``, ``scheduler``, the number of threads or the order of the slices.
+    Memory grows with the largest slice in the per-slice stages, then with all cells times the columns of the
+    two embeddings (about 1 kB a cell) and all stored counts.
     """
     if config is not None and settings:
         raise ConfigError(f"give config or single settings, not both: {', '.join(settings)}")
@@ -113,8 +115,9 @@ def integrate(
     embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
     if embedder.uses_expression and reference is None:
         raise ConfigError(
-            "a reference is needed: LLOKI-FP takes its sparsity from single-cell data. Give one with --reference "
-            "(reference=); only an embedder that does not read expression, such as precomputed:KEY, does without."
+            "a reference is needed: LLOKI-FP takes its sparsity from single-cell data. Give one with "
+            "--reference (reference=); only an embedder that does not read expression, such as "
+            "precomputed:KEY, does without."
         )
     started = time.time()
     read = ReadAs(

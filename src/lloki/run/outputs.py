@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,7 @@ def write_outputs(
     messages: Sequence[Mapping[str, str]],
     started: float,
 ) -> None:
-    """Write model, tables, joint AnnData, report and, last, ``run.json``: a run with that file is a finished one."""
+    """Write model, tables, joint AnnData, report and, last, ``run.json``: it tells that a run is finished."""
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
@@ -75,8 +77,7 @@ def write_outputs(
             seed=config.seed,
         )
     with recorder.measure("write", "integrated.h5ad"):
-        with atomic(folder / "integrated.h5ad") as temporary:
-            adata.write_h5ad(temporary)
+        write_h5ad(folder / "integrated.h5ad", adata)
         for name, table in (("qc.csv", qc), ("quality.csv", figures)):
             with atomic(folder / name) as temporary:
                 table.to_csv(temporary, index=False)
@@ -169,6 +170,38 @@ def quality_control(
             row |= {"fp_iterations": int(fp["iterations"])}
         table.append(row)
     return pd.DataFrame(table), sparsity
+
+
+def write_h5ad(path: Path, adata: AnnData) -> None:
+    """Write an AnnData, whole or not at all.
+
+    The space is taken, and given back, before: HDF5 takes the whole interpreter with it when the disk becomes
+    full under an open file.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or the place cannot be written.
+    """
+    with atomic(path) as temporary:
+        _try_space(temporary, _size(adata))
+        adata.write_h5ad(temporary)
+
+
+def _size(adata: AnnData) -> int:
+    """About the bytes of an ``.h5ad``, rather too many."""
+    arrays = [adata.X.data, adata.X.indices, adata.X.indptr, *adata.obsm.values(), *adata.varm.values()]
+    tables = [frame.memory_usage(index=True, deep=True).sum() for frame in (adata.obs, adata.var)]
+    return int(1.05 * (sum(a.nbytes for a in arrays) + sum(tables))) + 2**20
+
+
+def _try_space(path: Path, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        path.unlink()
+    elif shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def discard(path: Path) -> None:

@@ -24,7 +24,7 @@ from lloki.run.config import RunConfig
 from lloki.run.door import ReadAs, check_inputs
 from lloki.run.execute import Workers
 from lloki.run.inputs import Demands, Message, SliceRecord, gather
-from lloki.run.outputs import REFERENCE, discard, quality_control
+from lloki.run.outputs import REFERENCE, discard, quality_control, write_h5ad
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
 from lloki.run.store import Store, load_arrays
@@ -58,7 +58,8 @@ def project(
     run
         Folder of a finished run (or its ``model`` folder).
     out
-        Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes nothing.
+        Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
+        nothing.
     technology, samples, panels, layers, layer, allow_normalised, slice_key, label_key, skip_bad
         How the slices are read; see :func:`lloki.integrate`.
     workers, scheduler, progress
@@ -140,8 +141,7 @@ def _write(
 ) -> None:
     discard(folder / "run.json")
     with recorder.measure("write", "projected.h5ad"):
-        with atomic(folder / "projected.h5ad") as temporary:
-            adata.write_h5ad(temporary)
+        write_h5ad(folder / "projected.h5ad", adata)
         with atomic(folder / "qc.csv") as temporary:
             qc.to_csv(temporary, index=False)
     record |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
@@ -182,8 +182,8 @@ def _check_token(name: str, token: str, model: CAEModel) -> None:
         raise UnknownTokenError(
             f"{name}: the run was not trained with its technology and panel ({token}). Trained with: "
             f"{', '.join(model.tokens)}. If it is one of these under another name, say so with --technology "
-            "(technology=) or the panel's name (panels=); otherwise run lloki integrate with this slice among the "
-            "others."
+            "(technology=) or the panel's name (panels=); otherwise run lloki integrate with this slice "
+            "among the others."
         )
 
 

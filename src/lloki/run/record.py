@@ -49,7 +49,7 @@ class Recorder:
         self.stages.append(record)
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Records as plain values, rounded."""
+        """Give the records as plain values, rounded."""
         return [
             asdict(r) | {"seconds": round(r.seconds, 3), "peak_rss_mb": round(r.peak_rss_mb, 1)}
             for r in self.stages
@@ -58,7 +58,7 @@ class Recorder:
 
 @contextmanager
 def metered(stage: str, unit: str, key: str) -> Iterator[StageRecord]:
-    """Measure wall time and the highest resident memory of this process during the block (sampled every 50 ms)."""
+    """Measure wall time and this process's highest resident memory in the block, sampled every 50 ms."""
     record = StageRecord(stage, unit, key)
     process, done = psutil.Process(os.getpid()), threading.Event()
 

@@ -44,7 +44,7 @@ class Reference:
 
     @classmethod
     def cut(cls, adata: AnnData, trained: Sequence[SliceRecord], slices: Sequence[SliceRecord]) -> Reference:
-        """Keep of a checked reference what the slices need; ``trained`` are those that the embedder learns from."""
+        """Keep of a checked reference what the slices need; the embedder learns from ``trained``."""
         wanted = {gene for s in slices for gene in s.genes}
         counts = sparse.csr_matrix(adata.X)
         keep = np.array([gene in wanted for gene in adata.var_names], dtype=bool)
@@ -63,7 +63,7 @@ class Reference:
         return np.sort(reference_sparsity(self.counts, self.genes, genes, mode="panel"))
 
     def summary(self, embedder: Embedder) -> SliceSummary:
-        """The embedder's summary of the reference over the trained slices' genes."""
+        """Summarise the reference over the trained slices' genes."""
         columns = [i for i, gene in enumerate(self.genes) if gene in self.trained]
         counts = sparse.csr_matrix(self.counts[:, columns])
         return embedder.summarise(log_normalise(counts), [self.genes[i] for i in columns])

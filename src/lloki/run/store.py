@@ -28,7 +28,7 @@ _LEFT_OVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # what `lloki.io.atomic` w
 
 
 def key_of(*parts: Any) -> str:
-    """Hash of plain values, dataclasses and arrays, as 16 hex digits; equal inputs give equal keys anywhere."""
+    """Hash plain values, dataclasses and arrays to 16 hex digits; equal inputs give equal keys anywhere."""
     digest = hashlib.sha256(str(RECIPE).encode())
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -41,7 +41,7 @@ def key_of(*parts: Any) -> str:
 
 
 def hash_of_files(path: str | None) -> str:
-    """Hash of a file, or of all files of a folder, and their names; ``""`` if there is nothing at ``path``."""
+    """Hash a file, or all files of a folder with their names; ``""`` if there is nothing at ``path``."""
     if path is None or not os.path.exists(path):
         return ""
     root, digest = Path(path), hashlib.sha256()
@@ -55,8 +55,9 @@ def hash_of_files(path: str | None) -> str:
 class Store:
     """The folder ``work`` of a run, which belongs to one run at a time: ``with Store(folder) as store``.
 
-    A run that was killed leaves nothing behind but finished pieces: what it was writing is removed by the next.
-    Where nothing came of a run, for example because an input has an error, its empty folders are removed too.
+    A run that was killed leaves nothing behind but finished pieces: what it was writing is removed by the
+    next. Where nothing came of a run, for example because an input has an error, its empty folders are
+    removed too.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ class Store:
                 folder.rmdir()
 
     def path(self, stage: str, name: str, key: str, ending: str = ".npz") -> Path:
-        """Place of one piece. Slice names may hold any character: the key tells pieces apart, the name is for people."""
+        """Place of one piece. The key tells pieces apart; the name, of any characters, is for people."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:60]
         return self.folder / stage / f"{readable}-{key}{ending}"
 
@@ -125,8 +126,8 @@ def _lock(folder: Path) -> int | None:
     except BlockingIOError as error:
         os.close(descriptor)
         raise RunError(
-            f"{folder.parent}: another run is at work there. Wait for it to end, or choose another place with "
-            "--out (out=)."
+            f"{folder.parent}: another run is at work there. Wait for it to end, or choose another place "
+            "with --out (out=)."
         ) from error
     except OSError:  # some network file systems have no locks
         os.close(descriptor)
@@ -156,7 +157,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
     Raises
     ------
     OutputError
-        If the file is damaged, with the word to remove it.
+        If the file is missing or damaged, with what to do.
     """
     out: dict[str, Any] = {}
     try:
@@ -168,6 +169,8 @@ def load_arrays(path: Path) -> dict[str, Any]:
                 elif part == "shape":
                     pieces = tuple(file[f"{stem}.{p}"] for p in ("data", "indices", "indptr"))
                     out[stem] = sparse.csr_matrix(pieces, shape=tuple(file[name]))
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: is missing. Start the run again: it makes it anew.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}). Remove it and start the run again.") from error
     return out

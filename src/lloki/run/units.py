@@ -9,12 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import anndata as ad
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from lloki import keys
 from lloki._progress import Advance
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import InputError, LlokiError, RunError
@@ -70,7 +67,8 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
     Raises
     ------
     LlokiError
-        With the name of the slice; RunError for what lloki does not raise on purpose, such as too little memory.
+        With the name of the slice; RunError for what lloki does not raise on purpose, such as too little
+        memory.
     """
     if unit.path.exists():
         return StageRecord(unit.stage, unit.name, unit.key, status="reused")
@@ -85,18 +83,18 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
         raise
     except Exception as error:
         raise RunError(
-            f"{unit.name}: the stage {unit.stage!r} failed with {type(error).__name__}: {error}. What was finished "
-            "before is kept: the same call again goes on from there."
+            f"{unit.name}: the stage {unit.stage!r} failed with {type(error).__name__}: {error}. What was "
+            "finished before is kept: the same call again goes on from there."
         ) from error
     return record
 
 
 def _features(unit: FeatureUnit, advance: Advance | None) -> None:
     part = _thirds(advance)
-    adata = ad.read_h5ad(unit.source)
+    cells = load_arrays(unit.source)
     result = align_features(
-        sparse.csr_matrix(adata.X),
-        adata.obsm[keys.SPATIAL],
+        cells["counts"],
+        cells["spatial"],
         unit.reference_sparsity,
         config=unit.config,
         advance=part,
@@ -127,20 +125,20 @@ def _summary(unit: SummaryUnit, advance: Advance | None) -> None:
 
 def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> None:
     embedder = load_embedder(unit.model)
-    adata = ad.read_h5ad(unit.source)
+    cells = load_arrays(unit.source)
     if isinstance(embedder, Precomputed):
-        rows = embedder.take(adata.obsm, where=unit.name)
+        rows = cells["embedding"]
         if advance:
             advance(len(rows))
     else:
-        genes = tuple(adata.var_names)
+        genes = tuple(cells["genes"].tolist())
         arrays = load_arrays(unit.summary) if unit.summary else {}
-        expression = load_arrays(unit.features)["expression"] if unit.features else sparse.csr_matrix(adata.X)
+        expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
         rows = embedder.embed(
             expression,
             genes,
             state=SliceSummary(genes, arrays),
-            cell_ids=list(adata.obs_names),
+            cell_ids=cells["cells"].tolist(),
             seed=unit.seed,
             advance=advance,
         )

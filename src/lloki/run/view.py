@@ -1,4 +1,4 @@
-"""What people look at first: a UMAP and clusters of the joint embedding. Nothing else is computed from them."""
+"""What people look at first: a UMAP and clusters of the joint embedding; nothing is computed from them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def view(
 
 
 def _neighbours(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Cosine neighbours with the cell itself first, as umap-learn wants them; a cell without any is its own."""
+    """Cosine neighbours, the cell itself first, as umap-learn wants them; a cell without any is its own."""
     near = cosine_neighbours(x, k).astype(np.int64)
     own = np.arange(len(x))[:, None]
     near = np.hstack([own, np.where(near < 0, own, near)])

@@ -90,7 +90,7 @@ class Work:
         return folder, key
 
     def _identity(self, embedder: Embedder) -> tuple[Any, ...]:
-        """What makes two embedders the same before they are fitted."""
+        """Say what makes two embedders the same before they are fitted."""
         settings = getattr(embedder, "config", getattr(embedder, "key", None))
         return embedder.name, settings, self._weights or self.config.model
 

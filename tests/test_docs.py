@@ -1,0 +1,103 @@
+"""What the documentation tells people to type runs. Training is cut short: its length is no matter here."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import lloki
+from lloki.cae import CAEConfig
+from lloki.cli import app
+from lloki.datasets import ALPHAFISH, BETASEQ
+
+pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning", "ignore:Writing zarr v2")
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("docs/quickstart.md", "docs/tutorials/made_up_tissue.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Fenced blocks of a page, in order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run(code: list[str]) -> dict[str, object]:
+    """Execute blocks one after the other, as in a notebook."""
+    names: dict[str, object] = {}
+    for block in code:
+        exec(compile(block, "block", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the files that the pages speak of, and training of a few steps."""
+    made = lloki.datasets.tissue(
+        n_cells=150, n_reference=200, platforms=(ALPHAFISH, BETASEQ, ALPHAFISH), seed=3
+    )
+    merfish, xenium, new = made.slices
+    merfish.layers["counts"] = merfish.X.copy()
+    for folder in (tmp_path, tmp_path / "data"):
+        folder.mkdir(exist_ok=True)
+        merfish.write_h5ad(folder / "merfish.h5ad")
+        xenium.write_zarr(folder / "xenium.zarr")
+        made.reference.write_h5ad(folder / "sc_reference.h5ad")
+    # the pages name technologies by hand, which must then be those of the new slice as well
+    new.write_h5ad(tmp_path / "new_slice.h5ad")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CAEConfig, "total_steps", lambda self, cells: 5)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_the_pages_runs(page, place):
+    code = blocks(page, "python")
+    assert code
+    run(code)
+
+
+def test_the_readme_runs_and_names_what_a_run_leaves(place):
+    names = run(blocks("README.md", "python"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    left = {p.name for p in names["result"].folder.iterdir()}
+    assert {name for name in left if f"`{name}" not in text} == {"work"}
+    assert names["joint"].obsm["X_lloki"].shape == (300, 128)
+    assert names["new"].obsm["X_lloki"].shape == (150, 128)
+
+
+@pytest.mark.parametrize(("language", "option"), [("toml", "--config"), ("text", "--samplesheet")])
+def test_files_of_the_inputs_page_are_understood(language, option, place):
+    (text,) = blocks("docs/inputs.md", language)
+    file = place / "given"
+    file.write_text(text)
+    rest = [] if option == "--config" else ["--reference", "sc_reference.h5ad", "--out", "run"]
+    result = CliRunner().invoke(app, ["integrate", option, str(file), *rest, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    for technology in ("MERFISH", "Xenium"):
+        assert technology in result.stdout
+
+
+def test_the_embedder_written_by_hand_works_in_a_run(place, monkeypatch):
+    (code,) = blocks("docs/embedders.md", "python")
+    hashed = run([code])["Hashed"]
+
+    class Entry(EntryPoint):
+        def load(self) -> object:
+            return hashed
+
+    entry = Entry("hashed", "my_package:Hashed", "lloki.embedders")
+    monkeypatch.setattr("lloki.embed.base.entry_points", lambda group: [entry])
+    result = lloki.integrate(
+        ["merfish.h5ad", "xenium.zarr"], reference="sc_reference.h5ad", out="run", embedder="hashed"
+    )
+    assert result.adata.obsm["X_lloki_fp"].shape == (300, 64)
+    assert np.ptp(result.adata.obsm["X_lloki_fp"], axis=0).all()
+    new = lloki.project("new_slice.h5ad", run="run")
+    assert isinstance(new, ad.AnnData)
+    assert new.obsm["X_lloki"].shape == (150, 128)
