@@ -2,9 +2,10 @@
 
     python benchmarks/robustness.py TASK OUT
 
-TASK is a folder of slices with reference.h5ad. Runs `lloki integrate` as a process of its own: undisturbed; killed
-with SIGKILL at three points and started again; on two workers, one of them killed; with one and two threads; with the
-slices in another order. Prints, for each, the units that were not computed again and the largest difference of X_lloki.
+TASK is a folder of slices with reference.h5ad. Runs `lloki integrate` as a process of its own: undisturbed;
+killed with SIGKILL at three points and started again; on two workers, one of them killed; with one thread;
+with the slices in another order. Prints the units that were not computed again and the largest difference
+of X_lloki.
 """
 
 from __future__ import annotations
@@ -74,9 +75,8 @@ def main(task: Path, out: Path) -> None:
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
         run.wait()
-        print(
-            f"killed in {name}: features {pieces(killed, 'features')}, embedding {pieces(killed, 'embedding')}"
-        )
+        done = [f"{stage} {pieces(killed, stage)}" for stage in ("features", "embedding", "cae")]
+        print(f"killed in {name}; pieces finished: {', '.join(done)}")
     finish(slices, reference, killed)
     print(f"kill -9 three times: {reused(killed)}, difference {difference(plain, killed)}")
 
