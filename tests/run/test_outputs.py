@@ -69,18 +69,22 @@ def test_quality_control(base, files):
     for path in files.slices:
         row, slice_ = qc.loc[path.stem], ad.read_h5ad(path)
         assert (row["cells"], row["genes"]) == slice_.shape
-        assert row["genes_in_reference"] + row["genes_dropped"] == row["genes"]
+        assert row["genes_used"] + row["genes_dropped"] == row["genes"]
         assert row["sparsity_before"] == pytest.approx(1 - slice_.X.nnz / np.prod(slice_.shape))
         assert row["w1_after"] <= row["w1_before"]
         assert row["cells_flagged"] == 0
 
 
-def test_genes_that_the_reference_lacks_are_counted(files, integrate, tmp_path):
+def test_genes_that_the_reference_lacks_are_counted(base, files, integrate, tmp_path):
     reference = ad.read_h5ad(files.reference)
     genes = list(ad.read_h5ad(files.beta).var_names[:7])
     reference[:, [g for g in reference.var_names if g not in genes]].copy().write_h5ad(tmp_path / "r.h5ad")
     qc = integrate(reference=tmp_path / "r.h5ad").qc.set_index("slice")
-    assert qc.loc["betaseq_1", "genes_dropped"] == 7
+    assert qc.loc["betaseq_1", "genes_in_reference"] == qc.loc["betaseq_1", "genes"] - 7
+    # They are used all the same: the factor model learns them from the slices.
+    assert (
+        qc.loc["betaseq_1", "genes_dropped"] == base.qc.set_index("slice").loc["betaseq_1", "genes_dropped"]
+    )
 
 
 def test_the_record(base, settings):

@@ -25,6 +25,7 @@ _QC_HEADINGS = {
     "cells_flagged": "Flagged cells",
     "genes": "Genes",
     "genes_in_reference": "In reference",
+    "genes_used": "Genes used",
     "genes_dropped": "Genes dropped",
     "sparsity_before": "Sparsity before",
     "sparsity_target": "Target",

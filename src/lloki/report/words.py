@@ -140,9 +140,12 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
             )
         if before <= target:
             found.append(
-                (name, "Already as sparse as its target or denser: propagation added little or nothing.")
+                (
+                    name,
+                    "Denser than the reference asks for already: propagation had little or nothing to add.",
+                )
             )
-        if gap > 0.1:
+        elif gap > 0.1:
             found.append(
                 (name, f"After propagation the sparsity is on average {gap:.2f} away from its target.")
             )

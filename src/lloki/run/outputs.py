@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lloki import keys
 from lloki._version import __version__
 from lloki.cae import CAEModel
+from lloki.embed import Embedder, load_embedder
 from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
@@ -55,7 +56,7 @@ def write_outputs(
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
-        qc, sparsity = quality_control(slices, features)
+        qc, sparsity = quality_control(slices, features, load_embedder(embedder_folder))
         facts = {
             "version": __version__,
             "parameters": json.dumps(config.to_dict()),
@@ -143,9 +144,12 @@ def save_model(
 
 
 def quality_control(
-    slices: Sequence[SliceRecord], features: Mapping[str, Path]
+    slices: Sequence[SliceRecord], features: Mapping[str, Path], embedder: Embedder
 ) -> tuple[pd.DataFrame, dict[str, dict[str, NDArray[np.float64]]]]:
-    """One row a slice, and each cell's sparsity before, as aimed for, and after."""
+    """One row a slice, and each cell's sparsity before, as aimed for, and after.
+
+    Genes are used or dropped by the embedder; how many the reference has is another matter, of sparsity targets.
+    """
     table, sparsity = [], {}
     for s in slices:
         row: dict[str, Any] = {
@@ -156,8 +160,10 @@ def quality_control(
             "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
+        covered = embedder.coverage(s.genes)
+        row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
-            row |= {"genes_in_reference": len(s.coverage.used), "genes_dropped": len(s.coverage.dropped)}
+            row |= {"genes_in_reference": len(s.coverage.used)}
         if s.name in features:
             fp = load_arrays(features[s.name])
             sparsity[s.name] = {

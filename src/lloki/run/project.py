@@ -126,7 +126,7 @@ def project(
                 "parameters": config.to_dict(),
                 "messages": messages,
             }
-            table, _ = quality_control(records, {name: unit.path for name, unit in features.items()})
+            table, _ = quality_control(records, {n: unit.path for n, unit in features.items()}, embedder)
             _write(store.folder.parent, adata, table, record, recorder, started)
     return adata
 
