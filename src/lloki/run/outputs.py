@@ -148,7 +148,7 @@ def quality_control(
 ) -> tuple[pd.DataFrame, dict[str, dict[str, NDArray[np.float64]]]]:
     """One row a slice, and each cell's sparsity before, as aimed for, and after.
 
-    Genes are used or dropped by the embedder; how many the reference has is another matter, of sparsity targets.
+    Genes are used or dropped by the embedder; how many the reference has matters to sparsity targets alone.
     """
     table, sparsity = [], {}
     for s in slices:
