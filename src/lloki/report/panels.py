@@ -104,13 +104,18 @@ def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
 
 
 def losses(table: pd.DataFrame) -> list[Shown]:
-    """Draw the total and validation loss together, and each part of the loss by itself."""
+    """Draw total and validation loss together, the weighted parts together, and each bare part by itself."""
+    table = table.rename(columns=lambda c: str(c).replace("weighted_", "weighted "))
     columns = [c for c in table.columns if c != "step" and table[c].notna().any()]
     if table.empty or not columns:
         return []
     steps = table["step"].to_numpy(float) if "step" in table else np.arange(len(table), dtype=float)
-    together = [c for c in ("total", "validation") if c in columns]
-    groups = ([together] if together else []) + [[c] for c in columns if c not in together]
+    together = [
+        [c for c in columns if c in ("total", "validation")],
+        [c for c in columns if c.startswith("weighted ")],
+    ]
+    alone = [[c] for c in columns if not any(c in group for group in together)]
+    groups = [group for group in together if group] + alone
     shown = []
     for group in groups:
         series = {c: table[c].to_numpy(float) for c in group}
@@ -118,7 +123,7 @@ def losses(table: pd.DataFrame) -> list[Shown]:
         shown.append(
             _shown(
                 figures.loss_curves(steps, series),
-                f"loss-{group[0]}",
+                f"loss-{group[0]}".replace(" ", "-"),
                 f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimiser steps",
                 f"{words.listed(group).capitalize()} loss. At the end: {ends}.",
             )
