@@ -108,3 +108,19 @@ def test_a_projection_never_overwrites_its_run(without, files):
         with pytest.raises(ConfigError, match="Choose another place"):
             lloki.project(files.alpha_2, run=without.folder, out=place)
     assert (without.folder / "run.json").read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning")
+def test_a_real_section_lands_where_it_would_have(shared_data, tmp_path):
+    file = shared_data / "spatial" / "merfish_moffitt_poa_animal1.h5ad"
+    sections = lloki.io.read_slices([file], slice_key="slice")[:3]
+    left_out = sections[2].obs["slice"].iloc[0]
+    reference = shared_data / "reference" / "scrna_mouse_brain_strt_combined.h5ad"
+    how = {"reference": reference, "cae": {"steps": 30}}
+    included = lloki.integrate(sections, out=tmp_path / "with", project_only=[left_out], **how).adata
+    lloki.integrate(sections[:2], out=tmp_path / "without", **how)
+    projected = lloki.project(sections[2], run=tmp_path / "without")
+    rows = included[included.obs["slice"] == left_out]
+    difference = np.abs(rows.obsm["X_lloki"] - projected[rows.obs_names].obsm["X_lloki"]).max()
+    print(f"{left_out}: {len(projected):,} cells, largest difference {difference}")
+    assert difference <= 1e-5

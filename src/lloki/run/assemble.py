@@ -1,4 +1,4 @@
-"""One AnnData of all cells, that opens in scanpy and cellxgene as it is."""
+"""One AnnData of all cells, that scanpy opens as it is; its layout is the one that cellxgene asks for."""
 
 from __future__ import annotations
 

@@ -9,10 +9,11 @@ from typing import Any
 from lloki.io import SliceCheck, check_slices
 from lloki.run.config import RunConfig
 
-# Core-seconds measured with benchmarks/ on a 2-core machine, for orientation only.
-_NEIGHBOURS = 3.5e-11  # per pair of cells and gene, one graph
-_CELL_GENE = 4e-7  # per cell and gene: propagation, embedding
-_STEP = 1.2e-5  # per cell of a batch and step of training
+# Core-seconds on one 2-core machine: the first two from benchmarks/fp.py at 50,000 cells, the others from run.json of
+# four real sections with 20,693 cells.
+_NEIGHBOURS = 1.6e-11  # per pair of cells and gene, one graph
+_CELL_GENE = 6e-7  # per cell and gene: propagation, embedding
+_STEP = 1.6e-5  # per cell of a batch and step of training
 _VIEW = 1e-3  # per cell: UMAP and clusters
 _BASE_MB = 700.0  # the interpreter with its libraries
 
@@ -55,7 +56,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
     Returns
     -------
     Plan
-        Estimates are good to a factor of two or three on an ordinary machine.
+        Estimates are rough: they know neither this machine nor how sparse the slices are.
     """
     config = config or RunConfig()
     checks = check_slices(slices, **read)
@@ -66,7 +67,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
     if config.embedder.partition(":")[0] != "precomputed":
         limit = config.fp.approximate_above
         pairs = sum(min(c.cells, limit) * c.cells * max(c.genes, 32) for c in good)
-        seconds = 2 * _NEIGHBOURS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE * 2
+        seconds = 2 * _NEIGHBOURS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
         # two graphs of up to 2k + 1 edges a cell (8 bytes) and copies of the matrix
         memory = largest[0] * (8 * (2 * config.fp.k + 1) * 2 + 24 * largest[1]) / 2**20
         stages.append(PlannedStage("LLOKI-FP", len(good), seconds, _BASE_MB + memory))
