@@ -9,8 +9,8 @@ from typing import Any
 from lloki.io import SliceCheck, check_slices
 from lloki.run.config import RunConfig
 
-# Core-seconds on one 2-core machine: the first two from benchmarks/fp.py at 50,000 cells, the others from run.json of
-# four real sections with 20,693 cells.
+# Core-seconds on one 2-core machine: the first two from benchmarks/fp.py at 50,000 cells, the others from the
+# run.json of four real sections with 20,693 cells.
 _NEIGHBOURS = 1.6e-11  # per pair of cells and gene, one graph
 _CELL_GENE = 6e-7  # per cell and gene: propagation, embedding
 _STEP = 1.6e-5  # per cell of a batch and step of training
