@@ -11,25 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lloki._device import choose_device
 from lloki._parallel import blocks, map_ordered
 from lloki.cae.config import CAEConfig
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.scaling import Scaling
-from lloki.errors import ConfigError, InputError, LlokiError, ModelError, UnknownTokenError
+from lloki.errors import InputError, LlokiError, ModelError, UnknownTokenError
 
 WEIGHTS, SETTINGS = "cae.safetensors", "cae.json"
 CENTRE = "scaling.centre"
-
-
-def choose_device(name: str) -> torch.device:
-    """Find the torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, here in there.items() if here))
-    if not there.get(name.split(":")[0], False):
-        known = ", ".join(kind for kind, here in there.items() if here)
-        raise ConfigError(f"device {name!r} is not available here; choose one of: auto, {known}")
-    return torch.device(name)
 
 
 class CAEModel:

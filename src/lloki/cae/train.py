@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lloki._device import choose_device
 from lloki._progress import Advance
 from lloki.cae.batches import Sampler
 from lloki.cae.cells import Cells, own_neighbours, slice_pairs
 from lloki.cae.config import CAEConfig
-from lloki.cae.model import CAEModel, choose_device
+from lloki.cae.model import CAEModel
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.objective import PARTS, SHARDS, Objective, objective
 from lloki.cae.pairs import PairTable

@@ -25,8 +25,8 @@ def doctor(debug: Debug = False) -> None:
         import psutil
         import torch
 
+        from lloki._device import choose_device
         from lloki._parallel import n_threads
-        from lloki.cae.model import choose_device
         from lloki.embed.base import embedder_classes
         from lloki.run.record import versions
 

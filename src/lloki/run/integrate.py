@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lloki._device import choose_device
 from lloki._progress import Progress, Silent
-from lloki.cae.model import choose_device
 from lloki.embed import Precomputed, get_embedder
 from lloki.errors import ConfigError
 from lloki.io import read_reference
