@@ -415,12 +415,12 @@ def table(options: argparse.Namespace) -> None:
 
 
 def made_up(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embedding (n, 30) of smooth random fields and noise, and positions (n, 2); the fields know no seed."""
+    """Embedding (n, 128) of smooth random fields and noise, and positions (n, 2); the fields know no seed."""
     rng = np.random.default_rng(seed)
     xy = rng.random((n, 2))
     waves = np.random.default_rng(0)
-    frequency, phase = waves.normal(0, 25, (30, 2)), waves.uniform(0, 2 * np.pi, 30)
-    x = np.sin(xy @ frequency.T + phase) + rng.normal(0, 2, (n, 30))
+    frequency, phase = waves.normal(0, 25, (128, 2)), waves.uniform(0, 2 * np.pi, 128)
+    x = np.sin(xy @ frequency.T + phase) + rng.normal(0, 2, (n, 128))
     return x, xy * 10 * np.sqrt(n)
 
 

@@ -86,7 +86,10 @@ def spatial_channels(
     alike = np.zeros((white[0].shape[1],) * 2)
     for y, xy in zip(white, positions):
         near = cKDTree(xy).query(xy, min(neighbours + 1, len(xy)))[1][:, 1:]
-        means = np.stack([y[near[:, k]] for k in range(near.shape[1])]).mean(0)
+        means = np.zeros_like(y)
+        for k in range(near.shape[1]):  # one neighbour at a time: memory stays that of the embedding
+            means += y[near[:, k]]
+        means /= max(near.shape[1], 1)
         alike += (y.T @ means + means.T @ y) / (4 * len(y))
     moran, directions = np.linalg.eigh(alike)
     chosen = np.argsort(-moran)[:channels]
