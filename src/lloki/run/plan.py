@@ -64,7 +64,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
     cells = sum(c.cells for c in good)
     largest = max(((c.cells, c.genes) for c in good), default=(0, 0))
     stages = []
-    if config.embedder.partition(":")[0] != "precomputed":
+    if config.embedder.partition(":")[0] != "precomputed" and config.fp is not None:
         limit = config.fp.approximate_above
         pairs = sum(min(c.cells, limit) * c.cells * max(c.genes, 32) for c in good)
         seconds = 2 * _NEIGHBOURS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
