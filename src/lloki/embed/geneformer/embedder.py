@@ -44,7 +44,7 @@ class Geneformer:
     device
         Where to compute; see :mod:`lloki._device`.
     precision
-        ``"float32"``, ``"bf16"``, ``"fp16"`` (autocast); ``"auto"`` is bf16 on CUDA and float32 elsewhere.
+        ``"float32"``, ``"bf16"``, ``"fp16"`` (autocast); ``"auto"`` is fp16 on CUDA and float32 elsewhere.
 
     Raises
     ------
@@ -113,6 +113,13 @@ class Geneformer:
     def dim(self) -> int:
         return int(self.checkpoint.sizes["hidden_size"])
 
+    @property
+    def flop_per_token(self) -> float:
+        """Floating-point operations for a token, without those between tokens."""
+        sizes = self.checkpoint.sizes
+        width, inner = sizes["hidden_size"], sizes["intermediate_size"]
+        return 2.0 * sizes["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)
+
     def match(self, genes: Sequence[str], *, where: str = "", least: int = LEAST) -> VocabularyMatch:
         """Find the genes of a panel among the model's; see :func:`~lloki.genes.match_vocabulary`."""
         return match_vocabulary(genes, self.vocabulary.names, where=where, least=least)
@@ -171,9 +178,8 @@ class Geneformer:
         InputError
             If a value is negative or not finite, or lengths do not agree.
         """
-        from lloki.embed._transformer import cell_keys
+        from lloki.embed._transformer import cell_keys, checked_counts
         from lloki.embed.geneformer.ranking import Sentences, rank_values
-        from lloki.embed.scgpt.inputs import checked_counts
 
         n, x = len(cell_ids), checked_counts(expression, genes, cell_ids)
         found = self.match(genes).names

@@ -82,7 +82,7 @@ class Network(nn.Module):
 def make_runner(network: Network, dim: int, *, device: torch.device, precision: str) -> BatchRunner:
     """Put a network on a device; ``precision`` is ``"auto"`` or one of `PRECISIONS`, by autocast."""
     network = network.to(device)
-    auto = "bf16" if device.type == "cuda" else "float32"
+    auto = "fp16" if device.type == "cuda" else "float32"
     dtype = PRECISIONS[auto if precision == "auto" else precision]
 
     def model(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lloki.embed.scgpt.network import Sizes
@@ -97,6 +98,20 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     vocab = _vocabulary(folder / VOCAB, str(args["pad_token"]))
     sizes = Sizes(tokens=len(vocab), **{field: args[name] for name, field in _SIZES.items()})
     return Checkpoint(sizes, args, vocab, read_weights(path, sizes))
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> None:
+    """Write a checkpoint folder, weights as safetensors.
+
+    They are written last: a folder that was not finished is refused when it is read.
+    """
+    from lloki.io import atomic
+
+    for name, table in ((ARGS, checkpoint.args), (VOCAB, checkpoint.vocab)):
+        with atomic(Path(folder) / name) as path:
+            path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    with atomic(Path(folder) / SAFE) as path:
+        save_file(dict(checkpoint.weights), path)
 
 
 def _missing(folder: Path, wanted: str) -> ModelError:

@@ -16,7 +16,7 @@ from lloki.embed.scgpt.network import Network
 from lloki.errors import ConfigError, ModelError
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-AUTO = {"cpu": "float32", "mps": "float32", "cuda": "bf16"}
+AUTO = {"cpu": "float32", "mps": "float32", "cuda": "fp16"}
 # Tokens of a batch. On the CPU it is one thread's, and what is passed between layers then fits its cache;
 # elsewhere it keeps the device busy with about 2 GB at 512 columns.
 BUDGET = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
@@ -32,7 +32,8 @@ class Engine:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; may be set to another.
     precision
-        ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is bf16 on CUDA and float32 elsewhere.
+        ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is fp16 on CUDA, as in the public
+        package, and float32 elsewhere.
 
     Attributes
     ----------
@@ -94,7 +95,7 @@ class Engine:
         bad = int((~np.isfinite(rows)).any(1).sum())
         if bad:
             raise ModelError(
-                f"{bad} of {len(rows)} cells came out NaN or infinite in precision {self.precision!r}. Choose "
-                "precision='float32'; if that gives the same, the weights are not usable."
+                f"{bad} of {len(rows)} cells came out NaN or infinite in precision {self.precision!r}. "
+                "Choose precision='float32'; if that gives the same, the weights are not usable."
             )
         return rows

@@ -12,18 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors.torch import save_file
 from scipy import sparse
 from torch.nn import functional as F
 
 from lloki._progress import Advance
-from lloki.embed._transformer import cell_keys
+from lloki.embed._transformer import cell_keys, checked_counts
 from lloki.embed.base import SliceSummary
-from lloki.embed.scgpt.checkpoint import ARGS, VOCAB, Checkpoint, read_checkpoint
+from lloki.embed.scgpt.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from lloki.embed.scgpt.engine import Engine
-from lloki.embed.scgpt.inputs import checked_counts, checked_tokens
+from lloki.embed.scgpt.inputs import checked_tokens
 from lloki.embed.scgpt.tokens import Tokens
-from lloki.embed.scgpt.weights import SAFE
 from lloki.errors import ConfigError, LlokiWarning, ModelError
 from lloki.genes import ORTHOLOG_VERSION, PanelCoverage, VocabularyMatch, match_vocabulary
 from lloki.genes.vocabulary import LEAST
@@ -46,7 +44,7 @@ class ScGPT:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     precision
-        ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is bf16 on CUDA and float32 elsewhere. In half
+        ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is fp16 on CUDA and float32 elsewhere. In half
         precision the products are computed in it, sums over layers and norms in float32.
     max_tokens
         Most tokens of a cell, ``<cls>`` among them. 1,200 is what the public package takes.
@@ -131,6 +129,12 @@ class ScGPT:
             "max_tokens": self.max_tokens,
             "orthologs": ORTHOLOG_VERSION,
         }
+
+    @property
+    def flop_per_token(self) -> float:
+        """Floating-point operations for a token, without those between tokens."""
+        sizes = self.checkpoint.sizes
+        return 2.0 * sizes.layers * (4 * sizes.dim**2 + 2 * sizes.dim * sizes.hidden)
 
     def match(self, genes: Sequence[str], *, where: str = "", least: int = LEAST) -> VocabularyMatch:
         """Find the genes of a panel in the vocabulary; see :func:`~lloki.genes.match_vocabulary`."""
@@ -257,20 +261,16 @@ class ScGPT:
         return self.engine.run(encode, tokens.lengths, tokens.batch, threads=threads, advance=advance)
 
     def save(self, folder: str | Path) -> None:
-        """Write the model into ``folder``: weights as safetensors, ``args.json``, ``vocab.json``.
+        """Write the model into ``folder``, without pickles.
 
-        `load` reads it with its settings, `from_checkpoint` as any other checkpoint. The weights are written
-        last: a folder that was not finished is refused when it is read.
+        `load` reads it with its settings, `from_checkpoint` as any other checkpoint.
         """
         from lloki.io import atomic
 
         settings = {"precision": self.engine.precision, "max_tokens": self.max_tokens}
-        tables = {ARGS: self.checkpoint.args, VOCAB: self.checkpoint.vocab, SETTINGS: settings}
-        for name, content in tables.items():
-            with atomic(Path(folder) / name) as path:
-                path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        with atomic(Path(folder) / SAFE) as path:
-            save_file(dict(self.checkpoint.weights), path)
+        with atomic(Path(folder) / SETTINGS) as path:
+            path.write_text(json.dumps(settings))
+        write_checkpoint(self.checkpoint, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> ScGPT:

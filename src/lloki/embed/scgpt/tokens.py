@@ -61,15 +61,12 @@ def bin_values(values: ArrayLike, n_bins: int, rng: Uniform) -> Longs:
         raise ConfigError(f"n_bins must be 3 or more, got {n_bins}")
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
-        raise InputError(f"{bad.sum()} of {len(values)} values are negative or not finite, {_BY_QUANTILES}")
+        raise InputError(f"{bad.sum()} of {values.size} values are negative or not finite")
     bins = np.zeros(values.shape, dtype=np.int64)
     (at,) = np.nonzero(values)
     if len(at):
         bins[at] = _bin(values[at], _quantiles(n_bins), np.asarray(rng.random(len(at))))
     return bins
-
-
-_BY_QUANTILES = "which cannot be binned"
 
 
 class Tokens:

@@ -1,8 +1,8 @@
 """Mouse panels on a human vocabulary: the table of one-to-one orthologs against upper-casing.
 
-    python benchmarks/coverage.py DATA TABLES                         # mouse files of DATA/spatial
-    python benchmarks/coverage.py DATA TABLES --vocabulary vocab.json  # of a checkpoint, or any JSON of names
-    python benchmarks/coverage.py DATA TABLES --genes                  # also name the genes that differ
+    python benchmarks/gene_coverage.py DATA TABLES                         # mouse files of DATA/spatial
+    python benchmarks/gene_coverage.py DATA TABLES --vocabulary vocab.json  # of a checkpoint
+    python benchmarks/gene_coverage.py DATA TABLES --genes                  # also name the genes that differ
 
 TABLES is the input of ``tools/orthologs.py``: what Ensembl and HCOP relate to each other, one-to-one or not.
 Without ``--vocabulary`` the vocabulary is all human symbols of lloki's tables and the gene names of all human
