@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from geneformer_folder import IDS, SYMBOLS, make_geneformer, write_dictionary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
 import lloki
+from geneformer_folder import IDS, SYMBOLS, make_geneformer, write_dictionary
 from lloki.embed import Embedder, get_embedder, load_embedder, save_embedder
 from lloki.embed.geneformer import Geneformer, network
 from lloki.embed.geneformer.ranking import linear_scale

@@ -40,11 +40,11 @@ def length_buckets(lengths: NDArray[np.integer], budget: int) -> list[Rows]:
     buckets
         Row numbers of each batch, by falling length; every row is in one batch. Time grows with n·log n.
     """
-    lengths = np.maximum(np.asarray(lengths, dtype=np.int64), 1)
+    lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     buckets, start = [], 0
     while start < len(order):
-        stop = start + max(budget // int(lengths[order[start]]), 1)
+        stop = start + max(budget // max(int(lengths[order[start]]), 1), 1)
         buckets.append(order[start:stop])
         start = stop
     return buckets
