@@ -17,13 +17,14 @@ FLOW = [
     "embed",
     "models",
     "cae",
+    "align",
     "evaluate",
     "report",
     "datasets",
     "run",
     "cli",
 ]
-ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "evaluate"]
+ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "evaluate"]
 
 
 def imports(file: Path) -> set[str]:

@@ -7,6 +7,7 @@ FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel
 JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
+ALIGNED = "spatial_aligned"  # (n, 2|3) centroids in the frame of one slice; NaN where that is not known
 
 # varm
 MEASURED = (
@@ -26,6 +27,9 @@ FLAG = "lloki_flag"  # "" or why a cell's row must be read with care, e.g. "no c
 CLUSTER = "lloki_cluster"  # Leiden clusters of X_lloki
 SPARSITY = "lloki_sparsity"  # fraction of zero genes of a cell after LLOKI-FP (tl.align_features)
 SPARSITY_TARGET = "lloki_sparsity_target"  # the fraction it was to have
+IN_OVERLAP = "lloki_in_overlap"  # whether a cell lies where the fixed slice has tissue (tl.align_slices)
+MATCH = "lloki_match"  # name of the cell of the fixed slice that it is matched with, or ""
+MATCH_CONFIDENCE = "lloki_match_confidence"  # of that pair, 0 to 1
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

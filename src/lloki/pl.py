@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from lloki._aligned import Alignment
+    from lloki.align import AlignResult
     from lloki.report.colouring import Colouring
 
 _INK = "black"
@@ -47,7 +49,7 @@ def umap(adata: ad.AnnData, *, color: str = keys.CLUSTER, basis: str = keys.UMAP
 
     colouring = _colouring(adata, color)
     figure = figures.embedding(_obsm(adata, basis)[:, :2], colouring.rows, seed=seed)
-    return _with_legend(figure, colouring, color)
+    return _with_legend(figure, colouring.legend, color)
 
 
 def spatial(
@@ -92,7 +94,8 @@ def spatial(
         )
     if not rows.any():
         raise InputError(f"no cell of slice {slice!r}", slot=_obs(slice_key), mend=f"Name one: {known}")
-    return _with_legend(figures.section(xy[rows], colouring.rows[rows], ink=_INK), colouring, color)
+    figure = figures.section(xy[rows], colouring.rows[rows], ink=_INK)
+    return _with_legend(figure, colouring.legend, color)
 
 
 def sparsity(before: NDArray, target: NDArray, after: NDArray) -> Figure:
@@ -110,6 +113,77 @@ def losses(frame: pd.DataFrame) -> Figure:
         raise InputError("the column is absent", slot="step", mend="Give the table that training returned")
     series = {str(c): frame[c].to_numpy(float) for c in frame.columns if c != "step"}
     return figures.loss_curves(frame["step"].to_numpy(float), series, ink=_INK)
+
+
+def overlay(alignment: Alignment, moving: str | None = None) -> Figure:
+    """Draw a slice on the one that it was aligned with, before and after.
+
+    Parameters
+    ----------
+    alignment
+        As :func:`lloki.tl.align_slices` returned it.
+    moving
+        Name of the slice; may be left out where only one was aligned. In a stack, a pair ``"FIXED MOVING"``
+        is drawn as it was aligned by itself.
+
+    Raises
+    ------
+    InputError
+        No such slice was aligned, or several were and none is named.
+    """
+    from lloki.report import alignment as figures
+
+    (fixed, name), result = _aligned_pair(alignment, moving)
+    moved = result.moved
+    if name in alignment.warps:
+        moved = alignment.warps[name].apply(moved)
+    positions = alignment.positions
+    return figures.overlay(positions[fixed], positions[name], moved, result.in_overlap, ink=_INK)
+
+
+def residuals(alignment: Alignment, moving: str | None = None) -> Figure:
+    """Draw the matched cells of an alignment and how far apart they are; parameters as for `overlay`."""
+    from lloki.report import alignment as figures
+
+    return figures.residuals(_aligned_pair(alignment, moving)[1], ink=_INK)
+
+
+def rotations(alignment: Alignment, moving: str | None = None) -> Figure:
+    """Draw how well two slices agree at every rotation; parameters as for `overlay`."""
+    from lloki.report import alignment as figures
+
+    return figures.rotation_curve(_aligned_pair(alignment, moving)[1], ink=_INK)
+
+
+def deformation(alignment: Alignment, moving: str | None = None) -> Figure:
+    """Draw the deformation that followed the rigid step; parameters as for `overlay`."""
+    from lloki.report import alignment as figures
+
+    (_, name), result = _aligned_pair(alignment, moving)
+    if name not in alignment.warps:
+        raise InputError("was not deformed", where=name, mend="Align with nonrigid=BOUND.")
+    warp = alignment.warps[name]
+    moved = result.moved
+    return figures.deformation(moved, warp.displacement(moved), warp.strain(moved), ink=_INK)
+
+
+def aligned(alignment: Alignment) -> Figure:
+    """Draw all slices that have a place in the common frame, coloured by slice, with a legend."""
+    from lloki.report.alignment_page import all_placed
+
+    figure, legend = all_placed(alignment.placed, ink=_INK)
+    return _with_legend(figure, legend, "slice")
+
+
+def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, str], AlignResult]:
+    known = {(f"{f} {m}" if alignment.stack is not None else m): (f, m) for f, m in alignment.results}
+    if moving is None and len(known) == 1:
+        moving = next(iter(known))
+    if moving not in known:
+        said = "several slices were aligned" if moving is None else f"{moving!r} was not aligned"
+        raise InputError(said, mend=f"Name one of: {', '.join(known)}.")
+    pair = known[moving]
+    return pair, alignment.results[pair]
 
 
 def _colouring(adata: ad.AnnData, key: str) -> Colouring:
@@ -130,19 +204,19 @@ def _obs(key: str) -> str:
     return f"obs[{key!r}]"
 
 
-def _with_legend(figure: Figure, colouring: Colouring, title: str) -> Figure:
+def _with_legend(figure: Figure, entries: tuple[tuple[str, str, int], ...], title: str) -> Figure:
     """Widen the figure by as many columns of 20 names as the legend needs."""
     from matplotlib.lines import Line2D
 
-    columns = -(-len(colouring.legend) // 20)
+    columns = -(-len(entries) // 20)
     width, height = figure.get_size_inches()
-    extra = columns * (0.5 + 0.075 * max((len(name) for name in colouring.names), default=0))
+    extra = columns * (0.5 + 0.075 * max((len(name) for name, _, _ in entries), default=0))
     figure.set_size_inches(width + extra, height)
     share = width / (width + extra)
     figure.axes[0].set_position((0, 0, share, 1))
     handles = [
         Line2D([], [], ls="", marker="o", ms=6, mec="none", color=colour, label=name)
-        for name, colour, _ in colouring.legend
+        for name, colour, _ in entries
     ]
     legend = figure.legend(
         handles=handles,

@@ -67,7 +67,7 @@ def section(xy: NDArray, colours: ArrayLike, *, ink: str = INK) -> Figure:
     ax.set_aspect("equal")
     draw_points(ax, xy, colours, fill=0.5)
     ax.invert_yaxis()
-    _scale_bar(ax, float(extent[0]), ink)
+    scale_bar(ax, float(extent[0]), ink)
     return figure
 
 
@@ -79,7 +79,7 @@ def sparsity_curves(before: NDArray, target: NDArray, after: NDArray, *, ink: st
     before, target, after
         Share of a cell's panel genes that are zero, (n,) each, in [0, 1].
     """
-    figure, ax = _plot_area(ink, WIDTH * 0.72)
+    figure, ax = plot_area(ink, WIDTH * 0.72)
     share = np.linspace(0, 1, 201)
     styles = (
         ("before", before, BEFORE, "-", 2.2),
@@ -93,7 +93,7 @@ def sparsity_curves(before: NDArray, target: NDArray, after: NDArray, *, ink: st
             ax.plot(np.quantile(values, share), share * 100, color=colour, ls=line, lw=width, label=name)
     ax.set_xlabel("share of genes at zero in a cell")
     ax.set_ylabel("% of cells, cumulative")
-    _legend(ax, ink)
+    legend(ax, ink)
     return figure
 
 
@@ -109,7 +109,7 @@ def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK
     most
         A longer series is drawn as the means of this many stretches.
     """
-    figure, ax = _plot_area(ink, WIDTH * 0.72)
+    figure, ax = plot_area(ink, WIDTH * 0.72)
     colours = distinct_colours(max(len(series), 2))
     largest, smallest = 0.0, np.inf
     for i, (name, values) in enumerate(series.items()):
@@ -123,7 +123,7 @@ def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("loss")
     if len(series) > 1:
-        _legend(ax, ink)
+        legend(ax, ink)
     return figure
 
 
@@ -192,7 +192,7 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def _plot_area(ink: str, height: float) -> tuple[Figure, Axes]:
+def plot_area(ink: str, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
@@ -205,7 +205,7 @@ def _plot_area(ink: str, height: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def _legend(ax: Axes, ink: str) -> None:
+def legend(ax: Axes, ink: str) -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=8, labelcolor=ink)
 
@@ -221,7 +221,7 @@ def _thinned(x: NDArray, y: NDArray, most: int) -> tuple[NDArray, NDArray]:
     return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
 
 
-def _scale_bar(ax: Axes, width: float, ink: str) -> None:
+def scale_bar(ax: Axes, width: float, ink: str) -> None:
     """Draw a bar of a round length, about a fifth of the width, below the section."""
     step = 10.0 ** np.floor(np.log10(width / 5))
     length = step * max(m for m in (1, 2, 5) if m * step <= width / 5 * 1.001)

@@ -1,0 +1,346 @@
+"""Slices in a user's AnnData and their alignment: what is read, and what is written back."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki._version import __version__
+from lloki.align import AlignConfig, AlignResult, Rigid, StackResult, Warp, align, align_stack, fit_warp
+from lloki.errors import ConfigError, InputError, LlokiWarning
+
+Doubles = NDArray[np.float64]
+
+WARP_WIDTH = 12.0  # cell spacings over which a deformation may change: some hundred cells
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Some rows of an AnnData that are one slice.
+
+    Attributes
+    ----------
+    name
+        Of the slice.
+    own
+        The user's AnnData.
+    rows
+        (n,) its rows.
+    embedding
+        (n, d).
+    xy
+        (n, 2 or 3).
+    """
+
+    name: str
+    own: AnnData
+    rows: NDArray[np.int64]
+    embedding: NDArray[np.floating]
+    xy: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Slices in the frame of one of them.
+
+    Attributes
+    ----------
+    reference
+        Name of the slice whose frame it is.
+    transforms
+        Slice → its own frame to the common one; None where that is not known.
+    positions
+        Slice → (n, 2) its cells in its own frame.
+    moved
+        Slice → (n, 2) its cells in the common frame, deformed if that was asked for; NaN if not known.
+    results
+        (fixed, moving) → the alignment of two slices: each with the reference, or in a stack each with its
+        neighbours.
+    warps
+        Slice → deformation after the rigid step, if asked for.
+    stack
+        How the poses of a stack were fitted.
+    """
+
+    reference: str
+    transforms: Mapping[str, Rigid | None]
+    positions: Mapping[str, Doubles]
+    moved: Mapping[str, Doubles]
+    results: Mapping[tuple[str, str], AlignResult]
+    warps: Mapping[str, Warp]
+    stack: StackResult | None = None
+
+    @property
+    def placed(self) -> dict[str, Doubles]:
+        """Slice → (n, 2) its cells in the common frame, for those that have a place there."""
+        return {name: xy for name, xy in self.moved.items() if self.transforms[name] is not None}
+
+    def table(self) -> pd.DataFrame:
+        """One row a pair of slices: verdict, rotation and what it rests on."""
+        rows = []
+        for (fixed, moving), r in self.results.items():
+            rows.append(
+                {
+                    "fixed": fixed,
+                    "moving": moving,
+                    "verdict": r.verdict.word,
+                    "degrees": r.transform.degrees,
+                    "reflected": r.transform.reflected,
+                    "scale": r.transform.scale,
+                    "z": r.verdict.z,
+                    "margin": r.verdict.margin,
+                    "error": r.precision.distance,
+                    "overlap": r.overlap[0],
+                    "landmarks": len(r.landmarks),
+                    "reason": r.verdict.reason,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def facts(self) -> dict[str, Any]:
+        """Return transforms and verdicts as JSON can hold them."""
+        slices = {}
+        for name, t in self.transforms.items():
+            inverse = None if t is None else t.inverse().matrix.tolist()
+            slices[name] = {"matrix": None if t is None else t.matrix.tolist(), "inverse": inverse}
+        pairs = [{"fixed": f, "moving": m, **r.to_dict()} for (f, m), r in self.results.items()]
+        said: dict[str, Any] = {"reference": self.reference, "slices": slices, "pairs": pairs}
+        if self.stack is not None:
+            names = list(self.transforms)
+            said["stack"] = [
+                {
+                    "fixed": names[i],
+                    "moving": names[j],
+                    "disagreement": off,
+                    "used": (i, j) in self.stack.used,
+                }
+                for (i, j), off in self.stack.disagreement.items()
+            ]
+        return said
+
+
+def read_sections(
+    adatas: AnnData | Sequence[AnnData], *, key: str, slice_key: str, slices: Sequence[str] | None
+) -> list[Section]:
+    """Find the slices: of one AnnData by a column, of several each as a whole.
+
+    Raises
+    ------
+    InputError
+        If an embedding, the positions or a slice that was asked for is absent.
+    """
+    found: list[Section] = []
+    if isinstance(adatas, AnnData):
+        if slice_key not in adatas.obs:
+            raise InputError(
+                "the column is absent",
+                slot=f"obs[{slice_key!r}]",
+                mend="Set slice_key to the column that names the slices, or pass a list of AnnData.",
+            )
+        names = adatas.obs[slice_key].astype(str).to_numpy()
+        for name in dict.fromkeys(names):
+            found.append(_section(name, adatas, np.flatnonzero(names == name), key))
+    else:
+        for i, adata in enumerate(adatas):
+            known = adata.obs[slice_key].astype(str).unique() if slice_key in adata.obs else []
+            name = str(known[0]) if len(known) == 1 else f"slice{i + 1}"
+            found.append(_section(name, adata, np.arange(adata.n_obs), key))
+    by_name = {s.name: s for s in found}
+    if len(by_name) < len(found):
+        raise InputError("two slices have one name", slot=f"obs[{slice_key!r}]", mend="Give each its own.")
+    for name in slices or ():
+        if name not in by_name:
+            raise InputError(f"there is no slice {name!r}", mend=f"There are: {', '.join(by_name)}.")
+    return found if slices is None else [by_name[name] for name in slices]
+
+
+def align_sections(
+    sections: Sequence[Section],
+    *,
+    reference: str | None,
+    stack: bool,
+    reach: int,
+    nonrigid: float | None,
+    config: AlignConfig,
+) -> Alignment:
+    """Align, each slice with the reference or as a stack.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than two slices, no such reference, or a bound that is not above 0.
+    """
+    names = [s.name for s in sections]
+    fixed = names[0] if reference is None and names else reference
+    if len(sections) < 2:
+        raise ConfigError(f"alignment needs two slices or more, got {len(sections)}.")
+    if fixed not in names:
+        raise ConfigError(f"the reference {fixed!r} is not among the slices. There are: {', '.join(names)}.")
+    if nonrigid is not None and not nonrigid > 0:
+        raise ConfigError(f"nonrigid must be above 0, got {nonrigid}: the longest displacement allowed.")
+    at = names.index(fixed)
+    if stack:
+        return _as_stack(sections, at, reach, nonrigid, config)
+    base = sections[at]
+    results, moved, warps = {}, {fixed: base.xy[:, :2]}, {}
+    transforms: dict[str, Rigid | None] = {fixed: Rigid.make(0)}
+    for s in sections:
+        if s.name == fixed:
+            continue
+        result = align(base.embedding, base.xy, s.embedding, s.xy, config=config)
+        results[fixed, s.name] = result
+        known = result.verdict.word != "failed"
+        transforms[s.name] = result.transform if known else None
+        moved[s.name] = result.moved if known else np.full((len(s.xy), 2), np.nan)
+        if known and nonrigid is not None:
+            warps[s.name] = _warp(result, nonrigid)
+            moved[s.name] = warps[s.name].apply(result.moved)
+    ordered = {name: transforms[name] for name in names}
+    return Alignment(fixed, ordered, _positions(sections), moved, results, warps)
+
+
+def _as_stack(
+    sections: Sequence[Section], at: int, reach: int, nonrigid: float | None, config: AlignConfig
+) -> Alignment:
+    if nonrigid is not None:
+        raise ConfigError("nonrigid deforms one slice onto another: align pairs, not a stack.")
+    names = [s.name for s in sections]
+    fitted = align_stack(
+        [s.embedding for s in sections], [s.xy for s in sections], reference=at, reach=reach, config=config
+    )
+    return Alignment(
+        names[at],
+        dict(zip(names, fitted.transforms)),
+        _positions(sections),
+        dict(zip(names, fitted.moved)),
+        {(names[i], names[j]): r for (i, j), r in fitted.pairs.items()},
+        {},
+        fitted,
+    )
+
+
+def _positions(sections: Sequence[Section]) -> dict[str, Doubles]:
+    return {s.name: s.xy[:, :2] for s in sections}
+
+
+def _warp(result: AlignResult, bound: float) -> Warp:
+    return fit_warp(
+        result.moved[result.landmarks.moving],
+        result.residuals,
+        result.landmarks.confidence,
+        width=WARP_WIDTH * max(result.spacing),
+        bound=bound,
+    )
+
+
+def write_sections(
+    sections: Sequence[Section], alignment: Alignment, *, z: float | str | None, parameters: dict[str, Any]
+) -> None:
+    """Write positions, matches and the record into the AnnData that the sections came from."""
+    heights = _heights(sections, z)
+    said = {
+        "version": __version__,
+        "parameters": json.dumps(parameters),
+        "facts": json.dumps(alignment.facts()),
+    }
+    base = next(s for s in sections if s.name == alignment.reference)
+    for own in {id(s.own): s.own for s in sections}.values():
+        width = 2 if heights is None else 3
+        own.obsm[keys.ALIGNED] = np.full((own.n_obs, width), np.nan)
+        own.obs[keys.IN_OVERLAP] = np.zeros(own.n_obs, bool)
+        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "align_slices": said}
+        if alignment.stack is None:
+            own.obs[keys.MATCH] = ""
+            own.obs[keys.MATCH_CONFIDENCE] = np.zeros(own.n_obs)
+    for i, s in enumerate(sections):
+        out = s.own.obsm[keys.ALIGNED]
+        out[s.rows, :2] = alignment.moved[s.name]
+        if heights is not None:
+            out[s.rows, 2] = heights[i]
+        _write_matches(s, base, alignment)
+
+
+def _write_matches(s: Section, base: Section, alignment: Alignment) -> None:
+    inside = np.zeros(s.own.n_obs, bool)
+    inside[s.rows] = alignment.transforms[s.name] is not None
+    result = alignment.results.get((base.name, s.name))
+    if result is not None:
+        inside[s.rows] &= result.in_overlap
+    s.own.obs[keys.IN_OVERLAP] |= inside
+    if result is None or alignment.stack is not None or alignment.transforms[s.name] is None:
+        return
+    marks = result.landmarks
+    names, confidence = (
+        s.own.obs[keys.MATCH].to_numpy(object),
+        s.own.obs[keys.MATCH_CONFIDENCE].to_numpy(float),
+    )
+    names, confidence = names.copy(), confidence.copy()
+    rows = s.rows[marks.moving]
+    names[rows] = base.own.obs_names.to_numpy()[base.rows[marks.fixed]]
+    confidence[rows] = marks.confidence
+    s.own.obs[keys.MATCH], s.own.obs[keys.MATCH_CONFIDENCE] = names, confidence
+
+
+def warn_of_verdicts(alignment: Alignment) -> None:
+    """Say aloud which alignments are not to be believed."""
+    for (fixed, moving), r in alignment.results.items():
+        if r.verdict.word != "aligned":
+            text = f"{moving} on {fixed}: {r.verdict.word}. {r.verdict.reason}"
+            warnings.warn(text, LlokiWarning, stacklevel=4)
+    for name, transform in alignment.transforms.items():
+        if transform is None:
+            text = f"{name} has no place in the frame of {alignment.reference}: its positions there are NaN."
+            warnings.warn(text, LlokiWarning, stacklevel=4)
+
+
+def _heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray | float] | None:
+    """Third coordinate of each section's cells, or None where there is none."""
+    if z is None:
+        if any(s.xy.shape[1] == 3 for s in sections):
+            return [s.xy[:, 2] if s.xy.shape[1] == 3 else np.nan for s in sections]
+        return None
+    if isinstance(z, str):
+        columns = []
+        for s in sections:
+            if z not in s.own.obs:
+                raise InputError("the column is absent", where=s.name, slot=f"obs[{z!r}]", mend="Set z.")
+            values = pd.to_numeric(s.own.obs[z].iloc[s.rows].astype(object), errors="coerce").to_numpy(float)
+            if not np.isfinite(values).all():
+                raise InputError(
+                    "holds values that are no numbers", where=s.name, slot=f"obs[{z!r}]", mend="Mend it."
+                )
+            columns.append(values)
+        return columns
+    return [i * float(z) for i in range(len(sections))]
+
+
+def _section(name: str, adata: AnnData, rows: NDArray[np.int64], key: str) -> Section:
+    for slot in (key, keys.SPATIAL):
+        if slot not in adata.obsm:
+            raise InputError(
+                "is absent",
+                where=name,
+                slot=f"obsm[{slot!r}]",
+                mend=f"There are: {', '.join(adata.obsm) or 'none'}."
+                + (" Integrate the slices first, or set key." if slot == key else ""),
+            )
+    xy = np.asarray(adata.obsm[keys.SPATIAL], np.float64)[rows]
+    embedding = np.asarray(adata.obsm[key])[rows]
+    lost = int((~np.isfinite(xy)).any(1).sum())
+    if lost:
+        raise InputError(
+            f"{lost} of {len(rows)} cells have a position that is NaN or infinite",
+            where=name,
+            slot=f"obsm[{keys.SPATIAL!r}]",
+            mend="Leave these cells out, or give them positions.",
+        )
+    return Section(name, adata, rows, embedding, xy)

@@ -1,0 +1,28 @@
+"""Slice alignment: sections of any platform into one coordinate frame. Arrays in, arrays out."""
+
+from lloki.align.config import AlignConfig
+from lloki.align.pairwise import align
+from lloki.align.result import AlignResult
+from lloki.align.rigid import Rigid, kabsch, robust_kabsch
+from lloki.align.series import StackResult, align_stack
+from lloki.align.stack import Link, synchronise
+from lloki.align.verdict import Rival, Verdict, judge
+from lloki.align.warp import Warp, fit_warp
+
+__all__ = [
+    "AlignConfig",
+    "AlignResult",
+    "Link",
+    "Rigid",
+    "Rival",
+    "StackResult",
+    "Verdict",
+    "Warp",
+    "align",
+    "align_stack",
+    "fit_warp",
+    "judge",
+    "kabsch",
+    "robust_kabsch",
+    "synchronise",
+]

@@ -1,0 +1,113 @@
+"""Parameters of slice alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lloki.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """Parameters of slice alignment.
+
+    Lengths are in *pixels* of the images that slices are compared as: the larger of the two slices' cell
+    spacings, or more where a slice would have over ``pixels`` of them across.
+
+    Attributes
+    ----------
+    channels
+        Directions of the embedding that are compared: those with the most structure in space. More than 8
+        changed nothing on the sections that were tried.
+    neighbours
+        Spatial neighbours of a cell by which that structure is found.
+    pixels
+        Most pixels across a slice while all rotations are searched; time grows with its square.
+    fine_pixels
+        Most pixels across a slice while the best poses are refined.
+    bands
+        Radii (standard deviations of Gaussians) between which neighbourhoods are compared: each radius with
+        the next, and the last with the whole slice. Factors of two keep them nearly independent.
+    rotation_step
+        Degrees between the rotations that are tried. At 3 the rim of a slice of 64 pixels lies at most one
+        pixel off.
+    min_overlap
+        Least share of the smaller slice's area that the other must cover.
+    allow_reflection
+        Whether a mirrored pose may be the answer. If not, mirrored poses are scored all the same, and a
+        warning comes with the verdict where one is better.
+    scale
+        Units of the fixed slice that one unit of the moving slice is worth, such as 0.325 for pixels.
+    allow_scale
+        Whether to estimate the scale, within a factor of 1.6 of ``scale`` or, without that, of the ratio of
+        the cells' spacings.
+    candidates
+        Poses of the search that are refined and compared.
+    landmarks
+        Most pairs of matched cells that are kept, the most confident first; 0 keeps all.
+    least
+        Least z-score of the agreement for the verdict *aligned*; see :func:`lloki.align.judge`.
+    margin
+        By how much that z-score must exceed the one of every other pose, less for poses nearby.
+    seed
+        Of the random halves by which reliability is measured.
+    """
+
+    channels: int = 10
+    neighbours: int = 20
+    pixels: int = 64
+    fine_pixels: int = 160
+    bands: tuple[float, ...] = (1.0, 2.0, 4.0)
+    rotation_step: float = 3.0
+    min_overlap: float = 0.3
+    allow_reflection: bool = False
+    scale: float | None = None
+    allow_scale: bool = False
+    candidates: int = 8
+    landmarks: int = 0
+    least: float = 6.0
+    margin: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", tuple(float(b) for b in self.bands))  # JSON knows lists alone
+        for name, low in (
+            ("channels", 1),
+            ("neighbours", 1),
+            ("pixels", 8),
+            ("fine_pixels", 8),
+            ("candidates", 2),
+            ("landmarks", 0),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 < self.rotation_step <= 30:
+            raise ConfigError(f"rotation_step must lie between 0 and 30 degrees, got {self.rotation_step}")
+        if not 0 < self.min_overlap <= 1:
+            raise ConfigError(f"min_overlap must lie between 0 and 1, got {self.min_overlap}")
+        if self.scale is not None and not self.scale > 0:
+            raise ConfigError(f"scale must be above 0, got {self.scale}")
+        if not self.bands or any(b <= a for a, b in zip((0.0, *self.bands), self.bands)):
+            raise ConfigError(f"bands must be positive and ascending, got {self.bands}")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> AlignConfig:
+        """Make a configuration of named fields.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, or a value is out of its range.
+        """
+        known = cls.__dataclass_fields__
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise ConfigError(f"no parameter {unknown[0]!r} in AlignConfig. There are: {', '.join(known)}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        return asdict(self) | {"bands": list(self.bands)}

@@ -1,0 +1,155 @@
+"""``lloki align``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lloki.cli import options
+from lloki.cli.failures import Debug
+from lloki.cli.tables import show_frame
+from lloki.cli.voice import speaking
+
+_SLICES, _METHOD = "Slices", "Method"
+
+
+def align(
+    integrated: Annotated[
+        Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding and positions.")
+    ],
+    out: options.Out,
+    fixed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SLICE", help="Slice that stays where it is; default the first.", rich_help_panel=_SLICES
+        ),
+    ] = None,
+    moving: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SLICE", help="Slice to align; repeatable. Default: all others.", rich_help_panel=_SLICES
+        ),
+    ] = None,
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack",
+            help="The slices are a series, in this order: --fixed is put where it stands among --moving, or "
+            "first. Neighbours are aligned, then all poses fitted together.",
+            rich_help_panel=_SLICES,
+        ),
+    ] = False,
+    slice_key: Annotated[
+        str, typer.Option(help="obs column that names the slices.", rich_help_panel=_SLICES)
+    ] = "slice",
+    z_step: Annotated[
+        float | None,
+        typer.Option(help="Distance between sections, in order: written as z.", rich_help_panel=_SLICES),
+    ] = None,
+    z_key: Annotated[
+        str | None, typer.Option(help="obs column to write as z instead.", rich_help_panel=_SLICES)
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
+    ] = "X_lloki",
+    allow_reflection: Annotated[
+        bool,
+        typer.Option("--allow-reflection", help="Sections may lie upside down.", rich_help_panel=_METHOD),
+    ] = False,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Fixed units in one moving unit, such as 0.325.", rich_help_panel=_METHOD),
+    ] = None,
+    allow_scale: Annotated[
+        bool, typer.Option("--allow-scale", help="Estimate the scale.", rich_help_panel=_METHOD)
+    ] = False,
+    nonrigid: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BOUND",
+            help="Then deform by up to this distance. Off by default: cells are never rearranged.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Bring slices into one coordinate frame, from the embedding that they share."""
+    with speaking(debug=debug):
+        import anndata
+
+        import lloki
+        from lloki.errors import ConfigError, InputError
+        from lloki.io import atomic
+
+        if z_step is not None and z_key is not None:
+            raise ConfigError("--z-step and --z-key exclude each other.")
+        if not integrated.exists():
+            raise InputError("does not exist", where=str(integrated), mend="Give the file's path.")
+        try:
+            adata = anndata.read_h5ad(integrated)
+        except OSError as error:
+            raise InputError(
+                f"cannot be read ({error})", where=str(integrated), mend="Is it .h5ad?"
+            ) from error
+        known = list(adata.obs[slice_key].astype(str).unique()) if slice_key in adata.obs else []
+        alignment = lloki.tl.align_slices(
+            adata,
+            reference=fixed,
+            key=key,
+            slice_key=slice_key,
+            slices=_chosen(fixed, moving, known),
+            stack=stack,
+            z=z_step if z_key is None else z_key,
+            nonrigid=nonrigid,
+            seed=seed,
+            allow_reflection=allow_reflection,
+            scale=scale,
+            allow_scale=allow_scale,
+        )
+        with atomic(out / "aligned.h5ad") as temporary:
+            adata.write_h5ad(temporary, compression="gzip")
+        with atomic(out / "transforms.json") as temporary:
+            temporary.write_text(json.dumps(alignment.facts(), indent=1))
+        _draw(alignment, out)
+    typer.echo(f"Look at: {(out / 'alignment.html').resolve()}")
+    typer.echo(f"Positions in the frame of {alignment.reference}: {(out / 'aligned.h5ad').resolve()}")
+    shown = alignment.table().drop(columns="reason").rename(columns={"reflected": "mirrored"})
+    show_frame(shown.assign(mirrored=shown["mirrored"].map({True: "yes", False: "no"})), title="Alignments")
+
+
+def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> list[str] | None:
+    """Slices to take, in order, None for all: the fixed one first, unless it stands among the others."""
+    if moving is None or fixed in moving:
+        return moving
+    if fixed is None:
+        fixed = next((name for name in known if name not in moving), None)
+    return moving if fixed is None else [fixed, *moving]
+
+
+def _draw(alignment: Any, out: Path) -> None:
+    """Write the page, and every figure as a PNG."""
+    import lloki
+    from lloki.io import atomic
+    from lloki.report.alignment_page import Pair, build_alignment_page
+
+    pairs = {
+        (f, m): Pair(alignment.positions[f], alignment.positions[m], r, alignment.warps.get(m))
+        for (f, m), r in alignment.results.items()
+    }
+    words = [r.verdict.word for r in alignment.results.values()]
+    counts = ", ".join(f"{words.count(w)} {w}" for w in ("aligned", "ambiguous", "failed") if w in words)
+    summary = f"{len(alignment.transforms)} slices in the frame of {alignment.reference}: {counts}."
+    build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=out / "alignment.html")
+    with atomic(out / "figures") as folder:
+        folder.mkdir()
+        drawn: list[tuple[str, Any]] = [("all", lloki.pl.aligned(alignment))]
+        for i, (f, m) in enumerate(alignment.results, start=1):
+            name = f"{f} {m}" if alignment.stack is not None else m
+            kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
+            drawn += [(f"{i}-{kind}", getattr(lloki.pl, kind)(alignment, name)) for kind in kinds]
+        for name, figure in drawn:
+            figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white", bbox_inches="tight")

@@ -1,0 +1,159 @@
+"""The page of an alignment: one HTML file that holds everything it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lloki.align import AlignResult, Warp
+from lloki.io.writing import atomic
+from lloki.report import alignment as figures
+from lloki.report.colouring import Colouring
+from lloki.report.figures import INK, section, to_svg
+from lloki.report.panels import Shown
+
+_GRADES = {"aligned": "good", "ambiguous": "fair", "failed": "poor"}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two slices and their alignment.
+
+    Attributes
+    ----------
+    fixed_xy, moving_xy
+        (n, 2) and (m, 2), as given.
+    result
+        Of :func:`lloki.align.align`.
+    warp
+        Deformation after it, if there was one.
+    """
+
+    fixed_xy: NDArray
+    moving_xy: NDArray
+    result: AlignResult
+    warp: Warp | None = None
+
+
+def build_alignment_page(
+    pairs: Mapping[tuple[str, str], Pair], *, placed: Mapping[str, NDArray], summary: str, out: str | Path
+) -> Path:
+    """Write ``alignment.html``, a page without links to anything outside it.
+
+    Parameters
+    ----------
+    pairs
+        (name of the fixed slice, name of the moving one) → their alignment.
+    placed
+        Slice → (n, 2) its cells in the common frame: all that have a place there.
+    summary
+        A sentence or two to begin with.
+    out
+        The file to write.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written there.
+    """
+    environment = Environment(
+        loader=PackageLoader("lloki.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    shown = [
+        {
+            "fixed": fixed,
+            "moving": moving,
+            "word": pair.result.verdict.word,
+            "grade": _GRADES[pair.result.verdict.word],
+            "reason": pair.result.verdict.reason,
+            "figures": _figures(f"{fixed}-{moving}", pair),
+            "rows": _rows(pair.result),
+        }
+        for (fixed, moving), pair in pairs.items()
+    ]
+    whole, legend = all_placed(placed)
+    everything = _shown(whole, "whole", "All slices in the common frame", "Each slice has its colour.")
+    page = environment.get_template("alignment.html.j2").render(
+        summary=summary, pairs=shown, whole=everything, legend=legend
+    )
+    path = Path(out)
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def all_placed(
+    placed: Mapping[str, NDArray], *, ink: str = INK
+) -> tuple[Figure, tuple[tuple[str, str, int], ...]]:
+    """Draw slices (n, 2) on one another; return the legend with it, as `Colouring` has it."""
+    xy = np.concatenate(list(placed.values()))
+    names = np.repeat(list(placed), [len(v) for v in placed.values()])
+    order = np.random.default_rng(0).permutation(len(xy))  # so that no slice covers the others
+    colouring = Colouring.of(pd.Series(pd.Categorical(names[order], categories=list(placed))))
+    return section(xy[order], colouring.rows, ink=ink), colouring.legend
+
+
+def _figures(salt: str, pair: Pair) -> list[Shown]:
+    result = pair.result
+    moved = result.moved if pair.warp is None else pair.warp.apply(result.moved)
+    made = [
+        (
+            figures.overlay(pair.fixed_xy, pair.moving_xy, moved, result.in_overlap),
+            "Both slices drawn on one another, before and after",
+            "The fixed slice is blue, the moving one orange; grey cells lie outside the fixed tissue.",
+        ),
+        (
+            figures.rotation_curve(result),
+            "Agreement at the best translation of every rotation",
+            "Agreement at every rotation, at its best translation. One peak that stands alone is what a sure "
+            "alignment looks like. Under the dotted line, unrelated slices agree as well.",
+        ),
+        (
+            figures.residuals(result),
+            "Matched cells and how far apart they are",
+            f"{len(result.landmarks):,} matched pairs of cells; the more confident half is drawn, with a "
+            f"line from the moved to the fixed cell. Median distance {_number(result.residual)}.",
+        ),
+    ]
+    if pair.warp is not None:
+        at = result.moved
+        made.append(
+            (
+                figures.deformation(at, pair.warp.displacement(at), pair.warp.strain(at)),
+                "Displacement and strain after the rigid step",
+                "The deformation that followed the rigid step: displacement as lines, strain in colour.",
+            )
+        )
+    return [_shown(f, f"{salt}-{i}", alt, caption) for i, (f, alt, caption) in enumerate(made)]
+
+
+def _rows(result: AlignResult) -> list[tuple[str, str]]:
+    t, error = result.transform, result.precision
+    return [
+        ("rotation", f"{t.degrees:.2f}° ± {_number(error.degrees)}°{', mirrored' if t.reflected else ''}"),
+        ("translation", ", ".join(_number(v) for v in t.translation)),
+        ("scale", f"{t.scale:.4g}"),
+        ("standard error of a cell's place", _number(error.distance)),
+        ("spacing of cells, fixed and moving", " and ".join(_number(s) for s in result.spacing)),
+        ("share of moving cells in fixed tissue", f"{result.overlap[0]:.0%}"),
+        ("share of fixed cells in moving tissue", f"{result.overlap[1]:.0%}"),
+        ("agreement (z)", f"{result.verdict.z:.1f}"),
+        ("above any other pose", f"{result.verdict.margin:.1f}"),
+        *(("next best" if i == 0 else "then", str(r)) for i, r in enumerate(result.verdict.rivals[:3])),
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "unknown"
+
+
+def _shown(figure: Figure, salt: str, alt: str, caption: str) -> Shown:
+    return Shown(Markup(to_svg(figure, salt=salt)), alt, caption)
