@@ -10,6 +10,7 @@ import lloki
 from lloki.cae import CAEConfig
 from lloki.embed import FactorConfig
 from lloki.fp import PRESETS, FPConfig
+from lloki.models import PublishedModel, published_models
 
 project = "lloki"
 author = "The lloki developers"
@@ -50,6 +51,13 @@ def _defaults(config: type) -> str:
     return _table(("field", "default"), ((f.name, getattr(made, f.name)) for f in fields(made)))
 
 
+def _published(model: PublishedModel) -> str:
+    known = sum(file.sha256 is not None for file in model.files)
+    hashes = "known" if known == len(model.files) else "some known" if known else "not known yet"
+    way = "" if all(file.url for file in model.files) else "; in a browser only"
+    return f"| [`{model.name}`]({model.page}) | {model.what} | {model.licence} | {hashes}{way} |"
+
+
 myst_substitutions = {
     "presets": _table(
         ("field", *PRESETS),
@@ -57,4 +65,11 @@ myst_substitutions = {
     ),
     "cae_defaults": _defaults(CAEConfig),
     "factor_defaults": _defaults(FactorConfig),
+    "published_models": "\n".join(
+        [
+            "| name | what | licence | hashes |",
+            "|---|---|---|---|",
+            *map(_published, published_models().values()),
+        ]
+    ),
 }

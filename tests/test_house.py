@@ -9,8 +9,22 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "lloki"
 # A room may import from the rooms before it, never from one after it.
-FLOW = ["genes", "io", "graph", "fp", "embed", "cae", "align", "evaluate", "report", "datasets", "run", "cli"]
-ANNDATA_FREE = ["genes", "graph", "fp", "embed", "cae", "align", "evaluate"]
+FLOW = [
+    "genes",
+    "io",
+    "graph",
+    "fp",
+    "embed",
+    "models",
+    "cae",
+    "align",
+    "evaluate",
+    "report",
+    "datasets",
+    "run",
+    "cli",
+]
+ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "evaluate"]
 
 
 def imports(file: Path) -> set[str]:

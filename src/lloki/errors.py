@@ -55,6 +55,10 @@ class UnknownTokenError(ModelError):
     """A slice's technology x panel was not among those the model was trained on."""
 
 
+class DownloadError(LlokiError, OSError):
+    """Published weights cannot be brought here: no network, no such file, or not the file it should be."""
+
+
 class OutputError(LlokiError, OSError):
     """Results cannot be written where the user asked for them."""
 

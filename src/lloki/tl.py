@@ -117,6 +117,7 @@ def embed(
     layer: str | None = None,
     reference_layer: str | None = None,
     allow_normalised: bool = False,
+    device: str = "auto",
     seed: int = 0,
 ) -> Embedder:
     """Embed cells of any panels into one feature space.
@@ -125,15 +126,19 @@ def embed(
     ----------
     adatas
         Sections, all that shall share a space. Of each, ``layers["lloki_fp"]`` is embedded where
-        :func:`align_features` has written it, else its log-normalised counts.
+        :func:`align_features` has written it, else its counts: log-normalised
+        for an embedder that learns from the slices, as they are for a pretrained one.
     embedder
-        ``"factor"``, ``"precomputed:KEY"`` or the name of an installed embedder.
+        ``"factor"``, ``"scgpt"``, ``"geneformer"``, ``"precomputed:KEY"`` or the name of an installed
+        embedder.
     reference
         scRNA-seq with counts: for embedders that learn from it and all slices, as ``"factor"`` does.
     model
         Folder of the embedder's weights, for those that have any.
     layer, reference_layer, allow_normalised
         As for :func:`align_features`.
+    device
+        Where a pretrained embedder computes.
     seed
         Of everything random.
 
@@ -158,6 +163,8 @@ def embed(
     from lloki.embed import Precomputed, SliceSummary, get_embedder
 
     made = get_embedder(embedder, model=model, seed=seed)
+    if hasattr(made, "device"):
+        made.device = device
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} learns from a single-cell reference: give reference=.")
     slices = check_own(adatas, layer=layer, allow_normalised=allow_normalised)
@@ -333,7 +340,10 @@ def align_slices(
 
 
 def _expression(slices: Sequence[CheckedSlice], embedder: Embedder) -> dict[str, sparse.csr_matrix]:
-    """Slice → (n, g) that is embedded: denoised where it is there, for embedders that read expression."""
+    """Slice → (n, g) that is embedded: what LLOKI-FP made, where it is there.
+
+    Without it an embedder that learns from the slices reads log-normalised counts, a pretrained one counts.
+    """
     from lloki.fp import log_normalise
 
     if not embedder.uses_expression:
@@ -342,10 +352,11 @@ def _expression(slices: Sequence[CheckedSlice], embedder: Embedder) -> dict[str,
     if 0 < len(aligned) < len(slices):
         text = (
             f"{len(aligned)} of {len(slices)} slices have layers['{keys.DENOISED}']; the others are embedded "
-            "from their log-normalised counts. Run lloki.tl.align_features on all of them, or on none."
+            "from their own counts. Run lloki.tl.align_features on all of them, or on none."
         )
         warnings.warn(text, LlokiWarning, stacklevel=3)
-    return {s.name: s.layer(keys.DENOISED) if s.name in aligned else log_normalise(s.counts) for s in slices}
+    plain = log_normalise if embedder.joint else sparse.csr_matrix
+    return {s.name: s.layer(keys.DENOISED) if s.name in aligned else plain(s.counts) for s in slices}
 
 
 def _reference_summary(

@@ -76,7 +76,13 @@ def test_doctor(lloki, monkeypatch):
     monkeypatch.setenv("LLOKI_THREADS", "1")
     result = lloki("doctor")
     assert result.exit_code == 0, result.output
-    for said in (package.__version__, "torch", "factor, precomputed", "spatialdata", "device"):
+    for said in (
+        package.__version__,
+        "torch",
+        "factor, geneformer, precomputed, scgpt",
+        "spatialdata",
+        "device",
+    ):
         assert said in result.stdout
     threads = next(line for line in result.stdout.splitlines() if "LLOKI_THREADS" in line)
     assert threads.split()[-1] == "1"

@@ -90,7 +90,8 @@ def test_by_name(plugin):
     assert mine.key == "X_mine:2"
     other = get_embedder("shares", model="weights", seed=3)
     assert (other.model, other.config) == (Path("weights"), {"seed": 3})
-    with pytest.raises(ConfigError, match=r"'none'\. Installed: factor, precomputed, shares"):
+    installed = "factor, geneformer, precomputed, scgpt, shares"
+    with pytest.raises(ConfigError, match=rf"'none'\. Installed: {installed}"):
         get_embedder("none")
     with pytest.raises(ConfigError, match="does not take these options"):
         get_embedder("shares:key")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 import lloki
+from lloki.embed import ScGPT
 
 
 class Killer:
@@ -31,5 +32,7 @@ class Killer:
 
 if __name__ == "__main__":
     out, reference, stage, done, settings, *slices = sys.argv[1:]
-    killer = Killer(stage, int(done))
-    lloki.integrate(slices, reference=reference, out=out, progress=killer, **json.loads(settings))
+    given = json.loads(settings)
+    if "rows_per_piece" in given:
+        ScGPT.rows_per_piece = given.pop("rows_per_piece")
+    lloki.integrate(slices, reference=reference, out=out, progress=Killer(stage, int(done)), **given)

@@ -117,7 +117,7 @@ def test_project_only(integrate, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"embedder": "scoop"}, "no embedder is called 'scoop'. Installed: factor, precomputed"),
+        ({"embedder": "scoop"}, "no embedder is called 'scoop'. Installed: factor, geneformer"),
         ({"embedder": "precomputed"}, "name the obsm key"),
         ({"embedder": "factor:x"}, "does not take these options"),
         ({"preset": "newest"}, "no preset 'newest'"),

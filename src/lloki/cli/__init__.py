@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lloki._version import __version__
-from lloki.cli import align, check, demo, doctor, integrate, project
+from lloki.cli import align, check, demo, doctor, integrate, models, project
 from lloki.cli.failures import Commands
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 for _command in (demo.demo, integrate.integrate, project.project, align.align, check.check, doctor.doctor):
     app.command()(_command)
+app.add_typer(models.app)
 
 
 def _print_version(asked: bool) -> None:

@@ -27,7 +27,7 @@ def doctor(debug: Debug = False) -> None:
 
         from lloki._device import choose_device
         from lloki._parallel import n_threads
-        from lloki.embed.base import embedder_classes
+        from lloki.embed.base import embedder_names
         from lloki.run.record import versions
 
         memory = psutil.virtual_memory()
@@ -39,7 +39,7 @@ def doctor(debug: Debug = False) -> None:
             "torch threads": torch.get_num_threads(),
             "device for training": str(choose_device("auto")),
             "memory": f"{memory.total / 2**30:.1f} GB, {memory.available / 2**30:.1f} GB free",
-            "embedders": ", ".join(sorted(embedder_classes())),
+            "embedders": ", ".join(embedder_names()),
         }
         installed = versions()
     show(("this machine", ""), list(facts.items()))

@@ -28,12 +28,13 @@ def show_plan(
     from lloki.run import plan
 
     embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
-    if embedder.uses_expression and reference is None:
+    aligns = config.aligns(embedder)
+    if aligns and reference is None:
         raise ConfigError(f"the embedder {config.embedder} needs a reference. Give one with --reference.")
-    read |= {"label_key": config.label_key, "k": config.fp.k}
+    read |= {"label_key": config.label_key, "k": config.k}
     planned = plan(inputs.paths, config=config, **read, **inputs.about())
     matched = None
-    if reference is not None and embedder.uses_expression:
+    if reference is not None and aligns:
         matched = match_slices(inputs, planned.slices, reference, reference_layer=reference_layer, **read)
     show_checks(planned.slices, matched)
     good = [check.ok for check in planned.slices]

@@ -32,17 +32,28 @@ def integrate(
     embedder: Annotated[
         str,
         typer.Option(
-            help="factor, precomputed:KEY (an obsm key of the slices), or an installed embedder's name.",
+            help="factor; scgpt or geneformer, with --model; precomputed:KEY (an obsm key of the slices); "
+            "or an installed embedder's name.",
             rich_help_panel="Method",
         ),
     ] = "factor",
     model: Annotated[
         Path | None,
-        typer.Option(help="The embedder's weights, for those that have any.", rich_help_panel="Method"),
+        typer.Option(
+            metavar="DIR", help="Checkpoint folder of a pretrained embedder.", rich_help_panel="Method"
+        ),
     ] = None,
     preset: Annotated[
         str, typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method")
     ] = "default",
+    no_fp: Annotated[
+        bool,
+        typer.Option(
+            "--no-fp",
+            help="Leave LLOKI-FP out: a pretrained embedder reads raw counts.",
+            rich_help_panel="Method",
+        ),
+    ] = False,
     k: Annotated[
         int | None,
         typer.Option(help="Neighbours in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
@@ -73,7 +84,11 @@ def integrate(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or mps, for training.", rich_help_panel="Running")
+        str,
+        typer.Option(
+            help="auto, cpu, cuda or mps, for training and for pretrained embedders.",
+            rich_help_panel="Running",
+        ),
     ] = "auto",
     skip_bad: options.SkipBad = False,
     workers: options.Workers = 1,
@@ -90,6 +105,7 @@ def integrate(
 
     Run it again after a stop, or with a slice more: only what is missing is computed.
     """
+    fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
     inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     with speaking(debug=debug) as voice:
         from lloki.run import RunConfig
@@ -106,7 +122,7 @@ def integrate(
             model=None if model is None else str(model),
             label_key=label_key,
             resolution=resolution,
-            **tables(ctx),
+            **fields,
         )
         read: dict[str, Any] = {
             "layer": layer,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +19,12 @@ from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
 
 ENTRY_POINTS = "lloki.embedders"
+_BUILT_IN = {  # as module and class: the pretrained ones bring torch with them
+    "factor": ("lloki.embed.factor", "Factor"),
+    "geneformer": ("lloki.embed.geneformer", "Geneformer"),
+    "precomputed": ("lloki.embed.precomputed", "Precomputed"),
+    "scgpt": ("lloki.embed.scgpt", "ScGPT"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,12 @@ class Embedder(Protocol):
     ``fit``. Registered under the entry-point group ``lloki.embedders``, the class is called with
     ``model=PATH or None, seed=INT`` and keyword settings. What else its results depend on belongs into an
     attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found.
+    A ``diagnosis`` in the coverage of a pretrained embedder means that the slice is refused.
+
+    Optional are the attributes ``device``, set to the name of the device before ``embed``, and
+    ``rows_per_piece``, for one so slow that a run should keep what is done of a slice after so many cells;
+    and ``match(genes, where=, least=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
+    vocabulary of its own.
     """
 
     name: str
@@ -101,17 +114,22 @@ def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -
         If no installed package offers such an embedder.
     """
     name, _, argument = spec.partition(":")
-    classes = embedder_classes()
-    if name not in classes:
-        known = ", ".join(sorted(classes))
-        raise ConfigError(f"no embedder is called {name!r}. Installed: {known}.")
+    made = _embedder_class(name)
+    if made is None:
+        raise ConfigError(f"no embedder is called {name!r}. Installed: {', '.join(embedder_names())}.")
     options: dict[str, Any] = {"model": Path(model) if model else None, "seed": seed}
     if argument:
         options["key"] = argument
     try:
-        return classes[name](**options)
+        return made(**options)
     except TypeError as error:
         raise ConfigError(f"embedder {spec!r} does not take these options: {error}") from error
+
+
+def settings_of(embedder: Embedder) -> Any:
+    """Plain values of what an embedder's results depend on beside its data; ``None`` if it says nothing."""
+    settings = getattr(embedder, "config", getattr(embedder, "key", None))
+    return asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else settings
 
 
 def save_embedder(embedder: Embedder, folder: Path) -> None:
@@ -120,8 +138,15 @@ def save_embedder(embedder: Embedder, folder: Path) -> None:
     (folder / "embedder.json").write_text(json.dumps({"name": embedder.name}))
 
 
-def load_embedder(folder: Path) -> Embedder:
+def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
     """Read what `save_embedder` wrote.
+
+    Parameters
+    ----------
+    folder
+        With the embedder.
+    device
+        Where one that has an attribute ``device`` computes; see :mod:`lloki._device`.
 
     Raises
     ------
@@ -132,20 +157,23 @@ def load_embedder(folder: Path) -> Embedder:
         name = json.loads((folder / "embedder.json").read_text())["name"]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: holds no saved embedder ({error})") from error
-    classes = embedder_classes()
-    if name not in classes:
+    made = _embedder_class(name)
+    if made is None:
         raise ModelError(f"{folder}: was made with the embedder {name!r}, which is not installed here")
-    loaded: Embedder = classes[name].load(folder)
+    loaded: Embedder = made.load(folder)
+    if hasattr(loaded, "device"):
+        loaded.device = device
     return loaded
 
 
-def embedder_classes() -> dict[str, Any]:
-    """Embedder classes by name: the built-in ones, then those of installed packages."""
-    from lloki.embed.factor import Factor
-    from lloki.embed.precomputed import Precomputed
+def embedder_names() -> list[str]:
+    """Names of the built-in embedders and of those of installed packages."""
+    return sorted(set(_BUILT_IN) | {entry.name for entry in entry_points(group=ENTRY_POINTS)})
 
-    classes: dict[str, Any] = {"factor": Factor, "precomputed": Precomputed}
-    for entry in entry_points(group=ENTRY_POINTS):
-        if entry.name not in classes:
-            classes[entry.name] = entry.load()
-    return classes
+
+def _embedder_class(name: str) -> Any:
+    """Import the class of one name; ``None`` if nothing offers it. The others are not loaded."""
+    if name in _BUILT_IN:
+        return getattr(import_module(_BUILT_IN[name][0]), _BUILT_IN[name][1])
+    found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name]
+    return found[0].load() if found else None

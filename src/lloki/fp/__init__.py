@@ -1,7 +1,7 @@
 """LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbours, and denoise them."""
 
 from lloki.fp.align import PASSES, FPResult, align_features
-from lloki.fp.config import PRESETS, FPConfig
+from lloki.fp.config import OFF, PRESETS, FPConfig
 from lloki.fp.expression import log_normalise
 from lloki.fp.propagate import denoise, propagate
 from lloki.fp.sparsity import (
@@ -13,6 +13,7 @@ from lloki.fp.sparsity import (
 )
 
 __all__ = [
+    "OFF",
     "PASSES",
     "PRESETS",
     "FPConfig",

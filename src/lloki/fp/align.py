@@ -116,6 +116,36 @@ def align_features(
     before = cell_sparsity(observed)
     targets = sparsity_targets(before, reference_sparsity)
     budgets = imputation_budgets(targets, nonzero, g)
+    expression, steps, converged = observed, 0, True
+    if config.alpha > 0:
+        expression, steps, converged = _from_neighbours(observed, coords, budgets, config, threads, advance)
+    elif advance is not None:
+        advance(PASSES * n)
+    after = cell_sparsity(expression)
+    return FPResult(
+        expression=expression,
+        targets=targets,
+        budgets=budgets,
+        sparsity_before=before,
+        sparsity_after=after,
+        w1_reference=wasserstein(before, reference_sparsity),
+        w1_before=wasserstein(before, targets),
+        w1_after=wasserstein(after, targets),
+        iterations=steps,
+        converged=converged,
+        flagged=nonzero == 0,
+    )
+
+
+def _from_neighbours(
+    observed: sparse.csr_matrix,
+    coords: NDArray[np.floating],
+    budgets: NDArray[np.int64],
+    config: FPConfig,
+    threads: int | None,
+    advance: Advance | None,
+) -> tuple[sparse.csr_matrix, int, bool]:
+    """Impute, then denoise over the graph of what that gave; also the steps and whether they converged."""
     sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
 
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -150,17 +180,4 @@ def align_features(
         seed=config.seed,
         threads=threads,
     )
-    after = cell_sparsity(expression)
-    return FPResult(
-        expression=expression,
-        targets=targets,
-        budgets=budgets,
-        sparsity_before=before,
-        sparsity_after=after,
-        w1_reference=wasserstein(before, reference_sparsity),
-        w1_before=wasserstein(before, targets),
-        w1_after=wasserstein(after, targets),
-        iterations=steps,
-        converged=converged,
-        flagged=nonzero == 0,
-    )
+    return expression, steps, converged

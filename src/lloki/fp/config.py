@@ -31,7 +31,8 @@ class FPConfig:
         and gene has one number for a given seed, and the positive candidates with the lowest numbers stay. It
         is thus the same at every step, which lets propagation converge, and again after denoising.
     alpha
-        Share of the neighbours in denoising (Eq 5), from 0 (none: original values only) to 1.
+        Share of the neighbours in denoising (Eq 5), from 0 to 1. At 0 the result is the log-normalised
+        counts, and nothing is propagated.
     preserve_observed
         Whether denoising leaves observed values as they are (the paper's text) or takes the weighted mean
         there too (the paper's equation).
@@ -116,3 +117,6 @@ PRESETS: Mapping[str, FPConfig] = MappingProxyType(
         ),
     }
 )
+
+# Log-normalised counts as they are.
+OFF = FPConfig(alpha=0.0)

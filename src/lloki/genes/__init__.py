@@ -2,24 +2,35 @@
 
 Plain sequences of names in, plain values out; no AnnData here. Turning names into other names is always
 a table lookup (:func:`translate`), whether the table comes from a file's own ``var`` (:func:`to_symbols`) or
-from somewhere else, such as a list of orthologs.
+ships with the package (:func:`gene_table`, :func:`orthologs`).
 """
 
 from __future__ import annotations
 
 from lloki.genes.identifiers import Identifiers, identify, is_control
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
+from lloki.genes.orthologs import ORTHOLOG_SOURCE, ORTHOLOG_VERSION, GeneTable, gene_table, orthologs
 from lloki.genes.panels import PanelCoverage, coverage, is_panel_name, match_reference, panel_name
+from lloki.genes.vocabulary import CountsKept, VocabularyMatch, counts_kept, match_vocabulary
 
 __all__ = [
+    "ORTHOLOG_SOURCE",
+    "ORTHOLOG_VERSION",
+    "CountsKept",
+    "GeneTable",
     "Identifiers",
     "PanelCoverage",
     "SymbolNames",
+    "VocabularyMatch",
+    "counts_kept",
     "coverage",
+    "gene_table",
     "identify",
     "is_control",
     "is_panel_name",
     "match_reference",
+    "match_vocabulary",
+    "orthologs",
     "panel_name",
     "to_symbols",
     "translate",

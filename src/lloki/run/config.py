@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from lloki.cae.config import CAEConfig
+from lloki.embed.base import Embedder
 from lloki.errors import ConfigError
 from lloki.fp.config import FPConfig
 
@@ -23,8 +24,10 @@ class RunConfig:
         Folder of the embedder's weights, for those that have any.
     preset
         Name of the LLOKI-FP preset that ``fp`` was made from.
-    fp, cae
-        Parameters of the two halves of the method.
+    fp
+        Parameters of LLOKI-FP; ``None`` leaves it out: see `aligns`.
+    cae
+        Parameters of LLOKI-CAE.
     label_key
         ``obs`` column of cell types: shown and scored, never used to integrate.
     resolution
@@ -36,7 +39,7 @@ class RunConfig:
     embedder: str = "factor"
     model: str | None = None
     preset: str = "default"
-    fp: FPConfig = field(default_factory=lambda: FPConfig.preset("default"))
+    fp: FPConfig | None = field(default_factory=lambda: FPConfig.preset("default"))
     cae: CAEConfig = field(default_factory=CAEConfig)
     label_key: str | None = None
     resolution: float = 1.0
@@ -56,7 +59,7 @@ class RunConfig:
         epochs: int | None = None,
         device: str = "auto",
         seed: int = 0,
-        fp: Mapping[str, Any] | None = None,
+        fp: Mapping[str, Any] | Literal[False] | None = None,
         cae: Mapping[str, Any] | None = None,
         **rest: Any,
     ) -> RunConfig:
@@ -73,7 +76,7 @@ class RunConfig:
         device, seed
             Passed to every stage.
         fp, cae
-            Any other field of `FPConfig` and `CAEConfig`.
+            Any other field of `FPConfig` and `CAEConfig`. ``fp=False`` leaves LLOKI-FP out.
         rest
             Other fields of this class.
 
@@ -84,21 +87,41 @@ class RunConfig:
         """
         if not isinstance(seed, int) or seed < 0:  # before a stage says it in words of its own
             raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
-        short = {"k": k, "alpha": alpha}
-        changed = {name: value for name, value in short.items() if value is not None} | dict(fp or {})
+        short = {name: value for name, value in (("k", k), ("alpha", alpha)) if value is not None}
+        if fp is False and (short or preset != "default"):
+            said = ", ".join(short) or "preset"
+            raise ConfigError(f"{said} is a setting of LLOKI-FP, which fp=False (--no-fp) leaves out")
+        features = None
+        if fp is not False:
+            features = FPConfig.preset(preset, **({"seed": seed} | short | dict(fp or {})))
         trained: dict[str, Any] = {"device": device, "seed": seed} | dict(cae or {})
         if epochs is not None:
             trained["epochs"] = epochs
+        if rest.get("model") is not None:
+            rest["model"] = str(rest["model"])
         try:
             return cls(
                 preset=preset,
-                fp=FPConfig.preset(preset, **({"seed": seed} | changed)),
+                fp=features,
                 cae=replace(CAEConfig(), **trained),
                 seed=seed,
                 **rest,
             )
         except TypeError as error:
             raise ConfigError(f"unknown setting: {error}") from error
+
+    @property
+    def k(self) -> int:
+        """Neighbours that a slice should have cells for."""
+        return (self.fp or FPConfig()).k
+
+    def aligns(self, embedder: Embedder) -> bool:
+        """Whether the run makes features from expression, for which it needs a reference.
+
+        Without LLOKI-FP a pretrained embedder reads raw counts, and an embedder that learns from the run
+        reads log-normalised counts.
+        """
+        return embedder.uses_expression and (self.fp is not None or embedder.joint)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -108,6 +131,6 @@ class RunConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """From what ``to_dict`` gave."""
         values = dict(values)
-        values["fp"] = FPConfig(**values["fp"])
+        values["fp"] = FPConfig(**values["fp"]) if values["fp"] else None
         values["cae"] = CAEConfig.from_dict(values["cae"])
         return cls(**values)

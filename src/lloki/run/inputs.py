@@ -13,8 +13,8 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki._log import logger
-from lloki.embed import Precomputed
-from lloki.errors import InputError
+from lloki.embed import Embedder, Precomputed
+from lloki.errors import GeneError, InputError
 from lloki.genes import PanelCoverage, match_reference
 from lloki.io import content_hash, iter_slices
 from lloki.run.door import Inputs, all_wrong
@@ -29,13 +29,14 @@ class Demands:
 
     Attributes
     ----------
-    embedding
-        Take the embedding from this ``obsm`` key.
+    embedder
+        Takes the slice's own embedding, if it is precomputed; must know enough of its genes, if it is
+        pretrained.
     genes, reference_name
         Genes of the reference, of which the slice must have some, and what to call it.
     """
 
-    embedding: Precomputed | None = None
+    embedder: Embedder | None = None
     genes: Sequence[str] | None = None
     reference_name: str = "the reference"
 
@@ -131,9 +132,14 @@ def gather(
 def _keep(adata: AnnData, name: str, store: Store, demands: Demands) -> SliceRecord:
     """Check one slice against the demands, and copy it into the store unless it is there."""
     digest, rows, found = content_hash(adata), None, None
-    if demands.embedding is not None:
-        rows = demands.embedding.take(adata.obsm, where=name)
-        digest = key_of(digest, demands.embedding.key, rows)
+    embedder = demands.embedder
+    if isinstance(embedder, Precomputed):
+        rows = embedder.take(adata.obsm, where=name)
+        digest = key_of(digest, embedder.key, rows)
+    elif embedder is not None and not embedder.joint:
+        known = embedder.coverage(list(map(str, adata.var_names)))
+        if known.diagnosis:
+            raise GeneError(known.diagnosis, where=name, slot="var_names", mend=known.mend)
     if demands.genes is not None:
         found = match_reference(
             adata.var_names, demands.genes, where=name, reference_name=demands.reference_name

@@ -12,7 +12,7 @@ import numpy as np
 
 from lloki._device import choose_device
 from lloki._progress import Progress, Silent
-from lloki.embed import Precomputed, get_embedder
+from lloki.embed import get_embedder
 from lloki.errors import ConfigError
 from lloki.io import read_reference
 from lloki.keys import UNS
@@ -61,7 +61,7 @@ def integrate(
         Files or AnnData; see :func:`lloki.io.read_slices`.
     reference
         scRNA-seq of like tissue, with counts: file or AnnData. Not needed with
-        ``embedder="precomputed:KEY"``.
+        ``embedder="precomputed:KEY"``, nor with a pretrained embedder and ``fp=False``.
     out
         Folder for the results; made if absent. One run at a time can write to it.
     config
@@ -84,7 +84,8 @@ def integrate(
         Where to report; see :mod:`lloki._progress`.
     settings
         Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``k``, ``alpha``,
-        ``epochs``, ``label_key``, ``device``, ``seed``, and ``fp``, ``cae`` for all others.
+        ``epochs``, ``label_key``, ``device``, ``seed``, and ``fp``, ``cae`` for all others. ``fp=False``
+        leaves LLOKI-FP out.
 
     Returns
     -------
@@ -113,15 +114,16 @@ def integrate(
     choose_device(config.cae.device)  # says so if it is not there
     places = Workers(workers, scheduler)
     embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
-    if embedder.uses_expression and reference is None:
+    aligns = config.aligns(embedder)
+    if aligns and reference is None:
         raise ConfigError(
             "a reference is needed: LLOKI-FP takes its sparsity from single-cell data. Give one with "
-            "--reference (reference=); only an embedder that does not read expression, such as "
-            "precomputed:KEY, does without."
+            "--reference (reference=); only precomputed:KEY, and a pretrained embedder with --no-fp "
+            "(fp=False), do without."
         )
     started = time.time()
     read = ReadAs(
-        layer, allow_normalised, slice_key, config.label_key, technology, samples, panels, layers, config.fp.k
+        layer, allow_normalised, slice_key, config.label_key, technology, samples, panels, layers, config.k
     )
     with Store(Path(out) / "work") as store, places:
         folder = store.folder.parent
@@ -130,10 +132,8 @@ def integrate(
         with work.recorder.measure("check", "all slices"):
             given = check_inputs(slices, read=read, skip_bad=skip_bad)
             _trained(given.tokens, project_only, known=(*given.tokens, *given.aside))
-            single_cells, demands, messages = None, Demands(), []
-            if isinstance(embedder, Precomputed):
-                demands = Demands(embedding=embedder)
-            if embedder.uses_expression:
+            single_cells, demands, messages = None, Demands(embedder=embedder), []
+            if aligns:
                 single_cells = read_reference(
                     reference, layer=reference_layer, allow_normalised=allow_normalised
                 )
@@ -141,7 +141,7 @@ def integrate(
                 demands = replace(demands, genes=list(single_cells.var_names), reference_name=said["source"])
                 messages = [{"slice": "reference", "text": str(text)} for text in said["messages"]]
             elif reference is not None:
-                text = f"the embedder {config.embedder} does not read expression: the reference is not used"
+                text = f"{config.embedder} without LLOKI-FP: the reference is not used"
                 messages = [{"slice": "reference", "text": text}]
             records, more = gather(given, store, demands=demands, skip_bad=skip_bad)
             tokens = {r.name: r.token for r in records}

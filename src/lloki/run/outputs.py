@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lloki import keys
 from lloki._version import __version__
 from lloki.cae import CAEModel
-from lloki.embed import Embedder, load_embedder
+from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
@@ -56,7 +56,8 @@ def write_outputs(
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
-        qc, sparsity = quality_control(slices, features, load_embedder(embedder_folder))
+        embedder = load_embedder(embedder_folder)
+        qc, sparsity = quality_control(slices, features, embedder)
         facts = {
             "version": __version__,
             "parameters": json.dumps(config.to_dict()),
@@ -99,6 +100,7 @@ def write_outputs(
             for s in slices
         ],
         "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
+        "embedder": {"name": embedder.name, "dim": embedder.dim, "settings": settings_of(embedder)},
         "messages": list(messages),
         "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
     }
@@ -130,7 +132,7 @@ def save_model(
     with atomic(folder) as temporary:
         temporary.mkdir()
         model.save(temporary)
-        shutil.copytree(embedder_folder, temporary / "embedder")
+        shutil.copytree(embedder_folder, temporary / "embedder", copy_function=_link)
         if reference is not None:
             reference.save(temporary / REFERENCE)
         panels = {s.token: list(s.genes) for s in slices if s.name in trained}
@@ -141,6 +143,14 @@ def save_model(
             "embedder_key": embedder_folder.name,
         }
         (temporary / "run.json").write_text(json.dumps(facts, indent=1))
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, since weights may be large and are never changed; else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def quality_control(

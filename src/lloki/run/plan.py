@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lloki.embed import get_embedder
 from lloki.io import SliceCheck, check_slices
 from lloki.run.config import RunConfig
 
@@ -13,6 +14,8 @@ from lloki.run.config import RunConfig
 # run.json of four real sections with 20,693 cells.
 _NEIGHBOURS = 1.6e-11  # per pair of cells and gene, one graph
 _CELL_GENE = 6e-7  # per cell and gene: propagation, embedding
+_FLOPS = 6e10  # of a transformer, benchmarks/scgpt.py
+_TOKENS = 0.5  # of a panel's genes that a cell has a token for; LLOKI-FP decides
 _STEP = 1.6e-5  # per cell of a batch and step of training
 _VIEW = 1e-3  # per cell: UMAP and clusters
 _BASE_MB = 700.0  # the interpreter with its libraries
@@ -64,7 +67,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
     cells = sum(c.cells for c in good)
     largest = max(((c.cells, c.genes) for c in good), default=(0, 0))
     stages = []
-    if config.embedder.partition(":")[0] != "precomputed":
+    if config.embedder.partition(":")[0] != "precomputed" and config.fp is not None:
         limit = config.fp.approximate_above
         pairs = sum(min(c.cells, limit) * c.cells * max(c.genes, 32) for c in good)
         seconds = 2 * _NEIGHBOURS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
@@ -73,6 +76,10 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
         stages.append(PlannedStage("LLOKI-FP", len(good), seconds, _BASE_MB + memory))
     union = sum(c.genes for c in good)
     embed = sum(c.cells * c.genes for c in good) * _CELL_GENE
+    if config.model is not None:
+        embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
+        work = getattr(embedder, "flop_per_token", 0.0) / _FLOPS  # with a GPU it is far less
+        embed += sum(c.cells * c.genes for c in good) * _TOKENS * work
     stages.append(PlannedStage("embedding", len(good), embed, _BASE_MB + 8 * union**2 / 2**20))
     steps = config.cae.total_steps(cells)
     train = steps * config.cae.batch_size * _STEP

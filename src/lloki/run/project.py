@@ -16,7 +16,7 @@ from anndata import AnnData
 from lloki._progress import Progress, Silent
 from lloki._version import __version__
 from lloki.cae import CAEModel
-from lloki.embed import Precomputed, load_embedder
+from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import atomic
 from lloki.run.assemble import assemble
@@ -85,12 +85,12 @@ def project(
     facts = _facts(folder)
     config = RunConfig.from_dict(facts["config"])
     model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
-    ref = Reference.load(folder / REFERENCE) if embedder.uses_expression else None
+    ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
     read = ReadAs(
-        layer, allow_normalised, slice_key, label_key, technology, samples, panels, layers, config.fp.k
+        layer, allow_normalised, slice_key, label_key, technology, samples, panels, layers, config.k
     )
     demands = Demands(
-        embedding=embedder if isinstance(embedder, Precomputed) else None,
+        embedder=embedder,
         genes=ref.genes if ref else None,
         reference_name="the run's reference",
     )

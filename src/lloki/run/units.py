@@ -5,13 +5,16 @@ A unit that finds its result in place does nothing, so it can be run again after
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lloki._parallel import blocks
 from lloki._progress import Advance
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import InputError, LlokiError, RunError
@@ -59,6 +62,7 @@ class EmbeddingUnit(Unit):
     summary: Path | None
     model: Path
     seed: int
+    device: str
 
 
 def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
@@ -124,25 +128,45 @@ def _summary(unit: SummaryUnit, advance: Advance | None) -> None:
 
 
 def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> None:
-    embedder = load_embedder(unit.model)
+    embedder = load_embedder(unit.model, device=unit.device)
     cells = load_arrays(unit.source)
     if isinstance(embedder, Precomputed):
         rows = cells["embedding"]
         if advance:
             advance(len(rows))
     else:
-        genes = tuple(cells["genes"].tolist())
-        arrays = load_arrays(unit.summary) if unit.summary else {}
-        expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
-        rows = embedder.embed(
-            expression,
-            genes,
-            state=SliceSummary(genes, arrays),
-            cell_ids=cells["cells"].tolist(),
-            seed=unit.seed,
-            advance=advance,
-        )
+        rows = _in_pieces(unit, embedder, cells, advance)
     save_arrays(unit.path, {"rows": rows})
+    shutil.rmtree(_pieces(unit), ignore_errors=True)
+
+
+def _in_pieces(
+    unit: EmbeddingUnit, embedder: Embedder, cells: dict[str, Any], advance: Advance | None
+) -> NDArray[np.float32]:
+    """Embed a slice; what a slow embedder has done is kept: a stopped run goes on inside the slice."""
+    genes, names = tuple(cells["genes"].tolist()), cells["cells"].tolist()
+    state = SliceSummary(genes, load_arrays(unit.summary) if unit.summary else {})
+    expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
+    rows = []
+    for part in blocks(len(names), getattr(embedder, "rows_per_piece", len(names))):
+        piece = _pieces(unit) / f"{part.start}-{part.stop}.npz"
+        if piece.exists():
+            rows.append(load_arrays(piece)["rows"])
+            if advance:
+                advance(len(rows[-1]))
+            continue
+        rows.append(
+            embedder.embed(
+                expression[part], genes, state=state, cell_ids=names[part], seed=unit.seed, advance=advance
+            )
+        )
+        if len(rows[-1]) < len(names):
+            save_arrays(piece, {"rows": rows[-1]})
+    return np.concatenate(rows)
+
+
+def _pieces(unit: EmbeddingUnit) -> Path:
+    return unit.path.with_suffix("")
 
 
 _COMPUTE: dict[type[Unit], Callable[..., None]] = {

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lloki._log import logger
 from lloki._progress import Progress
 from lloki.cae import CAEModel, train
-from lloki.embed import Embedder, SliceSummary, load_embedder, save_embedder
+from lloki.embed import Embedder, SliceSummary, load_embedder, save_embedder, settings_of
+from lloki.fp import OFF
 from lloki.io import atomic
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
@@ -41,10 +42,10 @@ class Work:
 
     def features(self, records: Sequence[SliceRecord], ref: Reference) -> dict[str, FeatureUnit]:
         """LLOKI-FP of every slice: independent units."""
-        units = {}
+        config, units = self.config.fp or OFF, {}
         for r in records:
-            sparsity = ref.sparsity(r.genes, mode=self.config.fp.reference_genes)
-            key = key_of("fp", r.hash, sparsity, self.config.fp)
+            sparsity = ref.sparsity(r.genes, mode=config.reference_genes)
+            key = key_of("fp", r.hash, sparsity, config)
             units[r.name] = FeatureUnit(
                 stage="features",
                 name=r.name,
@@ -53,7 +54,7 @@ class Work:
                 path=self.store.path("features", r.name, key),
                 source=r.path,
                 reference_sparsity=sparsity,
-                config=self.config.fp,
+                config=config,
             )
         self._units("Aligning features", list(units.values()))
         return units
@@ -91,8 +92,7 @@ class Work:
 
     def _identity(self, embedder: Embedder) -> tuple[Any, ...]:
         """Say what makes two embedders the same before they are fitted."""
-        settings = getattr(embedder, "config", getattr(embedder, "key", None))
-        return embedder.name, settings, self._weights or self.config.model
+        return embedder.name, settings_of(embedder), self._weights or self.config.model
 
     def _summary_unit(self, embedder: Embedder, r: SliceRecord, features: FeatureUnit) -> SummaryUnit:
         key = key_of("summary", *self._identity(embedder), features.key, r.genes)
@@ -131,6 +131,7 @@ class Work:
                 summary=summaries[r.name].path if r.name in summaries else None,
                 model=fitted,
                 seed=self.config.seed,
+                device=self.config.cae.device,
             )
         self._units("Embedding cells", list(units.values()))
         return units

@@ -1,0 +1,7 @@
+"""What all transformer embedders share: batches by length, and draws that belong to a cell."""
+
+from lloki.embed._transformer.batching import BatchRunner, length_buckets
+from lloki.embed._transformer.inputs import checked_counts
+from lloki.embed._transformer.seeding import cell_keys, uniform
+
+__all__ = ["BatchRunner", "cell_keys", "checked_counts", "length_buckets", "uniform"]

@@ -1,0 +1,24 @@
+"""A server with a small file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from website import Site, serving
+
+
+@pytest.fixture
+def content() -> bytes:
+    return np.random.default_rng(0).bytes(3_000_000)
+
+
+@pytest.fixture
+def site(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr("lloki.models.download._WAIT_S", 0.001)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving({"model.pt": content}) as site:
+        yield site
