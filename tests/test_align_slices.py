@@ -127,6 +127,26 @@ def test_unlike_slices_get_no_place_and_a_warning():
     assert not adata.obs[keys.MATCH].to_numpy()[rows].any()
 
 
+def test_other_units_and_a_third_coordinate_are_said():
+    adata = joint("ab")
+    rows = (adata.obs["slice"] == "b").to_numpy()
+    deep = np.column_stack([adata.obsm[keys.SPATIAL], np.full(adata.n_obs, 7.0)])
+    deep[rows, :2] /= 0.1
+    parts = [adata[~rows].copy(), adata[rows].copy()]
+    parts[1].obsm[keys.SPATIAL] = deep[rows]
+    with pytest.warns(LlokiWarning) as caught:
+        lloki.tl.align_slices(parts, **QUICK)
+    said = [str(w.message) for w in caught]
+    assert any("units differ (pixels and µm), give scale=" in text for text in said)
+    assert any("third coordinate of the moving slice" in text for text in said)
+    with pytest.warns(LlokiWarning, match="third coordinate"):
+        lloki.tl.align_slices(parts, scale=0.1, **QUICK)
+    placed = parts[1].obsm[keys.ALIGNED]
+    assert error(parts[1], "b", placed) < 20
+    assert set(placed[:, 2]) == {7.0}  # carried along
+    assert np.isnan(parts[0].obsm[keys.ALIGNED][:, 2]).all()
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "kind", "message"),
     [

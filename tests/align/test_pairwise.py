@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pieces import QUICK, Piece, cut, onto
 
-from lloki.align import Rigid, align
+from lloki.align import Rigid, align, pairwise
+from lloki.align.landmarks import Landmarks, match
 from lloki.align.rigid import displacement
 from lloki.errors import InputError, LlokiWarning
 
@@ -179,6 +180,21 @@ def test_what_cannot_be_compared_has_failed(halves, change, reason):
         json.dumps(result.to_dict(), allow_nan=False)
 
 
+def test_fewer_than_three_landmarks_have_failed(halves, monkeypatch):
+    """However well the images agree: two pairs fix a transform, and leave nothing to contradict it."""
+    fixed, moving = halves
+
+    def two(*given: object, **settings: object) -> Landmarks:
+        marks = match(*given, **settings)
+        return Landmarks(marks.fixed[:2], marks.moving[:2], np.ones(2))
+
+    monkeypatch.setattr(pairwise, "match", two)
+    verdict = onto(fixed, moving).verdict
+    assert verdict.word == "failed"
+    assert verdict.z > QUICK.least
+    assert "Fewer than three cells match" in verdict.reason
+
+
 def test_a_constant_embedding_has_failed(halves):
     fixed, moving = (Piece(np.full((len(p.x), 4), 1 / 3), p.xy) for p in halves)
     assert "no structure" in onto(fixed, moving).verdict.reason
@@ -251,6 +267,8 @@ def test_a_third_coordinate_is_left_out_with_a_warning(halves):
         warnings.simplefilter("error")
         flat = onto(fixed, moving)
     np.testing.assert_array_equal(result.matrix, flat.matrix)
+    with pytest.warns(LlokiWarning, match="third coordinate of the fixed slice"):
+        onto(Piece(fixed.x, np.column_stack([fixed.xy, np.zeros(len(fixed.x))])), moving)
 
 
 def test_progress_counts_the_rotations(halves):
