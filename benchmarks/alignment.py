@@ -40,12 +40,17 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from lloki.align import AlignConfig, Rigid, align, align_stack, kabsch
-from lloki.align.landmarks import mutual_nearest
-from lloki.embed import Factor
-from lloki.errors import InputError
+from lloki.align import AlignConfig, Rigid, align, align_stack
 from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
-from lloki.fp import log_normalise
+from lloki.evaluate.alignment_trial import (
+    FEWEST_SHARED,
+    Measured,
+    Placed,
+    draw_trial,
+    joint_embedding,
+    nearest_kabsch,
+    shared_pca,
+)
 
 # name → (file, section or "", task whose reference it takes)
 SECTIONS = {
@@ -98,16 +103,7 @@ class Bench:
         reference = self.reference(task)
         if self.embedding == "full":
             return self._integrate(slices, reference, seed)
-        genes = [list(map(str, s.var_names)) for s in slices]
-        known = [str(g) for g in reference.var_names]
-        wanted = set().union(*genes)
-        columns = [i for i, g in enumerate(known) if g in wanted]
-        model = Factor()
-        expression = [log_normalise(sparse.csr_matrix(s.X)) for s in slices]
-        summaries = {str(i): model.summarise(x, g) for i, (x, g) in enumerate(zip(expression, genes))}
-        linked = log_normalise(sparse.csr_matrix(reference.X))[:, columns].tocsr()
-        model.fit(summaries, model.summarise(linked, [known[i] for i in columns]))
-        return [model.embed(x, g, state=summaries[str(i)]) for i, (x, g) in enumerate(zip(expression, genes))]
+        return joint_embedding([measured(s) for s in slices], measured(reference))
 
     def _integrate(self, slices: list[ad.AnnData], reference: ad.AnnData, seed: int) -> list[np.ndarray]:
         import lloki
@@ -203,54 +199,28 @@ def adjacent(bench: Bench, replicates: int) -> Iterator[tuple]:
 def adjacent_runs(bench: Bench, overlap: float, replicate: int) -> Iterator[dict]:
     whole = [bench.section(n) for n in ADJACENT]
     seed = replicate * 1000 + round(overlap * 100)
-    panels = overlap_panels(list(whole[0].var_names), overlap, seed=seed)
-    parts = [w[:, p].copy() for w, p in zip(whole, panels)]
+    placed = [
+        Placed(measured(w), w.obsm["spatial"], w.obs["cell_type"].astype(str).to_numpy()) for w in whole
+    ]
+    trial = draw_trial(*placed, overlap=overlap, seed=seed)
+    parts = [w[:, list(p.genes)].copy() for w, p in zip(whole, trial.panels)]
     x = bench.embed(parts, SECTIONS[ADJACENT[0]][2], seed)
-    fixed, moving = (w.obsm["spatial"] for w in whole)
-    put = random_pose(moving, seed=seed)
-    # measures over all genes and the labels, which no method has seen
-    expression = tuple(log_normalise(sparse.csr_matrix(w.X)) for w in whole)
-    labels = tuple(w.obs["cell_type"].astype(str).to_numpy() for w in whole)
-    shared = [g for g in panels[0] if g in set(panels[1])]
-
-    def scored(method: str, found: Rigid, more: dict) -> dict:
-        moved = found.apply(put.apply(moving))
-        quality = alignment_quality(fixed, moved, truth=(fixed, moving), expression=expression, labels=labels)
-        return {"method": method} | more | judged(found, put, moving) | quality.to_dict()
-
-    found, facts = lloki_run(x, fixed, moving, put)
-    yield scored("lloki", found, facts)
-    yield scored("kabsch", plain_kabsch(x, fixed, put.apply(moving)), {})
-    yield scored("truth", put.inverse(), {})
-    if len(shared) >= 3:
-        both = sparse.vstack([log_normalise(sparse.csr_matrix(p[:, shared].X)) for p in parts]).toarray()
-        cut = parts[0].n_obs
-        both = np.concatenate([standard(both[:cut]), standard(both[cut:])])
-        _, _, axes = np.linalg.svd(both, full_matrices=False)
-        pcs = both @ axes[:30].T
-        yield scored("pca", plain_kabsch([pcs[:cut], pcs[cut:]], fixed, put.apply(moving)), {})
-    if bench.paste and len(shared) >= 3:
-        best = None
-        for found, alpha in paste_runs(bench.paste, [p[:, shared] for p in parts], put, seed):
-            run = scored("paste", found, {"alpha": alpha})
+    fixed, moving = (p.xy for p in placed)
+    found, facts = lloki_run(x, fixed, moving, trial.put)
+    yield {"method": "lloki"} | facts | trial.score(found)
+    yield {"method": "kabsch"} | trial.score(nearest_kabsch(x, trial.positions))
+    yield {"method": "truth"} | trial.score(trial.put.inverse())
+    if len(trial.shared) >= FEWEST_SHARED:
+        yield {"method": "pca"} | trial.score(nearest_kabsch(shared_pca(trial), trial.positions))
+        if bench.paste:
+            found = paste_runs(bench.paste, [p[:, list(trial.shared)] for p in parts], trial.put, seed)
+            runs = [{"method": "paste", "alpha": alpha} | trial.score(pose) for pose, alpha in found]
             # the best of five parameters, as in the paper, by the truth: no user could choose so well
-            best = run if best is None or run["distance"] < best["distance"] else best
-        if best is not None:
-            yield best
+            yield min(runs, key=lambda r: r["distance"])
 
 
-def standard(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)
-
-
-def plain_kabsch(x: list[np.ndarray], fixed: np.ndarray, moving: np.ndarray) -> Rigid:
-    """Mutual nearest neighbours and Kabsch, unweighted: the method of the paper."""
-    unit = [z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in x]
-    i, j = mutual_nearest(*(u.astype(np.float32) for u in unit))
-    try:
-        return kabsch(moving[j], fixed[i])
-    except InputError:
-        return Rigid.make(0)
+def measured(adata: ad.AnnData) -> Measured:
+    return Measured(sparse.csr_matrix(adata.X), tuple(map(str, adata.var_names)))
 
 
 def paste_runs(python: str, parts: list[ad.AnnData], put: Rigid, seed: int) -> list[tuple[Rigid, float]]:

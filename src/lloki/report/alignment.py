@@ -136,6 +136,7 @@ def _pair(*clouds: NDArray) -> tuple[Figure, list[Axes]]:
     axes = [figure.add_axes((0.5 * i, 0, 0.5, 0.92)) for i in range(2)]
     for ax in axes:
         ax.set_axis_off()
+        ax.set_anchor("N")
     return figure, axes
 
 
@@ -147,6 +148,7 @@ def _frame(ax: Axes, *clouds: NDArray) -> None:
     ax.set_aspect("equal")
     ax.set_xlim(low[0] - margin, high[0] + margin)
     ax.set_ylim(high[1] + margin, low[1] - margin)
+    ax.apply_aspect()  # now, for the size of marks depends on it
 
 
 def _scatter(ax: Axes, xy: NDArray, colours: str | NDArray) -> None:
