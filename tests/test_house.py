@@ -9,7 +9,20 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "lloki"
 # A room may import from the rooms before it, never from one after it.
-FLOW = ["genes", "io", "graph", "fp", "embed", "cae", "evaluate", "report", "datasets", "run", "cli"]
+FLOW = [
+    "genes",
+    "io",
+    "graph",
+    "fp",
+    "embed",
+    "cae",
+    "evaluate",
+    "report",
+    "datasets",
+    "run",
+    "benchmark",
+    "cli",
+]
 ANNDATA_FREE = ["genes", "graph", "fp", "embed", "cae", "evaluate"]
 
 
