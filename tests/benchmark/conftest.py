@@ -74,7 +74,9 @@ def compare(
     monkeypatch.setattr("lloki.benchmark.scoring.score_cells", score)
     monkeypatch.setattr("lloki.benchmark.runner.check_installed", lambda: None)
 
-    def call(inputs: Any, **settings: Any) -> Benchmark:
+    def call(inputs: Any, *, figures: bool = False, **settings: Any) -> Benchmark:
+        if not figures:
+            monkeypatch.setattr("lloki.benchmark.outputs._save", lambda *args: None)  # takes seconds
         return benchmark(inputs, **({"out": tmp_path / "out", "umap": False} | settings))
 
     return call

@@ -74,7 +74,7 @@ def test_the_run_itself_is_not_touched(run, compare):
 
 
 def test_every_ablation_beside_the_default(run, compare, judged):
-    result = compare(run.folder, methods=["fp"], ablate=True)
+    result = compare(run.folder, methods=["fp"], ablate=True, figures=True)
     assert result.facts["skipped"] == {}
     table = result.ablations
     assert table is not None
@@ -119,7 +119,7 @@ def test_files_of_the_same_cells_add_their_embeddings_whatever_their_order(run, 
 
 
 def test_an_umap_of_every_method(run, compare):
-    result = compare(run.folder, methods=["lloki", "pca-union"], umap=True)
+    result = compare(run.folder, methods=["lloki", "pca-union"], umap=True, figures=True)
     for kind in ("png", "svg", "pdf"):
         assert (result.folder / f"umap.{kind}").stat().st_size > 5_000
 

@@ -66,13 +66,13 @@ def test_what_has_no_value_says_why_and_costs_no_other(monkeypatch):
 
     monkeypatch.setattr(_scib_metrics.Cells, "clisi", full)
     monkeypatch.setattr(_scib_metrics.Cells, "isolated_labels", lambda self: float("inf"))
-    names = ("isolated_labels", "silhouette_label", "clisi", "ilisi", "pcr", "kmeans_nmi")
+    names = ("isolated_labels", "silhouette_label", "clisi", "ilisi", "pcr", "graph_connectivity")
     table = score_cells(x, labels, np.full(120, "one"), metrics=names)
     assert table.loc["clisi", "note"] == "MemoryError: 1.5 TB"
     assert "no finite value" in table.loc["isolated_labels", "note"]
     assert table.loc["ilisi", "note"] == "there is a single batch"
     assert table.loc[["clisi", "isolated_labels", "ilisi", "pcr"], "value"].isna().all()
-    assert table.loc[["silhouette_label", "kmeans_nmi"], "value"].notna().all()
+    assert table.loc[["silhouette_label", "graph_connectivity"], "value"].notna().all()
     single = score_cells(x, np.full(120, "t"), batches, metrics=("silhouette_label", "pcr"))
     assert single.loc["silhouette_label", "note"] == "there is a single type"
     assert "no embedding from before" in single.loc["pcr", "note"]

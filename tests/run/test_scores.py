@@ -31,6 +31,7 @@ def joined(n: int = 160) -> ad.AnnData:
     return ad.AnnData(sparse.csr_matrix(counts), obs=obs, obsm=obsm)
 
 
+@pytest.mark.slow
 def test_the_aligned_embedding_mixes_better_by_the_metrics():
     pytest.importorskip("scib_metrics")
     table, facts = own_scores(joined(), RunConfig(label_key="kind"))
@@ -43,6 +44,30 @@ def test_the_aligned_embedding_mixes_better_by_the_metrics():
     assert (facts["cells"], facts["batches"], facts["types"]) == (160, 2, 2)
     assert "kbet" not in table
     assert not facts["trained_on"]
+
+
+def test_both_embeddings_are_scored_on_the_same_cells(monkeypatch):
+    asked = []
+
+    def score(x, labels, batches, pre, *, metrics, seed):
+        asked.append((x, labels, batches, pre, tuple(metrics)))
+        return pd.DataFrame({"value": 0.5, "note": ""}, index=list(metrics))
+
+    monkeypatch.setattr("lloki.run.scores.score_cells", score)
+    adata = joined()
+    adata.obs.loc[adata.obs_names[:7], "kind"] = np.nan
+    table, facts = own_scores(adata, RunConfig(label_key="kind", benchmark="full"))
+    assert table is not None
+    assert facts["cells"] == 153
+    assert facts["profile"] == "full"
+    (one, *known), (other, *again) = asked
+    assert len(one) == len(other) == 153
+    for a, b in zip(known[:3], again[:3]):
+        np.testing.assert_array_equal(a, b)
+    order = [int(name[1:]) for name in adata.obs_names]
+    rows = [int(np.flatnonzero((adata.obsm["X_lloki"] == row).all(1))[0]) for row in other]
+    assert sorted(order[i] for i in rows) == list(range(7, 160))
+    assert list(adata.obs["kind"].iloc[rows]) == list(known[0])
 
 
 def test_what_cannot_be_scored_says_why(monkeypatch):
