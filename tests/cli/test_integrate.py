@@ -123,7 +123,7 @@ def test_labels_for_training_are_named_with_their_slices(lloki, tissue_files, co
     slices = sorted(tissue_files.glob("*_1.h5ad"))
     arguments = ["--config", config_file, "--out", tmp_path / "run", "--train-labels", "cell_type"]
     refused = lloki("integrate", *slices, *arguments, "--train-labels-of", "nobody")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "'nobody'" in refused.output
     result = lloki("integrate", *slices, *arguments, "--train-labels-of", "alphafish_1")
     assert result.exit_code == 0, result.output

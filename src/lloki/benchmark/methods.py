@@ -11,8 +11,6 @@ from lloki import keys
 from lloki.fp import FPConfig
 from lloki.run import RunConfig
 
-_FP_OFF = {"iterations": 0, "alpha": 0.0}  # expression as it was observed
-
 
 @dataclass(frozen=True)
 class Baseline:
@@ -66,7 +64,8 @@ class Variant:
         fp = config.fp
         if self.preset:
             limit = (fp or FPConfig()).approximate_above
-            fp = FPConfig.preset(self.preset, seed=config.seed, approximate_above=limit)
+            seed = fp.seed if fp is not None else config.seed
+            fp = FPConfig.preset(self.preset, seed=seed, approximate_above=limit)
         if fp is not None:
             fp = None if self.fp is None else replace(fp, **self.fp, seed=fp.seed + repeat)
         return replace(
