@@ -94,7 +94,7 @@ class CAEConfig:
     conservation: float = 25.0
     margin: float = 1.0
     distance: Literal["squared", "euclidean"] = "euclidean"
-    components: int = 0
+    components: int = 100
     unit: float = 0.7
     k_pairs: int = 20
     k_neighbours: int = 30

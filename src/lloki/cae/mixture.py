@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,7 @@ class Mixture:
         Time grows with min(cells, 50,000)·K·d, memory with min(cells, 50,000)·(K + d).
         """
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
         tokens = max(token_of) + 1
         origin = np.mean([x.mean(0, dtype=np.float64) for x in slices], axis=0).astype(np.float32)
@@ -81,7 +83,8 @@ class Mixture:
             return cls(origin, none[0], none, none)
         x = x - origin
         moved = x
-        with single_threaded():
+        with single_threaded(), catch_warnings():
+            simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centres
             start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(_unit(moved))
             directions = _unit(start.cluster_centers_.astype(np.float32))
             for _ in range(ROUNDS):
