@@ -1,7 +1,7 @@
 """Integrates tasks of real slices with one set of defaults and compares methods and ablations on each.
 
-    python benchmarks/integration.py TASKS OUT [--task NAME …] [--ablate] [--seeds N] [--profile fast|full]
-                                     [--label-key KEY] [--scorer SCRIPT]
+    python benchmarks/integration.py TASKS OUT [--task NAME …] [--ablate] [--seeds N] [--methods NAME …]
+                                     [--profile fast|full] [--label-key KEY] [--scorer SCRIPT]
 
 TASKS holds a folder a task: slices (.h5ad) and reference.h5ad. OUT keeps results: what is there is not made
 again. Nothing is tuned to a task; labels are used to score only. Prints Markdown tables. With --scorer, the
@@ -45,6 +45,7 @@ def compare(task: Path, out: Path, options: argparse.Namespace) -> tuple[Result,
             run.folder,
             out=out / "benchmark",
             ablate=options.ablate,
+            methods=options.methods,
             seeds=options.seeds,
             profile=options.profile,
         )
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--task", action="append")
     parser.add_argument("--ablate", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--methods", nargs="+")
     parser.add_argument("--profile", choices=("fast", "full"), default="full")
     parser.add_argument("--label-key", default="cell_type")
     parser.add_argument("--scorer", type=Path)

@@ -28,6 +28,7 @@ def changed(variant: Variant, repeat: int = 0) -> set[str]:
         ("no-reconstruction", {"cae.reconstruction"}),
         ("no-triplet", {"cae.triplet"}),
         ("no-conservation", {"cae.conservation"}),
+        ("no-components", {"cae.components"}),
         ("no-fp", {"fp"}),
         ("no-transport", {"fp.transport"}),
         ("no-spatial", {"fp.spatial"}),

@@ -99,6 +99,7 @@ ABLATIONS: Mapping[str, Variant] = MappingProxyType(
         "no-reconstruction": Variant("no reconstruction loss", cae={"reconstruction": 0.0}),
         "no-triplet": Variant("no triplet loss", cae={"triplet": 0.0}),
         "no-conservation": Variant("no conservation loss", cae={"conservation": 0.0}),
+        "no-components": Variant("no offsets of components", cae={"components": 0}),
         "no-fp": Variant("no LLOKI-FP", fp=None),
         "no-transport": Variant("no optimal transport (no budget)", fp={"transport": False}),
         "no-spatial": Variant("no spatial weights", fp={"spatial": False}),
