@@ -22,6 +22,7 @@ FLOW = [
     "report",
     "datasets",
     "run",
+    "benchmark",
     "cli",
 ]
 ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "evaluate"]

@@ -8,7 +8,21 @@ from typing import Any
 from lloki._version import __version__
 
 # Lazily, so that `import lloki` and `lloki --help` stay light: torch, scanpy and numba load on first use.
-_MODULES = ("io", "tl", "pl", "datasets", "errors", "embed", "cae", "align", "fp", "graph", "genes")
+_MODULES = (
+    "io",
+    "tl",
+    "pl",
+    "datasets",
+    "errors",
+    "embed",
+    "cae",
+    "align",
+    "fp",
+    "graph",
+    "genes",
+    "evaluate",
+    "benchmark",
+)
 _NAMES = {"integrate": "lloki.run", "project": "lloki.run"}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]

@@ -192,6 +192,7 @@ def align_batches(
     *,
     layer: str | None = None,
     allow_normalised: bool = False,
+    train_labels: str | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> CAEModel:
@@ -204,6 +205,9 @@ def align_batches(
         ``uns["technology"]`` or ``obs["technology"]``, and ``obs["panel"]`` or the set of genes.
     layer, allow_normalised
         As for :func:`align_features`.
+    train_labels
+        ``obs`` column of cell types that training may see; slices and cells without are fine. Default: it
+        sees no labels.
     seed
         Of everything random.
     settings
@@ -218,7 +222,7 @@ def align_batches(
     Raises
     ------
     InputError
-        If a slice cannot be used, or was not embedded.
+        If a slice cannot be used, or was not embedded; if no slice has the labels.
     ConfigError
         If a setting is unknown or out of its range.
     """
@@ -231,9 +235,13 @@ def align_batches(
             slot, mend = f"obsm['{keys.FP}']", "Run lloki.tl.embed on all slices first."
             raise InputError("the embedding is absent", where=s.name, slot=slot, mend=mend)
     rows = {s.name: np.asarray(s.own.obsm[keys.FP]) for s in slices}
-    model = train(rows, {s.name: s.token for s in slices}, config=config)
+    labels = None
+    if train_labels is not None:
+        columns = {s.name: s.own.obs[train_labels] for s in slices if train_labels in s.own.obs}
+        labels = {name: column.astype(object).where(column.notna(), None) for name, column in columns.items()}
+    model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config)
     for s in slices:
-        s.own.obsm[keys.JOINT] = model.encode(rows[s.name], s.token)
+        s.own.obsm[keys.JOINT] = model.encode(rows[s.name], s.token, slice_name=s.name)
         _record(s.own, "align_batches", config.to_dict(), token=s.token)
     return model
 

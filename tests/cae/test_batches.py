@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from lloki.cae.batches import Sampler
 from lloki.cae.cells import Cells, own_neighbours, slice_pairs
+from lloki.cae.pairs import PairTable
 
 
 def gather(sizes: list[int], holdout: float = 0.0, dim: int = 6) -> Cells:
     rng = np.random.default_rng(0)
-    scaled = [rng.normal(size=(n, dim)).astype(np.float32) for n in sizes]
-    generator = torch.Generator().manual_seed(0)
+    x = rng.normal(size=(sum(sizes), dim)).astype(np.float32)
     return Cells.gather(
-        scaled, list(range(len(sizes))), holdout=holdout, rng=generator, device=torch.device("cpu")
+        x,
+        sizes,
+        torch.arange(len(sizes))[:, None],
+        holdout=holdout,
+        rng=torch.Generator().manual_seed(0),
+        device=torch.device("cpu"),
     )
 
 
-def pairs_of(cells: Cells, **options: int):
+def pairs_of(cells: Cells, **options: Any):
     options = {"cells_per_slice": 1000, "partners": 10} | options
     return slice_pairs(cells, cells.x, 10, rng=torch.Generator().manual_seed(1), **options)
 
@@ -58,6 +65,31 @@ def test_a_batch_is_stratified_and_stays_in_its_slices() -> None:
     paired = batch.positive >= 0
     assert paired.any()
     assert (cells.slice_of[batch.positive[paired]] != own[paired]).all()
+
+
+def test_a_small_slice_counts_as_much_as_one_a_hundred_times_its_size() -> None:
+    cells = gather([100_000, 1_000], dim=2)
+    none = torch.full((len(cells), 1), -1)
+    pairs = PairTable.build(
+        torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), cells.slice_of
+    )
+    batch = Sampler(cells, none).draw(2_000, 1, pairs, torch.Generator().manual_seed(0))
+    assert torch.bincount(cells.slice_of[batch.cell]).tolist() == [1_000, 1_000]
+    assert len(batch.cell[:1_000].unique()) > 950  # of the large slice hardly any cell comes twice
+
+
+def test_only_the_slices_asked_for_are_drawn_and_paired() -> None:
+    cells = gather([60, 50, 40])
+    neighbours = own_neighbours(cells, 5, slices=[1])
+    assert (neighbours[cells.slice_of != 1] == -1).all()
+    pairs = pairs_of(cells, slices=[1])
+    assert pairs.anchors()[cells.slice_of == 1].any()
+    apart = pairs.positive[cells.slice_of[pairs.positive] != 1]
+    anchors = torch.repeat_interleave(torch.arange(len(cells)), pairs.member_ptr[pairs.group_ptr].diff())
+    assert (cells.slice_of[anchors[cells.slice_of[pairs.positive] != 1]] == 1).all()
+    assert len(apart)
+    batch = Sampler(cells, neighbours, slices=[1]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
+    assert (cells.slice_of[batch.cell] == 1).all()
 
 
 def test_held_out_cells_are_seen_by_no_step() -> None:

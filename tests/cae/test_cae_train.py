@@ -58,6 +58,20 @@ def test_batches_mix_and_types_stay_apart() -> None:
     assert after[1] > 0.97
 
 
+def test_a_small_slice_beside_a_large_one_is_mixed_as_well() -> None:
+    data = slices((1200, 60))
+    config = CAEConfig(steps=120, batch_size=400, k_pairs=10, refreshes=2)
+
+    def near_the_small(rows: Slices) -> float:
+        """Share of the large slice's cells among the 10 nearest of the small one's, over chance."""
+        x = np.concatenate([rows["slice0"][:600], rows["slice1"]])
+        near = NearestNeighbors(n_neighbors=10).fit(x).kneighbors(rows["slice1"], return_distance=False)
+        return float((near < 600).mean() / (600 / 660))
+
+    assert near_the_small(data) < 0.1
+    assert near_the_small(encoded(train(data, tokens(data), config=config), data)) > 0.5
+
+
 def test_losses_fall_and_are_recorded_with_and_without_weights() -> None:
     data = slices()
     config = CAEConfig(steps=120, batch_size=300, check_every=20, refreshes=1, k_pairs=10)
@@ -153,7 +167,7 @@ def test_one_slice_trains_and_says_that_there_is_nothing_to_mix() -> None:
 def test_a_slice_without_mutual_neighbours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from lloki.cae import cells
 
-    def unlike(a: torch.Tensor, b: torch.Tensor, k: int):
+    def unlike(a: torch.Tensor, b: torch.Tensor, k: int, types: None):
         if len(a) == 70 or len(b) == 70:
             return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
         return real(a, b, k)
@@ -177,7 +191,7 @@ def test_a_slice_without_mutual_neighbours_is_named(monkeypatch: pytest.MonkeyPa
             {"slice0": np.zeros((30, 4)), "slice1": np.full((20, 4), 7.1)}, id="alike within slices"
         ),
         pytest.param(
-            {f"slice{i}": np.random.default_rng(i).normal(size=(4, 3)) for i in range(60)}, id="many slices"
+            {f"slice{i}": np.random.default_rng(i).normal(size=(4, 3)) for i in range(200)}, id="200 slices"
         ),
     ],
 )

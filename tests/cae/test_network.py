@@ -28,8 +28,9 @@ def test_forward_is_the_formula() -> None:
         if layer < 2:
             h = np.maximum(h, 0)
     with torch.no_grad():
-        got = net.encode(torch.from_numpy(x), torch.from_numpy(token))
-        back = net.decode(got, torch.from_numpy(token))
+        condition = net.condition(torch.from_numpy(token)[:, None])
+        got = net.encode(torch.from_numpy(x), condition)
+        back = net.decode(got, condition)
     np.testing.assert_allclose(got.numpy(), z, atol=1e-5)
     np.testing.assert_allclose(back.numpy(), h, atol=1e-5)
 
@@ -45,7 +46,18 @@ def test_latent_is_non_negative_and_sees_the_token() -> None:
     net = network()
     x = torch.randn((50, 20), generator=torch.Generator().manual_seed(1)) * 100
     with torch.no_grad():
-        a, b = (net.encode(x, torch.full((50,), t)) for t in (0, 1))
+        a, b = (net.encode(x, net.condition(torch.full((50, 1), t))) for t in (0, 1))
     assert (a >= 0).all()
     assert (a > 0).any()
     assert not torch.equal(a, b)
+
+
+def test_two_parts_of_the_token_stand_side_by_side() -> None:
+    torch.manual_seed(0)
+    net = ConditionalAutoencoder(20, {"token": 2, "slice": 5}, token_dim=3)
+    w = net.state_dict()
+    assert w["encoder.0.weight"].shape == (256, 20 + 6)
+    assert w["decoder.0.weight"].shape == (175, 128 + 6)
+    joined = net.condition(torch.tensor([[1, 4], [0, 2]]))
+    assert torch.equal(joined[0], torch.cat([w["token.weight"][1], w["slice.weight"][4]]))
+    assert torch.equal(joined[1], torch.cat([w["token.weight"][0], w["slice.weight"][2]]))

@@ -40,7 +40,7 @@ def config_file(tissue_files: Path) -> Path:
     """Few steps of training, and the reference, named relative to the file."""
     file = tissue_files / "run.toml"
     file.write_text(
-        'reference = "reference.h5ad"\nlabel-key = "cell_type"\nseed = 3\nk = 10\n\n'
+        'reference = "reference.h5ad"\nlabel-key = "cell_type"\nbenchmark = "none"\nseed = 3\nk = 10\n\n'
         "[fp]\nkeep = 'random'\n\n[cae]\nsteps = 5\ncheck_every = 5\nbatch_size = 200\n"
     )
     return file

@@ -60,7 +60,8 @@ def test_names_are_never_read_as_markup(lloki, tissue_files, tmp_path):
     assert "[red]x[bold]<script>" in result.stdout
 
 
-def test_demo_runs_the_pipeline_and_says_first_where_the_report_is(lloki, tmp_path):
+def test_demo_runs_the_pipeline_and_says_first_where_the_report_is(lloki, tmp_path, monkeypatch):
+    monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     out = tmp_path / "demo run"
     result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
     assert result.exit_code == 0, result.output
@@ -142,7 +143,7 @@ def test_warnings_are_said_once_as_sentences(capsys):
 
 def test_version_and_help(lloki):
     assert lloki("--version").stdout.strip() == f"lloki {package.__version__}"
-    for command in ("demo", "integrate", "project", "check", "doctor"):
+    for command in ("demo", "integrate", "project", "benchmark", "check", "doctor"):
         assert lloki(command, "--help").exit_code == 0
 
 

@@ -106,3 +106,28 @@ def test_dry_run_without_a_reference(lloki, tissue_files, tmp_path):
     result = lloki("integrate", tissue_files / "alphafish_1.h5ad", "--out", tmp_path / "out", "--dry-run")
     assert result.exit_code == 2
     assert "--reference" in result.stderr
+
+
+def test_project_fits_a_token_where_it_is_told_to(lloki, finished, tissue_files, tmp_path):
+    out, _ = finished
+    file = tmp_path / "new_slice.h5ad"
+    file.write_bytes((tissue_files / "betaseq_1.h5ad").read_bytes())
+    how = ("--technology", f"Other={file}", "--fit-token")
+    result = lloki("project", file, "--run", out, "--out", tmp_path / "new", *how)
+    assert result.exit_code == 0, result.output
+    assert "was fitted" in result.output
+    assert (tmp_path / "new" / "fitted-model" / "cae.json").is_file()
+
+
+def test_labels_for_training_are_named_with_their_slices(lloki, tissue_files, config_file, tmp_path):
+    slices = sorted(tissue_files.glob("*_1.h5ad"))
+    arguments = ["--config", config_file, "--out", tmp_path / "run", "--train-labels", "cell_type"]
+    refused = lloki("integrate", *slices, *arguments, "--train-labels-of", "nobody")
+    assert refused.exit_code == 2
+    assert "'nobody'" in refused.output
+    result = lloki("integrate", *slices, *arguments, "--train-labels-of", "alphafish_1")
+    assert result.exit_code == 0, result.output
+    parameters = json.loads((tmp_path / "run" / "run.json").read_text())["parameters"]
+    assert parameters["train_labels"] == "cell_type"
+    assert parameters["train_label_slices"] == ["alphafish_1"]
+    assert "training saw its labels" in result.output

@@ -99,6 +99,31 @@ def test_published_code_fills_the_matrix() -> None:
     assert (published.expression.toarray()[observed > 0] != observed[observed > 0]).any()
 
 
+def test_without_spatial_weights_places_do_not_matter() -> None:
+    counts, coords, reference = made_up(300, 30, 8)
+    elsewhere = np.random.default_rng(0).random((300, 2))
+    bare, moved = (
+        align_features(counts, xy, reference, config=FPConfig(spatial=False)).expression.toarray()
+        for xy in (coords, elsewhere)
+    )
+    np.testing.assert_array_equal(bare, moved)
+    # as with all cells in one place, where every weight is 1
+    same = align_features(counts, np.zeros((300, 2)), reference).expression.toarray()
+    np.testing.assert_array_equal(bare, same)
+    assert (bare != align_features(counts, coords, reference).expression.toarray()).any()
+
+
+def test_without_transport_nothing_bounds_what_a_cell_gains() -> None:
+    counts, coords, _ = made_up(300, 30, 9)
+    dense_enough = np.full(50, 0.99)  # of which no cell may gain anything
+    bare = align_features(counts, coords, dense_enough, config=FPConfig(transport=False))
+    assert (bare.budgets == 30).all()
+    assert bare.sparsity_after.mean() < 0.5 * bare.sparsity_before.mean()
+    bound = align_features(counts, coords, dense_enough)
+    assert (bound.sparsity_after == bound.sparsity_before).all()
+    np.testing.assert_array_equal(bare.targets, bound.targets)
+
+
 def test_three_dimensions_and_identical_places() -> None:
     counts, coords, reference = made_up(200, 20, 6)
     flat = align_features(counts, coords, reference)

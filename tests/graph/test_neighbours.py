@@ -86,6 +86,18 @@ def test_scale_of_rows_does_not_matter() -> None:
     np.testing.assert_array_equal(cosine_neighbours(x * scale[:, None], 10), cosine_neighbours(x, 10))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_dense_array_gives_what_the_same_rows_give_as_a_sparse_matrix(dtype: type) -> None:
+    x = counts(700, 30, 12, 1.0)
+    if dtype is not np.int64:
+        x = x - np.random.default_rng(0).normal(size=x.shape)  # embeddings have negative values
+        x[5] = 0
+    x = x.astype(dtype)
+    np.testing.assert_array_equal(cosine_neighbours(x, 12), cosine_neighbours(sparse.csr_matrix(x), 12))
+    turned = np.asfortranarray(x)
+    np.testing.assert_array_equal(cosine_neighbours(turned, 12), cosine_neighbours(x, 12))
+
+
 def test_explicit_zeros_and_unsorted_input_are_harmless() -> None:
     x = counts(100, 20, 8, 1.0)
     rows, cols = np.indices(x.shape)

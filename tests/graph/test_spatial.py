@@ -34,7 +34,7 @@ def neighbours(n: int, k: int, seed: int) -> np.ndarray:
     n=st.integers(2, 30),
     k=st.integers(1, 6),
     dims=st.sampled_from([2, 3]),
-    sigma=st.floats(0.05, 50),
+    sigma=st.floats(0.05, 50) | st.just(np.inf),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=50, deadline=None)

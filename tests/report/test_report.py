@@ -75,6 +75,21 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "The slices mix well" in page.text
 
 
+def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs(slices=("one",), n=8)
+    assert "Benchmark" not in Page(built(tmp_path, given)).text
+    columns = {"clisi": [0.9, 0.8], "bras": [0.7, float("nan")], "bio": 0.5, "batch": 0.6, "total": 0.54}
+    given["scores"] = pd.DataFrame({"embedding": ["X_lloki_fp", "X_lloki"], **columns})
+    given["run"]["benchmark"] = {"cells": 80, "types": 5, "batches": 2, "profile": "fast"}
+    page = Page(built(tmp_path, given))
+    assert "Benchmark" in page.text
+    assert "cLISI" in page.text
+    assert "0.90" in page.text
+    assert "–" in page.text
+    given["scores"], given["run"]["benchmark"] = None, {"why": f"no {EVIL}"}
+    assert f"could not be scored: no {EVIL}" in Page(built(tmp_path, given)).text
+
+
 def test_every_figure_has_a_caption_and_a_description(inputs: Inputs, tmp_path: Path) -> None:
     page = Page(built(tmp_path, inputs()))
     pictures = [a for a in page.all("div") if a.get("role") == "img"]

@@ -37,27 +37,6 @@ def test_listed() -> None:
     assert words.listed("abcdefgh", most=3) == "a, b, c and 5 more"
 
 
-def test_trust_depends_on_both_figures() -> None:
-    said = {
-        (m, p): words.trust({"mixing": m, "preservation": p})
-        for m in (0.1, 0.5, 0.9)
-        for p in (0.05, 0.25, 0.6)
-    }
-    assert "do not rely" in said[0.1, 0.05]
-    assert "stay apart" in said[0.1, 0.6]
-    assert "forced together" in said[0.9, 0.05]
-    assert "mix well" in said[0.9, 0.6]
-    assert "in part" in said[0.5, 0.6]
-    assert "judge it by the plots" in words.trust({"mixing": 0.9})
-    assert "judge it by the plots" in words.trust({"mixing": float("nan"), "preservation": 0.5})
-
-
-def test_verdicts_grade_what_is_known_and_show_the_rest() -> None:
-    cards = words.verdicts({"odd": 3, "mixing": 0.7, "nested": {"deep": 0.25}})
-    assert [c["name"] for c in cards] == ["Mixing of slices", "odd", "nested.deep"]
-    assert [c["grade"] for c in cards] == ["good", "", ""]
-
-
 def test_notes_name_the_slice_and_the_trouble() -> None:
     qc = pd.DataFrame(
         {

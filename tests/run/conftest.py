@@ -15,7 +15,11 @@ import lloki
 from lloki.datasets import ALPHAFISH, BETASEQ, tissue
 from lloki.run import Result
 
-SETTINGS: dict[str, Any] = {"cae": {"steps": 30, "batch_size": 256}, "label_key": "cell_type"}
+SETTINGS: dict[str, Any] = {
+    "cae": {"steps": 30, "batch_size": 256},
+    "label_key": "cell_type",
+    "benchmark": "none",  # it compiles for half a minute, and has tests of its own
+}
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,24 @@ def test_the_record(base, settings):
         assert stage["seconds"] > 0
         assert stage["peak_rss_mb"] > 50
     assert run["seconds"] >= sum(s["seconds"] for s in run["stages"]) * 0.9
-    assert set(run["metrics"]) == {"mixing", "preservation", "transfer_accuracy", "transfer_macro_f1"}
-    assert all(0 <= v <= 2 and math.isfinite(v) for v in run["metrics"].values())
+    assert set(run["metrics"]) == {
+        *("mixing", "preservation", "dimensions", "transfer_accuracy", "transfer_macro_f1"),
+        *("types_kept", "like_with_like"),
+    }
+    assert all(v >= 0 and math.isfinite(v) for v in run["metrics"].values())
     assert json.loads(base.adata.uns["lloki"]["parameters"]) == run["parameters"]
     assert "<html" in base.report.read_text()
+
+
+def test_what_the_monitors_of_training_find_is_said(base, integrate, tmp_path, monkeypatch):
+    def found(history):
+        return [f"doubt after {history[-1]['step']} steps"]
+
+    monkeypatch.setattr("lloki.run.outputs.warnings_of", found)
+    shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
+    result = integrate()
+    assert {"slice": "training", "text": "doubt after 30 steps"} in result.run["messages"]
+    assert "training: doubt after 30 steps" in list(result.adata.uns["lloki"]["messages"])
 
 
 def test_names_that_collide_get_the_sample(files, integrate, tmp_path):

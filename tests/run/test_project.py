@@ -124,3 +124,33 @@ def test_a_real_section_lands_where_it_would_have(shared_data, tmp_path):
     difference = np.abs(rows.obsm["X_lloki"] - projected[rows.obs_names].obsm["X_lloki"]).max()
     print(f"{left_out}: {len(projected):,} cells, largest difference {difference}")
     assert difference <= 1e-5
+
+
+def test_a_new_platform_fits_its_token_and_leaves_the_rest_alone(without, files, tmp_path):
+    how = {"technology": {"alphafish_2": "Zeta"}, "fit_token": True}
+    projected = lloki.project(files.alpha_2, run=without.folder, out=tmp_path / "new", **how)
+    assert set(projected.obs["technology"]) == {"Zeta"}
+    assert any("was fitted to the run's model" in text for text in projected.uns["lloki"]["messages"])
+    # not the row that its true token would give, and not far from it
+    known = lloki.project(files.alpha_2, run=without.folder)
+    assert not np.allclose(projected.obsm["X_lloki"], known.obsm["X_lloki"])
+    # the fitted model is a run to project with, in which the old tokens mean what they did
+    fitted = tmp_path / "new" / "fitted-model"
+    again = lloki.project(files.alpha_2, run=fitted, technology={"alphafish_2": "Zeta"})
+    np.testing.assert_array_equal(again.obsm["X_lloki"], projected.obsm["X_lloki"])
+    old = lloki.project(files.alpha_2, run=fitted)
+    np.testing.assert_array_equal(old.obsm["X_lloki"], known.obsm["X_lloki"])
+
+
+def test_a_fitted_token_is_found_again(without, files, tmp_path):
+    how = {"technology": {"alphafish_2": "Zeta"}, "fit_token": True, "out": tmp_path / "new"}
+    first = lloki.project(files.alpha_2, run=without.folder, **how)
+    second = lloki.project(files.alpha_2, run=without.folder, **how)
+    np.testing.assert_array_equal(first.obsm["X_lloki"], second.obsm["X_lloki"])
+    record = json.loads((tmp_path / "new" / "run.json").read_text())
+    assert [s["status"] for s in record["stages"] if s["stage"] == "token"] == ["reused"]
+
+
+def test_a_new_token_under_the_name_of_a_trained_slice_is_refused(without, files):
+    with pytest.raises(ConfigError, match="alphafish_1: a slice of this name"):
+        lloki.project(files.alpha_1, run=without.folder, technology={"alphafish_1": "Zeta"}, fit_token=True)

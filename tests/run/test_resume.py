@@ -100,6 +100,40 @@ def test_a_killed_run_goes_on_where_it_was(stage, killed, base, integrate, same,
     same(base, result)
 
 
+def test_training_goes_on_from_its_middle(base, integrate, same, status, tmp_path, monkeypatch):
+    monkeypatch.setattr("lloki.cae.checkpoint.EVERY_S", 0.0)
+
+    class Stopped(Exception):
+        pass
+
+    class Stopper:
+        """A display that stops the run after 12 steps of training, and notes what the next one does."""
+
+        def __init__(self, most):
+            self.most, self.done = most, []
+
+        def task(self, description, total, unit="cells"):
+            def advance(n):
+                self.done.append(n)
+                if sum(self.done) >= self.most:
+                    raise Stopped
+
+            return advance if description == "Aligning batches" else lambda n: None
+
+    shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
+    shutil.rmtree(tmp_path / "run" / "work" / "cae")
+    with pytest.raises(Stopped):
+        integrate(progress=Stopper(12))
+    folder = tmp_path / "run" / "work" / "cae"
+    assert [p.suffix for p in folder.iterdir()] == [".checkpoint"]
+    second = Stopper(1000)
+    result = integrate(progress=second)
+    assert second.done[0] == 11  # of 30 steps; the twelfth was not in the file yet
+    assert sum(second.done) == 30
+    same(base, result)
+    assert [p.suffix for p in folder.iterdir()] == [""]
+
+
 def test_what_a_killed_run_was_writing_is_removed(tmp_path):
     folder = tmp_path / "run" / "work"
     (folder / "features").mkdir(parents=True)

@@ -2,6 +2,8 @@
 
 from lloki.cae.config import CAEConfig
 from lloki.cae.model import CAEModel
+from lloki.cae.monitor import warnings_of
+from lloki.cae.token import fit_token
 from lloki.cae.train import train
 
-__all__ = ["CAEConfig", "CAEModel", "train"]
+__all__ = ["CAEConfig", "CAEModel", "fit_token", "train", "warnings_of"]

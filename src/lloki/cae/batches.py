@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -44,10 +45,15 @@ class Sampler:
         (N, k) their neighbours, see `own_neighbours`.
     seen
         Draw from the seen or from the held-out cells.
+    slices
+        Draw from these, default all.
     """
 
-    def __init__(self, cells: Cells, neighbours: Tensor, *, seen: bool = True) -> None:
-        pools = (cells.members(s, seen=seen).cpu() for s in range(cells.slices))
+    def __init__(
+        self, cells: Cells, neighbours: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
+    ) -> None:
+        drawn = range(cells.slices) if slices is None else slices
+        pools = (cells.members(s, seen=seen).cpu() for s in drawn)
         self.pools = [pool for pool in pools if len(pool)]
         self.neighbours = neighbours
 

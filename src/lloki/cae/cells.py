@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,44 +28,66 @@ class Cells:
     ----------
     x
         (N, d) scaled inputs.
-    token
-        (N,) int64 index of the batch token.
+    condition
+        (N, parts) int64 rows of the cells' batches in the network's tables.
     slice_of
         (N,) int64 index of the slice, ascending.
     start
         (slices + 1) first cell of each slice, then N.
     seen
         (N,) bool, False for held-out cells.
+    label
+        (N,) int64 type of each cell, -1 where unknown; None where training sees no labels.
     """
 
     x: Tensor
-    token: Tensor
+    condition: Tensor
     slice_of: Tensor
     start: list[int]
     seen: Tensor
+    label: Tensor | None = None
 
     @classmethod
     def gather(
         cls,
-        scaled: list[NDArray[np.float32]],
-        token_of: list[int],
+        x: NDArray[np.float32],
+        sizes: Sequence[int],
+        condition: Tensor,
         *,
         holdout: float,
         rng: torch.Generator,
         device: torch.device,
+        label: Tensor | None = None,
     ) -> Cells:
-        """Join slices (n_i, d) and set aside a share ``holdout`` of each one's cells."""
-        sizes = torch.tensor([len(x) for x in scaled])
-        start = [0, *sizes.cumsum(0).tolist()]
+        """From the scaled cells (N, d) of all slices one after the other.
+
+        Parameters
+        ----------
+        x, sizes
+            The cells, which are not copied on the CPU, and how many of them each slice has.
+        condition
+            (slices, parts) rows in the network's tables.
+        holdout
+            Share of each slice's cells that is set aside.
+        rng
+            Draws them.
+        device
+            Where all of it is put.
+        label
+            (N,) see `Cells`.
+        """
+        counts = torch.tensor(sizes)
+        start = [0, *counts.cumsum(0).tolist()]
         seen = torch.ones(start[-1], dtype=torch.bool)
-        for first, n in zip(start, sizes.tolist()):
+        for first, n in zip(start, sizes):
             seen[first + torch.randperm(n, generator=rng)[: int(holdout * n)]] = False
         return cls(
-            x=torch.from_numpy(np.concatenate(scaled)).to(device),
-            token=torch.tensor(token_of).repeat_interleave(sizes).to(device),
-            slice_of=torch.arange(len(sizes)).repeat_interleave(sizes).to(device),
+            x=torch.from_numpy(x).to(device),
+            condition=condition.repeat_interleave(counts, dim=0).to(device),
+            slice_of=torch.arange(len(sizes)).repeat_interleave(counts).to(device),
             start=start,
             seen=seen.to(device),
+            label=None if label is None else label.to(device),
         )
 
     def __len__(self) -> int:
@@ -80,17 +103,24 @@ class Cells:
         return rows if seen is None else rows[self.seen[rows] == seen]
 
 
-def own_neighbours(cells: Cells, k: int) -> Tensor:
+def own_neighbours(cells: Cells, k: int, *, slices: Iterable[int] | None = None) -> Tensor:
     """Find each cell's ``k`` nearest seen cells (cosine) in its own slice.
+
+    Parameters
+    ----------
+    cells, k
+        All cells, and how many neighbours of each.
+    slices
+        Of the cells of these slices, default all.
 
     Returns
     -------
     indices
-        (N, k) int64, -1 after the last where a slice has too few. Held-out cells have neighbours
-        but are nobody's.
+        (N, k) int64, -1 after the last where a slice has too few, and in slices not asked for. Held-out cells
+        have neighbours but are nobody's.
     """
     found = torch.full((len(cells), k), -1, dtype=torch.int64, device=cells.x.device)
-    for s in range(cells.slices):
+    for s in range(cells.slices) if slices is None else slices:
         seen, held = cells.members(s, seen=True), cells.members(s, seen=False)
         near = torch.from_numpy(cosine_neighbours(cells.x[seen].cpu().numpy(), k)).long().to(seen.device)
         found[seen] = torch.where(near >= 0, seen[near.clamp_min(0)], -1)
@@ -101,7 +131,15 @@ def own_neighbours(cells: Cells, k: int) -> Tensor:
 
 
 def slice_pairs(
-    cells: Cells, space: Tensor, k: int, *, cells_per_slice: int, partners: int, rng: torch.Generator
+    cells: Cells,
+    space: Tensor,
+    k: int,
+    *,
+    cells_per_slice: int,
+    partners: int,
+    rng: torch.Generator,
+    slices: Iterable[int] | None = None,
+    types: Tensor | None = None,
 ) -> PairTable:
     """Find mutual nearest neighbours between slices.
 
@@ -119,9 +157,13 @@ def slice_pairs(
         Each slice draws this many other slices to be compared with (and may be drawn by more).
     rng
         Draws cells and partners.
+    slices
+        Those that need partners, default all.
+    types
+        (N,) type of each cell, -1 where unknown: cells of different types are no pair.
     """
     chosen = set()
-    for s in range(cells.slices):
+    for s in range(cells.slices) if slices is None else slices:
         others = (
             torch.randperm(cells.slices - 1, generator=rng)[:partners].tolist() if cells.slices > 1 else []
         )
@@ -135,7 +177,7 @@ def slice_pairs(
 
     def compare(pair: tuple[int, int]) -> tuple[Tensor, Tensor]:
         a, b = sample[pair[0]], sample[pair[1]]
-        i, j = mutual_pairs(space[a], space[b], k)
+        i, j = mutual_pairs(space[a], space[b], k, types=None if types is None else (types[a], types[b]))
         return torch.cat([a[i], b[j]]), torch.cat([b[j], a[i]])
 
     threads = None if space.device.type == "cpu" else 1

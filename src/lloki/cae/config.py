@@ -20,13 +20,19 @@ class CAEConfig:
     """Settings of the conditional autoencoder and of its training; one set of defaults for every data set.
 
     The paper leaves the unit of the distances open, on which the meaning of its weights (1, 0.2, 250) hangs.
-    Here inputs are scaled to a known unit. Training uses no labels; the defaults that differ from the paper's
-    were chosen by the label scores of two data sets of real slices.
+    Here inputs are scaled to a known unit. The defaults that differ from the paper's were chosen by the label
+    scores of two data sets of real slices, trained without labels.
 
     Parameters
     ----------
     latent, hidden, token_dim
-        Widths of the network: 128, (256, 175) and 10 as in the paper.
+        Widths of the network: 128, (256, 175) and 10 as in the paper; of each part of the token, where there
+        are two.
+    condition
+        What the network is told of a cell: its ``"token"`` (technology x panel), so that slices of one panel
+        are one batch and a new one needs no training; its ``"slice"``, a vector for each slice, which also
+        takes away differences between slices of one token; or ``"both"``, side by side. A slice that was not
+        trained with gets the mean of its token's slices.
     reconstruction, triplet, conservation
         Weights of the three losses (Eq 9). With the paper's 0.2 and 250 in this unit, batches hardly mixed;
         from 5 to 10 the triplet loss traded label transfer for mixing.
@@ -35,6 +41,10 @@ class CAEConfig:
     distance
         Of the triplet loss: ``"squared"`` as the paper writes it, ``"euclidean"`` as its published code
         has it, which gave the better biology at equal or better mixing.
+    components
+        Kinds of cells whose offsets in each batch token are taken out of the inputs first, linearly; see
+        :class:`lloki.cae.mixture.Mixture`. 0 leaves the inputs as they are: the losses alone then have to
+        carry every type across, and mixed less without transferring labels any better.
     unit
         Root mean square distance of two random cells of a slice, after scaling, that the conservation loss
         asks the latent space for. It frees the loss from the embedder's units and sets the size of the margin
@@ -78,11 +88,13 @@ class CAEConfig:
     latent: int = 128
     hidden: tuple[int, ...] = (256, 175)
     token_dim: int = 10
+    condition: Literal["token", "slice", "both"] = "token"
     reconstruction: float = 1.0
     triplet: float = 5.0
     conservation: float = 25.0
     margin: float = 1.0
     distance: Literal["squared", "euclidean"] = "euclidean"
+    components: int = 100
     unit: float = 0.7
     k_pairs: int = 20
     k_neighbours: int = 30
@@ -113,6 +125,8 @@ class CAEConfig:
             raise ConfigError(f"holdout must lie in [0, 0.5), got {self.holdout!r}")
         if self.epochs is not None and self.epochs < 1:
             raise ConfigError(f"epochs must be at least 1, got {self.epochs!r}")
+        if self.condition not in ("token", "slice", "both"):
+            raise ConfigError(f"condition must be 'token', 'slice' or 'both', got {self.condition!r}")
         if self.distance not in ("squared", "euclidean"):
             raise ConfigError(f"distance must be 'squared' or 'euclidean', got {self.distance!r}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from lloki._device import choose_device
 from lloki._parallel import blocks, map_ordered
+from lloki.cae.condition import Conditions
 from lloki.cae.config import CAEConfig
+from lloki.cae.landmarks import Landmarks
+from lloki.cae.mixture import Mixture
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.scaling import Scaling
 from lloki.errors import InputError, LlokiError, ModelError, UnknownTokenError
 
 WEIGHTS, SETTINGS = "cae.safetensors", "cae.json"
-CENTRE = "scaling.centre"
+CENTRE, LANDMARKS, MIXTURE = "scaling.centre", "landmarks.x", "mixture."
 
 
 class CAEModel:
@@ -29,26 +32,38 @@ class CAEModel:
     ----------
     network
         In evaluation mode, on the CPU.
-    tokens
-        Labels of the batch tokens, in the order of the network's token rows (sorted).
+    conditions
+        Names of the tokens and slices that it was trained with.
     scaling
         How inputs are centred and scaled.
     config
         The settings it was trained with.
     history
-        Losses during training, one dict per look; see `train`.
+        Losses and monitors during training, one dict per look; see `train`.
+    landmarks
+        Some of the trained cells, for `lloki.cae.fit_token`.
+    fitted
+        Token → history of its fit, for tokens that `lloki.cae.fit_token` added.
     """
 
     def __init__(
         self,
         network: ConditionalAutoencoder,
-        tokens: Sequence[str],
+        conditions: Conditions,
         scaling: Scaling,
         config: CAEConfig,
         history: list[dict[str, Any]],
+        landmarks: Landmarks,
+        fitted: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> None:
-        self.network, self.tokens, self.scaling = network, tuple(tokens), scaling
-        self.config, self.history = config, history
+        self.network, self.conditions, self.scaling = network, conditions, scaling
+        self.config, self.history, self.landmarks = config, history, landmarks
+        self.fitted = dict(fitted or {})
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Labels of the batch tokens; sorted, but for those that were fitted later."""
+        return self.conditions.tokens
 
     @property
     def dim(self) -> int:
@@ -56,7 +71,13 @@ class CAEModel:
         return int(self.scaling.centre.shape[1])
 
     def encode(
-        self, x: NDArray[np.floating], token: str, *, chunk: int = 4096, threads: int | None = None
+        self,
+        x: NDArray[np.floating],
+        token: str,
+        *,
+        slice_name: str | None = None,
+        chunk: int = 4096,
+        threads: int | None = None,
     ) -> NDArray[np.float32]:
         """Embed cells of one slice: one forward pass, no training.
 
@@ -66,6 +87,9 @@ class CAEModel:
             (n, d) embedding of the kind that the model was trained on.
         token
             The slice's batch token.
+        slice_name
+            Its name, where the model was trained with it and with `CAEConfig.condition` other than
+            ``"token"``. Without it, or for a new slice, the token's part stands for the slice.
         chunk
             Cells at a time; bounds memory. Results differ by rounding only (below 1e-5).
         threads
@@ -94,14 +118,13 @@ class CAEModel:
             raise InputError("the embedding holds NaN or infinite values", mend="Embed the slice again.")
         z = np.empty((len(x), self.config.latent), np.float32)
         device = choose_device(self.config.device)
+        vector = self.conditions.vector(self.network, token, slice_name).to(device)
         network = self.network.to(device)
 
         def part(rows: slice) -> None:
             with torch.inference_mode():
                 scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(device)
-                z[rows] = (
-                    network.encode(scaled, torch.full((len(scaled),), index, device=device)).cpu().numpy()
-                )
+                z[rows] = network.encode(scaled, vector.expand(len(scaled), -1)).cpu().numpy()
 
         for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if device.type == "cpu" else 1):
             pass
@@ -112,7 +135,7 @@ class CAEModel:
             raise UnknownTokenError(
                 f"the model does not know the batch token {token!r}; it was trained with: "
                 f"{', '.join(self.tokens)}. Name the slice's technology and panel as in training, "
-                "or train with this slice among the others."
+                "fit the new token to this model, or train with this slice among the others."
             )
         return self.tokens.index(token)
 
@@ -123,14 +146,19 @@ class CAEModel:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
-        tensors[CENTRE] = torch.from_numpy(self.scaling.centre)
+        tensors |= {f"{MIXTURE}{k}": torch.from_numpy(v) for k, v in vars(self.scaling.mixture).items()}
+        tensors |= {CENTRE: torch.from_numpy(self.scaling.centre), LANDMARKS: self.landmarks.x.contiguous()}
         save_file(tensors, folder / WEIGHTS)
         settings = {
+            "parts": list(self.conditions.parts),
             "tokens": list(self.tokens),
+            "slices": dict(self.conditions.slices),
+            "landmarks": self.landmarks.sizes,
             "scale": self.scaling.scale,
             "distance": self.scaling.distance,
             "config": self.config.to_dict(),
             "history": self.history,
+            "fitted": self.fitted,
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
 
@@ -145,19 +173,38 @@ class CAEModel:
             settings = json.loads((folder / SETTINGS).read_text())
             tensors = load_file(folder / WEIGHTS)
             config = CAEConfig.from_dict(settings["config"])
-            centre = tensors.pop(CENTRE).numpy()
-            network = ConditionalAutoencoder(
-                centre.shape[1],
-                len(settings["tokens"]),
-                latent=config.latent,
-                hidden=config.hidden,
-                token_dim=config.token_dim,
+            conditions = Conditions(
+                tuple(settings["parts"]), tuple(settings["tokens"]), dict(settings["slices"])
             )
+            centre = tensors.pop(CENTRE).numpy()
+            parts = [name for name in tensors if name.startswith(MIXTURE)]
+            mixture = Mixture(**{n.removeprefix(MIXTURE): tensors.pop(n).numpy() for n in parts})
+            landmarks = Landmarks(tensors.pop(LANDMARKS), settings["landmarks"])
+            network = network_for(config, centre.shape[1], conditions)
             network.load_state_dict(tensors)
-            scaling = Scaling(centre, settings["scale"], settings["distance"])
-            return cls(network.eval(), settings["tokens"], scaling, config, settings["history"])
+            scaling = Scaling(mixture, centre, settings["scale"], settings["distance"])
+            return cls(
+                network.eval(),
+                conditions,
+                scaling,
+                config,
+                settings["history"],
+                landmarks,
+                settings["fitted"],
+            )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, LlokiError) as error:
             raise ModelError(
                 f"{folder} does not hold a readable autoencoder ({type(error).__name__}: {error}). "
                 "Give the folder that training saved, or train again."
             ) from error
+
+
+def network_for(config: CAEConfig, dim: int, conditions: Conditions) -> ConditionalAutoencoder:
+    """Make the network of these settings, weights as drawn."""
+    return ConditionalAutoencoder(
+        dim,
+        conditions.sizes(),
+        latent=config.latent,
+        hidden=config.hidden,
+        token_dim=config.token_dim,
+    )

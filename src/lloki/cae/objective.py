@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lloki._parallel import n_threads, single_threaded
 from lloki.cae.batches import Batch
 from lloki.cae.cells import Cells
 from lloki.cae.config import CAEConfig
+from lloki.cae.labels import hard_negatives
 from lloki.cae.losses import conservation_loss, pair_distance, reconstruction_loss, triplet_loss
 from lloki.cae.network import ConditionalAutoencoder
 
@@ -23,28 +24,40 @@ SHARDS = 2
 
 
 def loss_parts(
-    network: ConditionalAutoencoder, cells: Cells, batch: Batch, config: CAEConfig, distance_scale: float
+    network: ConditionalAutoencoder,
+    cells: Cells,
+    batch: Batch,
+    config: CAEConfig,
+    distance_scale: float,
+    types: Tensor | None = None,
 ) -> Tensor:
     """Compute the three unweighted losses of a batch, in the order of `PARTS`.
 
     Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
-    turns distances of scaled inputs into the model's unit.
+    turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
     """
     n, m = batch.neighbour.shape
     paired, near = batch.positive >= 0, batch.neighbour[:, 0] >= 0
     neighbour = batch.neighbour[near]
     who = torch.cat([batch.cell, batch.positive[paired], neighbour.reshape(-1)])
-    z = network.encode(cells.x[who], cells.token[who])
-    anchor, positive, z_near = z.split([n, len(who) - n - neighbour.numel(), neighbour.numel()])
-    x = cells.x[batch.cell]
-    wanted = pair_distance(x[near][:, None, :], cells.x[neighbour]) * distance_scale  # (n', m)
+    sizes = [n, len(who) - n - neighbour.numel(), neighbour.numel()]
+    inputs = cells.x[who]
+    x, _, x_near = inputs.split(sizes)
+    z = network.encode(inputs, network.condition(cells.condition[who]))
+    anchor, positive, z_near = z.split(sizes)
+    negative = batch.negative
+    if types is not None:
+        negative = _negatives(anchor, cells, batch, types)
+        some = negative >= 0
+        positive, paired = positive[some[paired]], paired & some
+    wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
     return torch.stack(
         [
-            reconstruction_loss(x, network.decode(anchor, cells.token[batch.cell])),
+            reconstruction_loss(x, network.decode(anchor, network.condition(cells.condition[batch.cell]))),
             triplet_loss(
                 anchor[paired],
                 positive,
-                anchor[batch.negative[paired]],
+                anchor[negative[paired]],
                 margin=config.margin,
                 distance=config.distance,
             ),
@@ -53,32 +66,57 @@ def loss_parts(
     )
 
 
-@dataclass(frozen=True)
+def _negatives(anchor: Tensor, cells: Cells, batch: Batch, types: Tensor) -> Tensor:
+    """Choose negatives (n,) by type, see `hard_negatives`; what cells without a positive get is no matter."""
+    positive = batch.positive.clamp_min(0)
+    return hard_negatives(
+        anchor,
+        batch.negative,
+        label=types[batch.cell],
+        slice_of=cells.slice_of[batch.cell],
+        positive_label=types[positive],
+        positive_slice=cells.slice_of[positive],
+    )
+
+
+@dataclass
 class Objective:
-    """Computes the gradient of the weighted loss; see `objective`."""
+    """Computes the gradient of the weighted loss; see `objective`.
+
+    ``types`` (N,) of all cells may be given and changed between steps; -1 where unknown.
+    """
 
     network: ConditionalAutoencoder
     cells: Cells
     config: CAEConfig
     distance_scale: float
     pool: ThreadPoolExecutor | None
+    types: Tensor | None = None
 
     @property
     def weights(self) -> Tensor:
         """(3,) weights of `PARTS`."""
         return torch.tensor([getattr(self.config, name) for name in PARTS], device=self.cells.x.device)
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Parameters that are trained."""
+        return [p for p in self.network.parameters() if p.requires_grad]
+
     def parts(self, batch: Batch) -> Tensor:
         """(3,) unweighted losses without a gradient."""
         with torch.no_grad():
-            return loss_parts(self.network, self.cells, batch, self.config, self.distance_scale)
+            return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        return loss_parts(self.network, self.cells, batch, self.config, self.distance_scale, types=self.types)
 
     def backward(self, shards: Sequence[Batch]) -> Tensor:
         """Leave the gradient of the shards' mean loss in the parameters; return (3,) unweighted losses."""
-        parameters = list(self.network.parameters())
+        parameters = self.parameters
 
         def one(batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-            parts = loss_parts(self.network, self.cells, batch, self.config, self.distance_scale)
+            parts = self._loss(batch)
             return parts.detach(), torch.autograd.grad((parts * self.weights).sum() / len(shards), parameters)
 
         results = list(self.pool.map(one, shards) if self.pool else map(one, shards))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Rows compared with a whole slice at a time: bounds memory at 4 bytes x BLOCK x cells of the slice.
-BLOCK = 2048
+from lloki.cae.labels import differ
+
+# Rows compared with a whole slice at a time, and the most comparisons of one block, 4 bytes each.
+BLOCK, COMPARISONS = 2048, 2**25
 
 
 def unit_rows(x: Tensor) -> Tensor:
@@ -16,7 +18,9 @@ def unit_rows(x: Tensor) -> Tensor:
     return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def nearest(queries: Tensor, targets: Tensor, k: int) -> Tensor:
+def nearest(
+    queries: Tensor, targets: Tensor, k: int, *, types: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Find, for each query, the targets with the largest cosine.
 
     Parameters
@@ -25,19 +29,32 @@ def nearest(queries: Tensor, targets: Tensor, k: int) -> Tensor:
         Rows (n, d) and (m, d).
     k
         Neighbours per query.
+    types
+        (n,) and (m,) types of queries and targets, -1 where unknown: cells of two known types that differ
+        are no neighbours.
 
     Returns
     -------
     indices
-        (n, min(k, m)) int64, most similar first. Every pair is compared: time n·m·d, memory BLOCK·m.
+        (n, min(k, m)) int64, most similar first, -1 where types leave too few. Every pair is compared: time
+        n·m·d, memory up to 128 MB a thread.
     """
     k = min(k, len(targets))
     q, t = unit_rows(queries), unit_rows(targets).T
-    found = [(q[i : i + BLOCK] @ t).topk(k, dim=1).indices for i in range(0, len(q), BLOCK)]
+    block = max(1, min(BLOCK, COMPARISONS // max(1, len(targets))))
+    found = []
+    for i in range(0, len(q), block):
+        cosine = q[i : i + block] @ t
+        if types is not None:
+            cosine.masked_fill_(differ(types[0][i : i + block, None], types[1][None]), -torch.inf)
+        best = cosine.topk(k, dim=1)
+        found.append(best.indices if types is None else best.indices.masked_fill(best.values.isinf(), -1))
     return torch.cat(found) if found else torch.empty((0, k), dtype=torch.int64, device=queries.device)
 
 
-def mutual_pairs(a: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def mutual_pairs(
+    a: Tensor, b: Tensor, k: int, *, types: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Pairs (i, j) such that b_j is among the k nearest of a_i in b, and a_i among the k nearest of b_j in a.
 
     Parameters
@@ -46,18 +63,22 @@ def mutual_pairs(a: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Rows (n, d) and (m, d) of two slices, compared by cosine.
     k
         Neighbours on either side; 40 in the method.
+    types
+        (n,) and (m,), see `nearest`; cells of different types are no pair.
 
     Returns
     -------
     i, j
         (p,) int64 each, ascending in i.
     """
-    forward, backward = nearest(a, b, k), nearest(b, a, k)  # (n, k), (m, k)
+    forward = nearest(a, b, k, types=types)  # (n, k)
+    backward = nearest(b, a, k, types=None if types is None else types[::-1])  # (m, k)
     mutual = torch.zeros_like(forward, dtype=torch.bool)
     for start in range(0, len(a), BLOCK):
         rows = slice(start, min(start + BLOCK, len(a)))
         own = torch.arange(rows.start, rows.stop, device=a.device)[:, None, None]
         mutual[rows] = (backward[forward[rows]] == own).any(2)  # (B, k, k): do my neighbours list me?
+    mutual &= forward >= 0
     i, rank = mutual.nonzero(as_tuple=True)
     return i, forward[i, rank]
 
@@ -91,6 +112,11 @@ class PairTable:
 
     def __len__(self) -> int:
         return len(self.positive)
+
+    def anchor_of(self) -> Tensor:
+        """(p,) the cell to which each entry of ``positive`` belongs."""
+        ends = self.member_ptr[self.group_ptr]
+        return torch.arange(len(ends) - 1, device=ends.device).repeat_interleave(ends.diff())
 
     def anchors(self) -> Tensor:
         """(n,) bool: which cells have a positive at all."""

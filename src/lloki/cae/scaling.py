@@ -1,50 +1,90 @@
-"""From an embedder's units to the network's: a centre for each token, one scale for the model."""
+"""From an embedder's units to the network's: offsets of a token taken out, one scale for the model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lloki._parallel import blocks
+from lloki.cae.mixture import Mixture
+
 Floats = NDArray[np.float32]
+# Rows whose squares are summed at a time, in float64.
+BLOCK = 16_384
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - centre[token]) / scale``, and the factor from distances of the result to the loss's unit.
+    """``(x' - centre[token]) / scale``, x' being x without its offset, and a factor for distances.
 
     Parameters
     ----------
+    mixture
+        The offsets of each kind of cells.
     centre
-        (tokens, d) mean of each token's cells, every slice counting alike.
+        (tokens, d) mean of what then remains of each token's cells, every slice counting alike.
     scale
         Root mean square of all centred entries: one number, so that directions keep their weight.
     distance
         Factor on distances of scaled inputs, see `CAEConfig.unit`.
     """
 
+    mixture: Mixture
     centre: Floats
     scale: float
     distance: float
 
     @classmethod
-    def fit(cls, slices: list[Floats], token_of: list[int], *, unit: float) -> Scaling:
-        """From the slices (n_i, d) and the token index of each."""
+    def fit(
+        cls, slices: Sequence[Floats], token_of: Sequence[int], *, unit: float, components: int, seed: int
+    ) -> Scaling:
+        """From the slices (n_i, d) and the token index of each; see `CAEConfig` for the rest."""
+        mixture = Mixture.fit(slices, token_of, components=components, seed=seed)
         tokens = max(token_of) + 1
-        means = np.stack([x.mean(0, dtype=np.float64) for x in slices])
-        counts = np.bincount(token_of, minlength=tokens)
-        centre = np.zeros((tokens, means.shape[1]))
-        np.add.at(centre, token_of, means)
-        centre /= counts[:, None]
-        variance = np.mean(
-            [np.mean((x - centre[t]) ** 2, dtype=np.float64) for x, t in zip(slices, token_of)]
-        )
-        within = np.mean([x.var(0, dtype=np.float64).sum() for x in slices])
+        moments = [_moments(mixture.apply(x, t)) for x, t in zip(slices, token_of)]
+        means = np.stack([mean for mean, _ in moments])
+        centre = np.stack([_centre(means, token_of, token) for token in range(tokens)])
+        # mean of |x - c|² = variance + (mean - c)²
+        variance = np.mean([(v + np.square(m - centre[t])).mean() for (m, v), t in zip(moments, token_of)])
+        within = np.mean([v.sum() for _, v in moments])
         scale = float(np.sqrt(variance)) or 1.0
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
-        return cls(centre.astype(np.float32), scale, unit / spread)
+        return cls(mixture, centre.astype(np.float32), scale, unit / spread)
+
+    def add(self, slices: Sequence[Floats]) -> Scaling:
+        """Append the centre of one more token, from its slices; the scale stays."""
+        mixture = self.mixture.add(slices)
+        token = len(self.centre)
+        means = np.stack([mixture.apply(x, token).mean(0, dtype=np.float64) for x in slices])
+        centre = means.mean(0).astype(np.float32)
+        return replace(self, mixture=mixture, centre=np.concatenate([self.centre, centre[None]]))
 
     def apply(self, x: Floats, token: int) -> Floats:
-        """Scale one slice (n, d)."""
-        return (x - self.centre[token]) / np.float32(self.scale)
+        """Scale cells (n, d) of one token."""
+        return (self.mixture.apply(x, token) - self.centre[token]) / np.float32(self.scale)
+
+    def join(self, slices: Sequence[Floats], token_of: Sequence[int]) -> Floats:
+        """Scale slices (n_i, d) into one array (N, d), the only copy of them that is made."""
+        out = np.empty((sum(map(len, slices)), self.centre.shape[1]), np.float32)
+        end = 0
+        for x, token in zip(slices, token_of):
+            rows = out[end : end + len(x)]
+            np.subtract(self.mixture.apply(x, token), self.centre[token], out=rows)
+            rows /= np.float32(self.scale)
+            end += len(x)
+        return out
+
+
+def _centre(means: NDArray[np.float64], token_of: Sequence[int], token: int) -> NDArray[np.float64]:
+    return np.mean([mean for mean, own in zip(means, token_of) if own == token], axis=0)
+
+
+def _moments(x: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(d,) mean and variance, in memory that does not grow with the cells."""
+    mean, total = x.mean(0, dtype=np.float64), np.zeros(x.shape[1])
+    for rows in blocks(len(x), BLOCK):
+        total += np.square(x[rows] - mean).sum(0)
+    return mean, total / len(x)

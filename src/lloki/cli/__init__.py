@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lloki._version import __version__
-from lloki.cli import align, check, demo, doctor, integrate, models, project
+from lloki.cli import align, benchmark, check, demo, doctor, integrate, models, project
 from lloki.cli.failures import Commands
 
 app = typer.Typer(
@@ -22,7 +22,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # what is not a LlokiError is a bug: a plain traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo.demo, integrate.integrate, project.project, align.align, check.check, doctor.doctor):
+for _command in (
+    demo.demo,
+    integrate.integrate,
+    project.project,
+    align.align,
+    benchmark.benchmark,
+    check.check,
+    doctor.doctor,
+):
     app.command()(_command)
 app.add_typer(models.app)
 

@@ -14,7 +14,8 @@ from lloki.cli.voice import speaking
 _FOR = {
     "spatialdata": "reading SpatialData stores",
     "distributed": "--scheduler (Dask)",
-    "benchmark": "scib metrics and Harmony, for evaluation",
+    "benchmark": "scib-metrics and Harmony, for lloki benchmark",
+    "scvi": "scVI, a method to compare with",
     "dev": "working on lloki itself",
 }
 

@@ -71,6 +71,30 @@ def integrate(
             help="Of LLOKI-CAE's training, in place of its fixed number of steps.", rich_help_panel="Method"
         ),
     ] = None,
+    train_labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="obs column of cell types that training may see; cells without a label are fine. Default: "
+            "training sees no labels.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
+    train_labels_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Slice whose labels training may see; left out, all that have the column. Repeatable.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            help="Metrics that score the run by --label-key: fast, full (minutes) or none.",
+            rich_help_panel="Method",
+        ),
+    ] = "fast",
     resolution: Annotated[
         float, typer.Option(help="Of the clusters in the report.", rich_help_panel="Method")
     ] = 1.0,
@@ -121,6 +145,9 @@ def integrate(
             embedder=embedder,
             model=None if model is None else str(model),
             label_key=label_key,
+            train_labels=train_labels,
+            train_label_slices=tuple(train_labels_of or ()),
+            benchmark=benchmark,
             resolution=resolution,
             **fields,
         )

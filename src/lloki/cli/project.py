@@ -26,12 +26,21 @@ def project(
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
     allow_normalised: options.AllowNormalised = False,
+    fit_token: Annotated[
+        bool,
+        typer.Option(
+            "--fit-token",
+            help="Fit the batch token of technologies and panels that the run does not know; all else of its "
+            "model stays as it is.",
+            rich_help_panel="Method",
+        ),
+    ] = False,
     skip_bad: options.SkipBad = False,
     workers: options.Workers = 1,
     scheduler: options.Scheduler = None,
     debug: Debug = False,
 ) -> None:
-    """Embed new slices of known technologies and panels with a finished run's model. Nothing is trained."""
+    """Embed new slices with a finished run's model. The run's own embedding does not change."""
     inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     with speaking(debug=debug) as voice:
         import lloki
@@ -44,6 +53,7 @@ def project(
             allow_normalised=allow_normalised,
             slice_key=slice_key,
             label_key=label_key,
+            fit_token=fit_token,
             skip_bad=skip_bad,
             workers=workers,
             scheduler=scheduler,

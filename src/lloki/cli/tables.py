@@ -72,7 +72,7 @@ def show_result(result: Result) -> None:
     """Print where to look, first of all, and how well a run went."""
     typer.echo(f"Report: {result.report.resolve()}")
     typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
-    show_frame(result.quality, title="Quality (0 to 1, higher is better)")
+    show_frame(result.quality, title="Quality (higher is better)")
 
 
 def show_frame(frame: pd.DataFrame, *, title: str | None = None) -> None:

@@ -1,6 +1,29 @@
 """Figures that say how good an integration is."""
 
-from lloki.evaluate.quality import mixing, preservation, quality
+from lloki.evaluate.baselines import expression_pca, harmony, normalised
+from lloki.evaluate.metrics import METRICS, PROFILES, aggregate, entering, min_max
+from lloki.evaluate.quality import effective_dimensions, mixing, preservation, purity, quality
+from lloki.evaluate.sampling import scored_cells, stratified
+from lloki.evaluate.score import scib, score_cells
 from lloki.evaluate.transfer import transfer_accuracy
 
-__all__ = ["mixing", "preservation", "quality", "transfer_accuracy"]
+__all__ = [
+    "METRICS",
+    "PROFILES",
+    "aggregate",
+    "effective_dimensions",
+    "entering",
+    "expression_pca",
+    "harmony",
+    "min_max",
+    "mixing",
+    "normalised",
+    "preservation",
+    "purity",
+    "quality",
+    "scib",
+    "score_cells",
+    "scored_cells",
+    "stratified",
+    "transfer_accuracy",
+]

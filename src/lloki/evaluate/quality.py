@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lloki._parallel import single_threaded
+from lloki.evaluate.sampling import stratified
 from lloki.evaluate.transfer import transfer_accuracy
 from lloki.graph import cosine_neighbours
 
@@ -69,6 +73,54 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30)
     return float(np.mean(shares)) if shares else float("nan")
 
 
+def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) -> tuple[float, float]:
+    """Share of neighbours that have the cell's own type, among those in its slice and those in others.
+
+    Parameters
+    ----------
+    embedding
+        (n, d).
+    labels
+        (n,) strings, ``""`` where unknown: such cells are left out.
+    slices
+        (n,) slice of each cell.
+    k
+        Neighbours (cosine): of its own slice for the first figure, of all cells for the second.
+
+    Returns
+    -------
+    within, across
+        Means over cells, and over all pairs of neighbours from different slices. NaN where there are none.
+    """
+    known = np.flatnonzero(labels != "")
+    x, slices = embedding[known], slices[known]
+    _, types = np.unique(labels[known], return_inverse=True)
+    if not len(known):
+        return float("nan"), float("nan")
+    within = np.full(len(x), np.nan)
+    for name in np.unique(slices):
+        rows = np.flatnonzero(slices == name)
+        near = cosine_neighbours(x[rows], k)
+        within[rows] = _mean_where(types[rows][near] == types[rows, None], near >= 0)
+    near = cosine_neighbours(x, k)
+    other = (slices[near] != slices[:, None]) & (near >= 0)
+    across = (types[near] == types[:, None])[other]
+    return _mean(within[np.isfinite(within)]), _mean(across)
+
+
+def effective_dimensions(embedding: Floats) -> float:
+    """How many directions the cells really spread in: (Σλ)² / Σλ² over the variances λ of the principal axes.
+
+    d if all d directions vary alike, 1 if all cells lie on a line, 0 if all are one point.
+    """
+    x = np.asarray(embedding, np.float64)
+    centred = x - x.mean(axis=0)
+    with single_threaded():
+        variance = np.linalg.eigvalsh(centred.T @ centred)
+    total = float(variance.sum())
+    return total**2 / float((variance**2).sum()) if total > 1e-12 else 0.0
+
+
 def quality(
     fp: Floats,
     joint: Floats,
@@ -96,18 +148,25 @@ def quality(
     Returns
     -------
     pandas.DataFrame
-        One row an embedding: mixing, preservation, transfer_accuracy, transfer_macro_f1, cells.
+        One row an embedding: mixing, preservation, dimensions (:func:`effective_dimensions`), cells; with
+        labels also transfer_accuracy, transfer_macro_f1, types_kept (:func:`purity` within slices, over that
+        of ``fp``) and like_with_like (purity across slices, over that within them).
     """
     rows = _sample(slices, cells, seed)
-    out = []
+    out: list[dict[str, Any]] = []
+    pure = float("nan")
     for name, x in (("X_lloki_fp", fp), ("X_lloki", joint)):
         figures = {
             "embedding": name,
             "mixing": mixing(x[rows], tokens[rows]),
             "preservation": preservation(fp[rows], x[rows], slices[rows]),
+            "dimensions": effective_dimensions(x[rows]),
         }
         if labels is not None:
+            within, across = purity(x[rows], labels[rows], slices[rows])
+            pure = pure if out else within
             accuracy, f1 = transfer_accuracy(x[rows], labels[rows], slices[rows])
+            figures |= {"types_kept": _ratio(within, pure), "like_with_like": _ratio(across, within)}
             figures |= {"transfer_accuracy": accuracy, "transfer_macro_f1": f1}
         out.append(figures | {"cells": len(rows)})
     return pd.DataFrame(out)
@@ -117,10 +176,15 @@ def _sample(slices: NDArray, cells: int, seed: int) -> NDArray[np.int64]:
     """About ``cells`` rows, as many of each slice, of small ones all; the order of slices is no matter."""
     if len(slices) <= cells:
         return np.arange(len(slices))
-    rng = np.random.default_rng(seed)
-    names = np.unique(slices)
-    share = max(cells // len(names), 1)
-    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(slices == s))[:share] for s in names]))
+    return np.sort(stratified(slices, cells, seed=seed))
+
+
+def _mean(values: NDArray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else float("nan")
 
 
 def _membership(near: NDArray) -> sparse.csr_matrix:

@@ -32,7 +32,7 @@ class FPResult:
     targets
         (n,) sparsity that each cell should have.
     budgets
-        (n,) int64: values that each cell was allowed to gain.
+        (n,) int64: values that each cell was allowed to gain; g without ``transport``.
     sparsity_before, sparsity_after
         (n,) fraction of zero genes in the counts and in ``expression``.
     w1_reference
@@ -115,7 +115,7 @@ def align_features(
     nonzero = np.diff(observed.indptr)
     before = cell_sparsity(observed)
     targets = sparsity_targets(before, reference_sparsity)
-    budgets = imputation_budgets(targets, nonzero, g)
+    budgets = imputation_budgets(targets, nonzero, g) if config.transport else np.full(n, g, np.int64)
     expression, steps, converged = observed, 0, True
     if config.alpha > 0:
         expression, steps, converged = _from_neighbours(observed, coords, budgets, config, threads, advance)
@@ -146,7 +146,9 @@ def _from_neighbours(
     advance: Advance | None,
 ) -> tuple[sparse.csr_matrix, int, bool]:
     """Impute, then denoise over the graph of what that gave; also the steps and whether they converged."""
-    sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
+    sigma = np.inf
+    if config.spatial:
+        sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
 
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
         near = cosine_neighbours(

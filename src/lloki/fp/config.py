@@ -42,6 +42,12 @@ class FPConfig:
     reference_genes
         Genes over which the reference's sparsity is taken: ``"panel"``, those it shares with the slice, or
         ``"all"``.
+    spatial
+        Whether near neighbours weigh more (Eq 1). Without, all neighbours in expression count alike; for
+        ablations.
+    transport
+        Whether the sparsity targets bound what a cell gains (Eq 3-4). Without, every gene may be filled, as
+        in plain feature propagation, and memory nears 8·n·g bytes; for ablations.
     sigma_pairs
         Pairs of cells drawn to estimate the spatial bandwidth (paper: 100).
     approximate_above
@@ -58,6 +64,8 @@ class FPConfig:
     preserve_observed: bool = True
     respect_budget: bool = True
     reference_genes: Literal["panel", "all"] = "panel"
+    spatial: bool = True
+    transport: bool = True
     sigma_pairs: int = 100
     approximate_above: int = 100_000
     seed: int = 0

@@ -95,6 +95,16 @@ def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _insert(cosine: Keys, other: Keys, m: int, value: np.int64, j: np.int64) -> None:
+    """Put a candidate into its place among the ``m`` ranked ones: a few dozen."""
+    at = m
+    while at > 0 and (cosine[at - 1] < value or (cosine[at - 1] == value and other[at - 1] > j)):
+        cosine[at], other[at] = cosine[at - 1], other[at - 1]
+        at -= 1
+    cosine[at], other[at] = value, j
+
+
+@njit(nogil=True, cache=True)
 def rank(
     indptr: Words, indices: Index, data: Doubles, g: int, keys: Keys, out: Ints, start: int, stop: int
 ) -> None:
@@ -121,13 +131,38 @@ def rank(
             value = np.int64(np.rint(total * 2.0**40))
             if value <= 0:
                 continue
-            at = m  # insertion sort: a few dozen candidates
-            while at > 0 and (cosine[at - 1] < value or (cosine[at - 1] == value and other[at - 1] > j)):
-                cosine[at], other[at] = cosine[at - 1], other[at - 1]
-                at -= 1
-            cosine[at], other[at] = value, j
+            _insert(cosine, other, m, value, j)
             m += 1
         for q in range(k):
             out[i, q] = other[q] if q < m else -1
         for p in range(indptr[i], indptr[i + 1]):
             row[indices[p]] = 0.0
+
+
+@njit(nogil=True, cache=True)
+def rank_dense(
+    x: Floats, top: Doubles, length: Doubles, keys: Keys, out: Ints, start: int, stop: int
+) -> None:
+    """Do the same for rows of a dense array, given the largest value of each and its length over that."""
+    c, k, g = keys.shape[1], out.shape[1], x.shape[1]
+    row = np.zeros(g, np.float64)
+    cosine = np.empty(c, np.int64)
+    other = np.empty(c, np.int64)
+    for i in range(start, stop):
+        for p in range(g):
+            row[p] = x[i, p] / top[i] / length[i]
+        m = 0
+        for q in range(c):
+            if keys[i, q] == 0:
+                continue
+            j = LAST - (keys[i, q] & LAST)
+            total = 0.0
+            for p in range(g):
+                total += x[j, p] / top[j] * row[p]
+            value = np.int64(np.rint(total / length[j] * 2.0**40))
+            if value <= 0:
+                continue
+            _insert(cosine, other, m, value, j)
+            m += 1
+        for q in range(k):
+            out[i, q] = other[q] if q < m else -1

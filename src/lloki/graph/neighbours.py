@@ -11,8 +11,9 @@ from scipy import sparse
 
 from lloki._parallel import blocks, map_ordered
 from lloki._progress import Advance
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError
 from lloki.graph import _kernels
+from lloki.graph._rows import DenseRows, SparseRows, rows_of
 
 # Rows of a square block of similarities: 4 MB of float32, which stays in cache between product and scan.
 BLOCK = 1024
@@ -76,71 +77,42 @@ def cosine_neighbours(
     Notes
     -----
     Time grows with n²·g up to ``approximate_above`` (about 20 CPU-seconds at 50,000 × 500), then with about
-    n·log n. Memory beside the input: 8·n·(k + 40) bytes, and per thread 4·block·(block + 2g).
+    n·log n. Memory beside the input: 8·n·(k + 40) bytes, per thread 4·block·(block + 2g),
+    and for a sparse matrix a copy in float64.
     """
     if k < 1 or block < 1:
         raise ConfigError(f"k and block must be at least 1, got k={k}, block={block}")
-    unit = _unit_rows(x)
-    n = unit.shape[0]
-    if n <= approximate_above:
+    rows = rows_of(x)
+    if rows.n <= approximate_above:
         keys = _candidates_exact(
-            unit, min(k + SPARE, max(n - 1, 1)), threads=threads, advance=advance, block=block
+            rows, min(k + SPARE, max(rows.n - 1, 1)), threads=threads, advance=advance, block=block
         )
     else:
-        keys = _candidates_approximate(unit, k + SPARE, seed=seed)
+        keys = _candidates_approximate(rows, k + SPARE, seed=seed)
         if advance is not None:
-            advance(n)
-    indices = np.empty((n, k), np.int32)
-    indptr, genes = unit.indptr.astype(np.uint64), unit.indices.astype(np.uint32)
-
-    def rank(rows: slice) -> None:
-        _kernels.rank(indptr, genes, unit.data, unit.shape[1], keys, indices, rows.start, rows.stop)
-
-    for _ in map_ordered(rank, blocks(n, BLOCK), threads=threads):
+            advance(rows.n)
+    indices = np.empty((rows.n, k), np.int32)
+    for _ in map_ordered(lambda part: rows.rank(keys, indices, part), blocks(rows.n, BLOCK), threads=threads):
         pass
     return indices
 
 
-def _unit_rows(x: sparse.spmatrix | sparse.sparray | NDArray[np.floating]) -> sparse.csr_matrix:
-    """Rows scaled to Euclidean length one, float64, canonical CSR; zero rows stay zero."""
-    if getattr(x, "ndim", 0) != 2:
-        raise InputError(
-            "expression must be a two-dimensional array", mend="Pass cells in rows, genes in columns."
-        )
-    unit = sparse.csr_matrix(x, dtype=np.float64, copy=True)
-    unit.sum_duplicates()
-    if not np.isfinite(unit.data).all():
-        raise InputError("expression holds NaN or infinity", mend="Remove or replace these values first.")
-    unit.eliminate_zeros()
-    row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
-    # Dividing by the largest value first keeps the squares of very large or very small rows in range.
-    top = np.zeros(unit.shape[0])
-    np.maximum.at(top, row, np.abs(unit.data))
-    unit.data /= top[row]
-    unit.data /= np.sqrt(np.bincount(row, unit.data**2, minlength=unit.shape[0]))[row]
-    return unit
-
-
 def _candidates_exact(
-    unit: sparse.csr_matrix, c: int, *, threads: int | None, advance: Advance | None, block: int
+    rows: SparseRows | DenseRows, c: int, *, threads: int | None, advance: Advance | None, block: int
 ) -> NDArray[np.int64]:
     """Keys (n, c) of the c most similar rows by rounded cosine, as heaps; 0 where there are fewer.
 
     A key holds the similarity in its upper and the complement of the index in its lower half, so that keys
     are distinct, larger is better, and the c largest are the same in whatever order blocks arrive.
     """
-    n, g = unit.shape
-    # |round(S u)| <= S + sqrt(g)/2 <= 4096, so by Cauchy-Schwarz no partial sum of a product exceeds 2^24.
-    scale = 4096.0 - np.ceil(np.sqrt(g) / 2)
-    whole = np.rint(unit.data * scale).astype(np.float32)
-    keys = np.zeros((n, c), np.int64)
-    cuts = blocks(n, block)
+    keys = np.zeros((rows.n, c), np.int64)
+    cuts = blocks(rows.n, block)
     locks = [Lock() for _ in cuts]
 
     def compare(pair: tuple[int, int]) -> int:
         i, j = pair
-        left = _dense(unit, whole, cuts[i])
-        right = left if i == j else _dense(unit, whole, cuts[j])
+        left = rows.block(cuts[i])
+        right = left if i == j else rows.block(cuts[j])
         similarity = left @ right.T
         with locks[i]:
             if i == j:
@@ -155,34 +127,21 @@ def _candidates_exact(
     compared = reported = 0
     for size in map_ordered(compare, pairs, threads=threads):
         compared += size
-        if advance is not None and (now := compared // n) > reported:
+        if advance is not None and (now := compared // rows.n) > reported:
             advance(now - reported)
             reported = now
     return keys
 
 
-def _dense(matrix: sparse.csr_matrix, data: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
-    """Return some rows as a dense array: only ever a block of them."""
-    out = np.zeros((rows.stop - rows.start, matrix.shape[1]), np.float32)
-    indptr = matrix.indptr[rows.start : rows.stop + 1].astype(np.uint64)
-    _kernels.fill(indptr, matrix.indices.view(np.uint32), data, out)
-    return out
-
-
-def _candidates_approximate(unit: sparse.csr_matrix, c: int, *, seed: int) -> NDArray[np.int64]:
+def _candidates_approximate(rows: SparseRows | DenseRows, c: int, *, seed: int) -> NDArray[np.int64]:
     """Take the same keys from PyNNDescent; the ranking that follows needs no similarity bits."""
     from pynndescent import NNDescent
 
-    n = unit.shape[0]
-    keys = np.zeros((n, c), np.int64)
-    full = np.flatnonzero(
-        np.diff(unit.indptr)
-    )  # rows without counts would be everyone's equally bad neighbour
+    keys = np.zeros((rows.n, c), np.int64)
+    full = rows.full()  # rows without counts would be everyone's equally bad neighbour
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        index = NNDescent(
-            unit[full].astype(np.float32), metric="cosine", n_neighbors=c + 1, random_state=seed, n_jobs=1
-        )
+        index = NNDescent(rows.take(full), metric="cosine", n_neighbors=c + 1, random_state=seed, n_jobs=1)
     found, _ = index.neighbor_graph
     found = np.where(found >= 0, full[found], -1)
     other = (found >= 0) & (found != full[:, None])

@@ -60,7 +60,7 @@ def spatial_graph(
     coords
         (n, 2) or (n, 3) centroids.
     sigma
-        Bandwidth in the unit of ``coords``, above 0.
+        Bandwidth in the unit of ``coords``, above 0; infinity makes all neighbours count alike.
 
     Returns
     -------

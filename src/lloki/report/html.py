@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.io.writing import atomic
-from lloki.report import panels, words
+from lloki.report import benchmark, panels, trust, words
 
 # Column of the table of slices -> heading. Others follow under their own names.
 _QC_HEADINGS = {
@@ -42,6 +42,7 @@ def build_report(
     losses: pd.DataFrame,
     run: Mapping[str, Any],
     sparsity: Mapping[str, Mapping[str, NDArray]],
+    scores: pd.DataFrame | None = None,
     label_key: str | None = None,
     out: str | Path,
 ) -> Path:
@@ -57,10 +58,12 @@ def build_report(
     losses
         Columns step, total, validation, reconstruction, triplet, conservation; any may be absent or NaN.
     run
-        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics. Of the
-        metrics, ``mixing`` and ``preservation`` (0 to 1) are put into words.
+        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics, benchmark.
+        The metrics that `lloki.report.trust` knows are put into words.
     sparsity
         Slice → before, target, after: sparsity of each cell, (n,).
+    scores
+        A row an embedding, a column a metric of ``lloki.evaluate.METRICS`` or an aggregate.
     label_key
         Column of ``joint.obs`` with known cell types.
     out
@@ -91,8 +94,9 @@ def build_report(
     page = template.render(
         run=run,
         summary=_summary(joint, run),
-        trust=words.trust(metrics),
-        cards=words.verdicts(metrics),
+        trust=trust.in_words(metrics),
+        cards=trust.verdicts(metrics),
+        benchmark=benchmark.section(scores, run.get("benchmark") or {}),
         warnings=words.grouped([*_messages(run), *words.notes(qc)]),
         qc=_qc_table(qc),
         umaps=panels.umaps(joint, by, label_key),

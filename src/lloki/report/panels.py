@@ -104,9 +104,14 @@ def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
 
 
 def losses(table: pd.DataFrame) -> list[Shown]:
-    """Draw total and validation loss together, the weighted parts together, and each bare part by itself."""
+    """Draw total and validation loss together, the weighted parts together, and each bare part by itself.
+
+    What ``monitor_`` columns give reason to say is among the run's messages.
+    """
     table = table.rename(columns=lambda c: str(c).replace("weighted_", "weighted "))
-    columns = [c for c in table.columns if c != "step" and table[c].notna().any()]
+    columns = [
+        c for c in table.columns if c != "step" and not c.startswith("monitor_") and table[c].notna().any()
+    ]
     if table.empty or not columns:
         return []
     steps = table["step"].to_numpy(float) if "step" in table else np.arange(len(table), dtype=float)

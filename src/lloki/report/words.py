@@ -1,4 +1,4 @@
-"""The report's plain words: what was run, what the figures of merit mean, what to be careful about."""
+"""The report's plain words: numbers, lists, and what to be careful about."""
 
 from __future__ import annotations
 
@@ -6,35 +6,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-
-# Name of a figure of merit -> (what to call it, what it means, below this it is poor, from this it is good).
-# All of these lie between 0 and 1, higher is better.
-KNOWN_METRICS: dict[str, tuple[str, str, float, float]] = {
-    "mixing": (
-        "Mixing of slices",
-        "How evenly cells of different slices lie among each other: 0 apart, 1 as even as can be.",
-        0.3,
-        0.6,
-    ),
-    "preservation": (
-        "Structure kept within slices",
-        "Share of each cell's nearest neighbours in its own slice that stay so in the joint space.",
-        0.15,
-        0.35,
-    ),
-    "transfer_accuracy": (
-        "Label transfer",
-        "Share of cells whose label is found again from their nearest neighbours in another slice.",
-        0.4,
-        0.7,
-    ),
-    "transfer_macro_f1": ("Label transfer, macro F1", "The same with every label counted alike.", 0.3, 0.6),
-}
-
-
-_LIMIT = (
-    "Neither figure can tell whether like was matched with like: for that, look whether known types meet."
-)
 
 
 def number(value: Any) -> str:
@@ -83,42 +54,6 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
         name = f"{prefix}{key}"
         rows += flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
     return rows
-
-
-def verdicts(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Describe each figure of merit: ``name``, ``value``, ``meaning``, ``grade`` (good, fair, poor or "")."""
-    cards = []
-    for name, value in flatten(metrics):
-        title, meaning, poor, good = KNOWN_METRICS.get(name, (name, "", 0.0, 0.0))
-        grade = ""
-        if name in KNOWN_METRICS and isinstance(value, int | float) and value == value:
-            grade = "poor" if value < poor else "good" if value >= good else "fair"
-        cards.append({"name": title, "value": number(value), "meaning": meaning, "grade": grade})
-    # The ones a reader can act on first.
-    return sorted(cards, key=lambda card: not card["meaning"])
-
-
-def trust(metrics: Mapping[str, Any]) -> str:
-    """Say whether the embedding can be trusted, as far as mixing and preservation can tell."""
-    grades = {card["name"]: card["grade"] for card in verdicts(metrics) if card["grade"]}
-    mixing, kept = (grades.get(KNOWN_METRICS[k][0]) for k in ("mixing", "preservation"))
-    if not mixing or not kept:
-        return (
-            "No figures of mixing and preservation were computed for this run: judge it by the plots below."
-        )
-    if mixing == "poor" and kept == "poor":
-        text = "The slices stay apart and their inner structure was not kept: do not rely on this embedding."
-    elif mixing == "poor":
-        text = "The slices stay apart in the joint space: comparisons between them are not reliable."
-    elif kept == "poor":
-        text = (
-            "The slices mix, but much of their inner structure was lost: they may have been forced together."
-        )
-    elif mixing == kept == "good":
-        text = "The slices mix well and keep their inner structure."
-    else:
-        text = "The slices mix and keep their inner structure in part: check the types you care about below."
-    return f"{text} {_LIMIT}"
 
 
 def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:

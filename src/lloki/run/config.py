@@ -29,7 +29,13 @@ class RunConfig:
     cae
         Parameters of LLOKI-CAE.
     label_key
-        ``obs`` column of cell types: shown and scored, never used to integrate.
+        ``obs`` column of cell types: shown and scored, not used to integrate.
+    train_labels, train_label_slices
+        ``obs`` column of cell types that training may see, and the slices whose labels it may see (none:
+        all that have the column). Default: training sees no labels.
+    benchmark
+        Metrics that score the run by ``label_key``: ``"fast"``, ``"full"`` (:func:`lloki.evaluate.scib`) or
+        ``"none"``.
     resolution
         Of the Leiden clusters of the joint embedding.
     seed
@@ -42,12 +48,22 @@ class RunConfig:
     fp: FPConfig | None = field(default_factory=lambda: FPConfig.preset("default"))
     cae: CAEConfig = field(default_factory=CAEConfig)
     label_key: str | None = None
+    train_labels: str | None = None
+    train_label_slices: tuple[str, ...] = ()
+    benchmark: Literal["fast", "full", "none"] = "fast"
     resolution: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "train_label_slices", tuple(self.train_label_slices))
+        if self.train_label_slices and self.train_labels is None:
+            raise ConfigError(
+                "slices with labels are named, but no column: give one with --train-labels (train_labels=)"
+            )
         if not self.resolution > 0:
             raise ConfigError(f"resolution must be above 0, got {self.resolution!r}")
+        if self.benchmark not in ("fast", "full", "none"):
+            raise ConfigError(f"benchmark must be 'fast', 'full' or 'none', got {self.benchmark!r}")
 
     @classmethod
     def make(

@@ -1,10 +1,9 @@
-"""The whole method on a set of slices: the one place that knows the order of the stages."""
+"""The whole method on a set of slices, from files to a folder of results."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,15 @@ from lloki._device import choose_device
 from lloki._progress import Progress, Silent
 from lloki.embed import get_embedder
 from lloki.errors import ConfigError
-from lloki.io import read_reference
-from lloki.keys import UNS
+from lloki.run.call import Call
 from lloki.run.config import RunConfig
-from lloki.run.door import ReadAs, check_inputs
+from lloki.run.door import ReadAs
 from lloki.run.execute import Workers
-from lloki.run.inputs import Demands, gather
 from lloki.run.outputs import write_outputs
 from lloki.run.record import Recorder
-from lloki.run.reference import Reference
 from lloki.run.result import Result
-from lloki.run.store import Store, load_arrays
+from lloki.run.stages import align_slices, embed_slices, open_inputs
+from lloki.run.store import Store
 from lloki.run.work import Work
 
 
@@ -84,8 +81,8 @@ def integrate(
         Where to report; see :mod:`lloki._progress`.
     settings
         Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``k``, ``alpha``,
-        ``epochs``, ``label_key``, ``device``, ``seed``, and ``fp``, ``cae`` for all others. ``fp=False``
-        leaves LLOKI-FP out.
+        ``epochs``, ``label_key``, ``train_labels``, ``device``, ``seed``, and ``fp``, ``cae`` for all others.
+        ``fp=False`` leaves LLOKI-FP out.
 
     Returns
     -------
@@ -125,82 +122,14 @@ def integrate(
     read = ReadAs(
         layer, allow_normalised, slice_key, config.label_key, technology, samples, panels, layers, config.k
     )
+    call = Call(slices, reference, read, reference_layer, project_only, skip_bad)
     with Store(Path(out) / "work") as store, places:
-        folder = store.folder.parent
         places.check_sight(store.folder)
         work = Work(store, config, Recorder(), progress or Silent(), places)
-        with work.recorder.measure("check", "all slices"):
-            given = check_inputs(slices, read=read, skip_bad=skip_bad)
-            _trained(given.tokens, project_only, known=(*given.tokens, *given.aside))
-            single_cells, demands, messages = None, Demands(embedder=embedder), []
-            if aligns:
-                single_cells = read_reference(
-                    reference, layer=reference_layer, allow_normalised=allow_normalised
-                )
-                said = single_cells.uns[UNS]
-                demands = replace(demands, genes=list(single_cells.var_names), reference_name=said["source"])
-                messages = [{"slice": "reference", "text": str(text)} for text in said["messages"]]
-            elif reference is not None:
-                text = f"{config.embedder} without LLOKI-FP: the reference is not used"
-                messages = [{"slice": "reference", "text": text}]
-            records, more = gather(given, store, demands=demands, skip_bad=skip_bad)
-            tokens = {r.name: r.token for r in records}
-            names = _trained(tokens, project_only, known=(*given.tokens, *given.aside))
-            trained = [r for r in records if r.name in names]
-            ref = Reference.cut(single_cells, trained, records) if single_cells is not None else None
-            del single_cells
-        features = work.features(records, ref) if ref is not None else {}
-        fitted, fit_key = work.fit(embedder, trained, features, ref)
-        embeddings = work.embed(records, features, fitted, fit_key)
-        rows = {name: load_arrays(unit.path)["rows"] for name, unit in embeddings.items()}
-        model, model_key = work.align(trained, rows, embeddings)
-        with work.recorder.measure("encode", "all slices"):
-            joint = {r.name: model.encode(rows[r.name], r.token) for r in records}
-        umap, clusters = work.view(np.concatenate([joint[r.name] for r in records]), model_key, records)
-        write_outputs(
-            folder,
-            config=config,
-            slices=records,
-            trained=[r.name for r in trained],
-            features={name: unit.path for name, unit in features.items()},
-            rows=rows,
-            joint=joint,
-            umap=umap,
-            clusters=clusters,
-            model=model,
-            embedder_folder=fitted,
-            reference=ref,
-            recorder=work.recorder,
-            messages=[*messages, *more],
-            started=started,
-        )
+        opened = open_inputs(work, call, embedder)
+        embedded = embed_slices(work, opened, embedder)
+        aligned = align_slices(work, opened, embedded)
+        joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
+        umap, clusters = work.view(joint, aligned.key, opened.slices)
+        write_outputs(work, call, opened, embedded, aligned, umap, clusters, started=started)
     return Result(Path(out))
-
-
-def _trained(tokens: Mapping[str, str], project_only: Sequence[str], *, known: Sequence[str]) -> list[str]:
-    """Names of the slices to train on; every other one must have the technology and panel of one of them.
-
-    Parameters
-    ----------
-    tokens
-        Slice → batch token.
-    project_only
-        Not to be trained on.
-    known
-        Names that there are, with those of slices that were set aside.
-    """
-    only = {project_only} if isinstance(project_only, str) else set(project_only)
-    unknown = sorted(only - set(known))
-    if unknown:
-        raise ConfigError(
-            f"project_only names {unknown[0]!r}, which is no slice. They are: {', '.join(known)}."
-        )
-    trained = [name for name in tokens if name not in only]
-    able = {tokens[name] for name in trained}
-    for name, token in tokens.items():
-        if token not in able:
-            raise ConfigError(
-                f"slice {name!r} is not trained on, and no trained slice has its technology and panel "
-                f"({token}). Train on it, or on another slice like it."
-            )
-    return trained

@@ -18,45 +18,47 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki._version import __version__
-from lloki.cae import CAEModel
+from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
 from lloki.report import build_report
 from lloki.run.assemble import assemble
+from lloki.run.call import Call
 from lloki.run.config import RunConfig
 from lloki.run.inputs import SliceRecord
-from lloki.run.record import Recorder, versions
+from lloki.run.record import versions
 from lloki.run.reference import Reference
+from lloki.run.scores import labels_of, own_scores
+from lloki.run.stages import Aligned, Embedded, Opened
 from lloki.run.store import load_arrays
+from lloki.run.work import Work
 
 REFERENCE = "reference.npz"  # of the folder "model"
 
 
 def write_outputs(
-    folder: Path,
-    *,
-    config: RunConfig,
-    slices: Sequence[SliceRecord],
-    trained: Sequence[str],
-    features: Mapping[str, Path],
-    rows: Mapping[str, NDArray[np.float32]],
-    joint: Mapping[str, NDArray[np.float32]],
+    work: Work,
+    call: Call,
+    opened: Opened,
+    embedded: Embedded,
+    aligned: Aligned,
     umap: NDArray[np.float32],
     clusters: NDArray[np.int64],
-    model: CAEModel,
-    embedder_folder: Path,
-    reference: Reference | None,
-    recorder: Recorder,
-    messages: Sequence[Mapping[str, str]],
+    *,
     started: float,
 ) -> None:
     """Write model, tables, joint AnnData, report and, last, ``run.json``: it tells that a run is finished."""
+    folder, config, recorder = work.store.folder.parent, work.config, work.recorder
+    model, reference = aligned.model, opened.reference
+    slices, trained = opened.slices, [s.name for s in opened.trained]
+    messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
-        save_model(folder / "model", model, embedder_folder, config, reference, slices, trained)
-        embedder = load_embedder(embedder_folder)
+        save_model(folder / "model", model, embedded.embedder, config, reference, slices, trained)
+        features = {name: unit.path for name, unit in embedded.features.items()}
+        embedder = load_embedder(embedded.embedder)
         qc, sparsity = quality_control(slices, features, embedder)
         facts = {
             "version": __version__,
@@ -65,7 +67,7 @@ def write_outputs(
             "hashes": json.dumps({s.name: s.hash for s in slices}),
             "messages": [f"{m['slice']}: {m['text']}" for m in messages],
         }
-        adata = assemble(slices, fp=rows, joint=joint, facts=facts)
+        adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
         adata.obsm[keys.UMAP] = umap
         names = [str(i) for i in range(int(clusters.max(initial=0)) + 1)]
         adata.obs[keys.CLUSTER] = pd.Categorical(clusters.astype(str), categories=names)
@@ -75,17 +77,22 @@ def write_outputs(
             adata.obsm[keys.JOINT],
             slices=adata.obs[keys.SLICE].astype(str).to_numpy(),
             tokens=adata.obs[keys.TOKEN].astype(str).to_numpy(),
-            labels=_labels(adata, config.label_key),
+            labels=labels_of(adata, config.label_key),
             seed=config.seed,
         )
+    with recorder.measure("write", "benchmark"):
+        scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):
         write_h5ad(folder / "integrated.h5ad", adata)
-        for name, table in (("qc.csv", qc), ("quality.csv", figures)):
-            with atomic(folder / name) as temporary:
-                table.to_csv(temporary, index=False)
+        discard(folder / "benchmark.csv")  # of a run with labels that were not given this time
+        for name, table in (("qc.csv", qc), ("quality.csv", figures), ("benchmark.csv", scores)):
+            if table is not None:
+                with atomic(folder / name) as temporary:
+                    table.to_csv(temporary, index=False)
     run = {
         "lloki": __version__,
         "versions": versions(),
+        "call": call.to_dict(),
         "parameters": config.to_dict(),
         "seed": config.seed,
         "slices": [
@@ -101,8 +108,9 @@ def write_outputs(
         ],
         "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
         "embedder": {"name": embedder.name, "dim": embedder.dim, "settings": settings_of(embedder)},
-        "messages": list(messages),
+        "messages": messages,
         "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
+        "benchmark": about,
     }
     with recorder.measure("write", "report.html"):
         build_report(
@@ -111,6 +119,7 @@ def write_outputs(
             losses=pd.DataFrame(model.history),
             run=run | {"stages": recorder.as_list()},
             sparsity=sparsity,
+            scores=scores,
             label_key=config.label_key,
             out=folder,
         )
@@ -234,10 +243,3 @@ def discard(path: Path) -> None:
         raise OutputError(
             f"{path}: cannot be replaced ({error}). Choose another place with --out (out=)."
         ) from error
-
-
-def _labels(adata: AnnData, label_key: str | None) -> NDArray[Any] | None:
-    if label_key is None or label_key not in adata.obs:
-        return None
-    column = adata.obs[label_key]
-    return np.where(column.isna(), "", column.astype(str)).astype(str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from anndata import AnnData
 from lloki._progress import Progress, Silent
 from lloki._version import __version__
 from lloki.cae import CAEModel
+from lloki.cae.model import WEIGHTS
 from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import atomic
@@ -27,7 +29,7 @@ from lloki.run.inputs import Demands, Message, SliceRecord, gather
 from lloki.run.outputs import REFERENCE, discard, quality_control, write_h5ad
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
-from lloki.run.store import Store, load_arrays
+from lloki.run.store import Store, hash_of_files, load_arrays
 from lloki.run.work import Work
 
 
@@ -44,12 +46,13 @@ def project(
     allow_normalised: bool = False,
     slice_key: str | None = None,
     label_key: str | None = None,
+    fit_token: bool = False,
     skip_bad: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> AnnData:
-    """Embed new slices of known technologies and panels with a finished run's model. Nothing is trained.
+    """Embed new slices with a finished run's model. The run's own embedding does not change.
 
     Parameters
     ----------
@@ -59,9 +62,13 @@ def project(
         Folder of a finished run (or its ``model`` folder).
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
-        nothing.
+        nothing. Where tokens were fitted, ``fitted-model`` is there as well, which can be given as ``run``.
     technology, samples, panels, layers, layer, allow_normalised, slice_key, label_key, skip_bad
         How the slices are read; see :func:`lloki.integrate`.
+    fit_token
+        For slices whose technology and panel the run was not trained with: fit their batch token, with all
+        else of the model as it is (:func:`lloki.cae.fit_token`). By default they are an error, since then a
+        slice's row does not depend on what else is projected.
     workers, scheduler, progress
         As for :func:`lloki.integrate`.
 
@@ -75,7 +82,8 @@ def project(
     ModelError
         If there is no finished run, or it cannot be read.
     UnknownTokenError
-        If the run was not trained with a slice's technology and panel; before any work.
+        If the run was not trained with a slice's technology and panel and ``fit_token`` is not set; before
+        any work.
     ConfigError, InputError, GeneError, OutputError, RunError
         As for :func:`lloki.integrate`.
     """
@@ -103,14 +111,26 @@ def project(
         with recorder.measure("check", "all slices"):
             given = check_inputs(slices, read=read, skip_bad=skip_bad)
             for name, token in given.tokens.items():
-                _check_token(name, token, model)
+                _check_token(name, token, model, fit=fit_token)
             records, messages = gather(given, store, demands=demands, skip_bad=skip_bad)
-            messages += _other_genes(records, facts["panels"])
+            messages += _other_genes([r for r in records if r.token in model.tokens], facts["panels"])
         features = work.features(records, ref) if ref is not None else {}
         units = work.embed(records, features, folder / "embedder", facts["embedder_key"])
         rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
+        new = [r for r in records if r.token not in model.tokens]
+        key = hash_of_files(str(folder / WEIGHTS))
+        for token in sorted({r.token for r in new}):
+            own = {r.name: rows[r.name] for r in new if r.token == token}
+            model, key = work.fit_token(model, key, token, own, units)
+        messages += [
+            {"slice": r.name, "text": f"the token {r.token} was fitted to the run's model"} for r in new
+        ]
         with recorder.measure("encode", "all slices"):
-            joint = {r.name: model.encode(rows[r.name], r.token) for r in records}
+            named = {r.name for r in new}  # fitted slices have a part of their own, where slices have any
+            joint = {
+                r.name: model.encode(rows[r.name], r.token, slice_name=r.name if r.name in named else None)
+                for r in records
+            }
         said = {
             "version": __version__,
             "parameters": json.dumps(config.to_dict()),
@@ -127,7 +147,10 @@ def project(
                 "messages": messages,
             }
             table, _ = quality_control(records, {n: unit.path for n, unit in features.items()}, embedder)
-            _write(store.folder.parent, adata, table, record, recorder, started)
+            place = store.folder.parent
+            if new:
+                _save_fitted(place / "fitted-model", folder, model, facts, new)
+            _write(place, adata, table, record, recorder, started)
     return adata
 
 
@@ -147,6 +170,17 @@ def _write(
     record |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, default=str))
+
+
+def _save_fitted(
+    place: Path, run: Path, model: CAEModel, facts: dict[str, Any], new: Sequence[SliceRecord]
+) -> None:
+    """Copy the run's model folder, with the tokens that were fitted."""
+    panels = facts["panels"] | {r.token: list(r.genes) for r in new}
+    with atomic(place) as temporary:
+        shutil.copytree(run, temporary)
+        model.save(temporary)
+        (temporary / "run.json").write_text(json.dumps(facts | {"panels": panels}, indent=1))
 
 
 def _model_folder(run: Path) -> Path:
@@ -177,13 +211,20 @@ def _check_place(out: str | Path | None, model: Path) -> None:
         raise ConfigError(f"{out}: is the model itself. Choose another place with --out (out=).")
 
 
-def _check_token(name: str, token: str, model: CAEModel) -> None:
-    if token not in model.tokens:
+def _check_token(name: str, token: str, model: CAEModel, *, fit: bool) -> None:
+    if token in model.tokens:
+        return
+    if not fit:
         raise UnknownTokenError(
             f"{name}: the run was not trained with its technology and panel ({token}). Trained with: "
             f"{', '.join(model.tokens)}. If it is one of these under another name, say so with --technology "
-            "(technology=) or the panel's name (panels=); otherwise run lloki integrate with this slice "
-            "among the others."
+            "(technology=) or the panel's name (panels=); otherwise fit the new one with --fit-token "
+            "(fit_token=True), or run lloki integrate with this slice among the others."
+        )
+    if name in model.conditions.slices:
+        raise ConfigError(
+            f"{name}: a slice of this name, of another technology or panel, was trained with. Give the new "
+            "one another name (samples=, or the column sample of a samplesheet)."
         )
 
 

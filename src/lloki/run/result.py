@@ -20,7 +20,8 @@ class Result:
     Attributes
     ----------
     folder
-        Holds ``integrated.h5ad``, ``model/``, ``qc.csv``, ``quality.csv``, ``report.html`` and ``run.json``.
+        Holds ``integrated.h5ad``, ``model/``, ``qc.csv``, ``quality.csv``, ``report.html``, ``run.json`` and,
+        with labels, ``benchmark.csv``.
     """
 
     folder: Path
@@ -39,6 +40,12 @@ class Result:
     def quality(self) -> pd.DataFrame:
         """Mixing, preservation and, with labels, transfer accuracy, before and after batch alignment."""
         return pd.read_csv(self.folder / "quality.csv")
+
+    @cached_property
+    def benchmark(self) -> pd.DataFrame | None:
+        """Metrics of integration before and after batch alignment, where labels were given."""
+        file = self.folder / "benchmark.csv"
+        return pd.read_csv(file) if file.exists() else None
 
     @cached_property
     def run(self) -> Mapping[str, Any]:

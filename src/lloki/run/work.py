@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from lloki._log import logger
 from lloki._progress import Progress
-from lloki.cae import CAEModel, train
+from lloki.cae import CAEModel, fit_token, train
+from lloki.cae.token import STEPS as TOKEN_STEPS
 from lloki.embed import Embedder, SliceSummary, load_embedder, save_embedder, settings_of
 from lloki.fp import OFF
 from lloki.io import atomic
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.inputs import SliceRecord
+from lloki.run.labels import Labels
 from lloki.run.record import Recorder
 from lloki.run.reference import Reference
 from lloki.run.store import Store, hash_of_files, key_of, load_arrays, save_arrays
@@ -141,22 +143,49 @@ class Work:
         trained: Sequence[SliceRecord],
         rows: Mapping[str, NDArray[np.float32]],
         embeddings: Mapping[str, EmbeddingUnit],
+        labels: Labels | None = None,
     ) -> tuple[CAEModel, str]:
-        """Train LLOKI-CAE on the trained slices."""
+        """Train LLOKI-CAE on the trained slices, going on where a run that was stopped had come to."""
         parts = sorted((r.name, r.token, embeddings[r.name].key) for r in trained)
-        key = key_of("cae", parts, self.config.cae)
+        key = key_of("cae", parts, self.config.cae, *([] if labels is None else [labels]))
         folder = self.store.path("cae", "model", key, "")
         if folder.exists():
             self.recorder.reused("training", "all slices", key)
             return CAEModel.load(folder), key
+        checkpoint = self.store.path("cae", "model", key, ".checkpoint")
         with self.recorder.measure("training", "all slices", key):
             steps = self.config.cae.total_steps(sum(r.cells for r in trained))
             model = train(
                 {r.name: rows[r.name] for r in trained},
                 {r.name: r.token for r in trained},
+                labels=labels,
                 config=self.config.cae,
+                checkpoint=checkpoint,
                 advance=self.progress.task("Aligning batches", steps, "steps"),
             )
+            with atomic(folder) as temporary:
+                temporary.mkdir()
+                model.save(temporary)
+        checkpoint.unlink(missing_ok=True)
+        return model, key
+
+    def fit_token(
+        self,
+        model: CAEModel,
+        model_key: str,
+        token: str,
+        rows: Mapping[str, NDArray[np.float32]],
+        embeddings: Mapping[str, EmbeddingUnit],
+    ) -> tuple[CAEModel, str]:
+        """Add a token to a model, from all slices ``rows`` that have it."""
+        key = key_of("token", model_key, token, sorted((name, embeddings[name].key) for name in rows))
+        folder = self.store.path("cae", token, key, "")
+        if folder.exists():
+            self.recorder.reused("token", token, key)
+            return CAEModel.load(folder), key
+        with self.recorder.measure("token", token, key):
+            advance = self.progress.task("Fitting the batch token", TOKEN_STEPS, "steps")
+            model = fit_token(model, rows, token=token, advance=advance)
             with atomic(folder) as temporary:
                 temporary.mkdir()
                 model.save(temporary)

@@ -1,0 +1,99 @@
+"""The embedding of each method, computed or found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki.benchmark.methods import Baseline, Variant
+from lloki.benchmark.rerun import Rerun
+from lloki.benchmark.scvi import scvi
+from lloki.benchmark.subject import Subject
+from lloki.errors import ConfigError, InputError
+from lloki.evaluate import expression_pca, harmony
+from lloki.run.store import Store, key_of, load_arrays, save_arrays
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Makes the embeddings of methods.
+
+    Attributes
+    ----------
+    subject
+        The cells.
+    store
+        Where embeddings that are not part of a run are kept.
+    rerun
+        The run behind the cells, if there is one.
+    """
+
+    subject: Subject
+    store: Store
+    rerun: Rerun | None
+
+    def title(self, method: Baseline | Variant) -> str:
+        """Name the method as figures do."""
+        embedder = self.rerun.config.embedder.partition(":")[0] if self.rerun else "embedder"
+        return method.title.format(embedder=embedder)
+
+    def seeded(self, method: Baseline | Variant) -> bool:
+        """Say whether another seed gives another embedding."""
+        return isinstance(method, Variant) or method.harmony or method.model == "scvi"
+
+    def of(self, method: Baseline | Variant, repeat: int = 0) -> Rows:
+        """Compute, or find, the (n, d) embedding of all cells, for the given repeat with another seed.
+
+        Raises
+        ------
+        ConfigError, InputError, MissingExtraError
+            If the method cannot be applied to these cells, with the reason.
+        """
+        seed = repeat + (self.rerun.config.seed if self.rerun else 0)
+        x = self._baseline(method, seed) if isinstance(method, Baseline) else self._variant(method, repeat)
+        if not method.harmony:
+            return x
+        key = key_of("harmony", x, self.subject.batches.tolist(), seed)
+        return self._kept("harmony", key, lambda: harmony(x, self.subject.batches, seed=seed))
+
+    def _variant(self, method: Variant, repeat: int) -> Rows:
+        if self.rerun is None:
+            raise ConfigError("it needs the folder of a run of lloki integrate in place of an .h5ad file")
+        own, config = self.rerun.config, method.change(self.rerun.config, repeat)
+        if own.embedder.startswith("precomputed") and (method.fp or method.preset):
+            raise ConfigError("the run's embedding was made elsewhere, so LLOKI-FP has no part in it")
+        if config == own and method.slot in self.subject.embeddings:
+            return self.subject.embeddings[method.slot]
+        return self.rerun.embedding(config, method.slot)
+
+    def _baseline(self, method: Baseline, seed: int) -> Rows:
+        what = self.subject
+        if method.genes == "shared" and what.shared.sum() < 3:
+            raise InputError(f"{what.shared.sum()} genes are measured by every slice")
+        genes = what.shared if method.genes == "shared" else np.ones_like(what.shared)
+        if method.model == "scvi":
+            return self._scvi(genes, seed)
+        x = what.expression(genes)
+        return self._kept("pca", key_of("pca", *_arrays(x)), lambda: expression_pca(x))
+
+    def _scvi(self, genes: NDArray[np.bool_], seed: int) -> Rows:
+        x = self.subject.counts(genes)
+        key = key_of("scvi", *_arrays(x), self.subject.batches.tolist(), seed)
+        return self._kept("scvi", key, lambda: scvi(x, self.subject.batches, seed=seed))
+
+    def _kept(self, name: str, key: str, compute: Callable[[], Rows]) -> Rows:
+        path = self.store.path("embeddings", name, key)
+        if not path.exists():
+            save_arrays(path, {"rows": compute()})
+        rows: Rows = load_arrays(path)["rows"]
+        return rows
+
+
+def _arrays(x: sparse.csr_matrix) -> tuple[NDArray, NDArray, NDArray]:
+    return x.data, x.indices, x.indptr

@@ -1,0 +1,103 @@
+"""A finished run under other settings: what it computed is found in its store, only the rest is computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki._progress import Progress
+from lloki.embed import Embedder, Precomputed, get_embedder
+from lloki.errors import ConfigError
+from lloki.run import RunConfig
+from lloki.run.call import Call
+from lloki.run.execute import Workers
+from lloki.run.record import Recorder
+from lloki.run.stages import Embedded, Opened, align_slices, embed_slices, open_inputs
+from lloki.run.store import Store
+from lloki.run.work import Work
+
+
+class Rerun:
+    """The stages of a run, again: ``with Rerun(folder, ...) as rerun``.
+
+    Inputs are read once, when first needed. The run's own results are not touched, only its ``work`` grows;
+    where that was removed, pieces are kept in ``store``.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    store
+        Open, to use where the run has no store of its own.
+    progress
+        Where to report.
+    """
+
+    def __init__(self, run: Path, store: Store, progress: Progress) -> None:
+        self.run, self.progress = run, progress
+        self.record: dict[str, Any] = json.loads((run / "run.json").read_text())
+        self.config = RunConfig.from_dict(self.record["parameters"])
+        own = run / "work"
+        self._own = Store(own) if own.is_dir() and own.resolve() != store.folder else None
+        self.store = self._own or store
+        self._opened: tuple[Opened, Embedder] | None = None
+        self._last: tuple[RunConfig, Embedded] | None = None
+
+    def __enter__(self) -> Rerun:
+        if self._own is not None:
+            self._own.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own is not None:
+            self._own.__exit__()
+
+    def embedding(self, config: RunConfig, slot: str) -> NDArray[np.float32]:
+        """Rows of all cells under a configuration, in the order of the run's ``integrated.h5ad``.
+
+        Parameters
+        ----------
+        config
+            Of the same embedder as the run's.
+        slot
+            ``keys.FP`` (nothing is trained then) or ``keys.JOINT``.
+
+        Raises
+        ------
+        ConfigError
+            If the run does not say how it was called, its inputs are gone, or they are no longer the same.
+        """
+        with Workers() as here:
+            work = Work(self.store, config, Recorder(), self.progress, here)
+            opened, embedder = self._inputs(work)
+            if self._last is None or self._last[0] != config:
+                if not isinstance(embedder, Precomputed):  # fitting may change it: each fit begins anew
+                    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
+                self._last = (config, embed_slices(work, opened, embedder))
+            embedded = self._last[1]
+            parts = embedded.rows if slot == keys.FP else align_slices(work, opened, embedded).joint
+        return np.concatenate([parts[r.name] for r in opened.slices])
+
+    def _inputs(self, work: Work) -> tuple[Opened, Embedder]:
+        if self._opened is None:
+            if "call" not in self.record:
+                raise ConfigError(
+                    f"{self.run}: does not say what it was called with. Run lloki integrate again: it "
+                    "computes only what is missing."
+                )
+            call = Call.from_dict(self.record["call"])
+            embedder = get_embedder(self.config.embedder, model=self.config.model, seed=self.config.seed)
+            opened = open_inputs(work, call, embedder)
+            before = [(s["name"], s["hash"]) for s in self.record["slices"]]
+            if [(r.name, r.hash) for r in opened.slices] != before:
+                raise ConfigError(f"{self.run}: its inputs have changed since. Run lloki integrate again.")
+            self._opened = opened, embedder
+        return self._opened

@@ -1,0 +1,135 @@
+"""Labels in training: cells of one type may be partners, cells of another are the negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lloki.errors import InputError
+
+Labels = Mapping[str, Sequence[Any]]
+# A cell without a label takes that of its partners if there are so many and such a share of them agrees.
+VOTES, SURE = 3, 0.8
+
+
+def encode_labels(labels: Labels, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
+    """Give each type of all slices together a number.
+
+    Parameters
+    ----------
+    labels
+        Slice → label of each of its cells; ``None``, NaN and ``""`` for a cell without. Slices may be absent.
+    names, sizes
+        Slices in order, and how many cells each has.
+
+    Returns
+    -------
+    codes
+        (N,) int64, -1 where there is no label.
+
+    Raises
+    ------
+    InputError
+        If a slice is unknown, has another number of labels than cells, or no cell has a label.
+    """
+    for name in labels:
+        if name not in names:
+            mend = f"The slices are: {', '.join(names)}."
+            raise InputError(
+                "labels are given for it, but it is no slice of this training", where=name, mend=mend
+            )
+    text: list[str] = []
+    for name, n in zip(names, sizes):
+        own = list(labels.get(name, [None] * n))
+        if len(own) != n:
+            raise InputError(
+                f"there are {len(own)} labels for {n} cells", where=name, mend="Give one label a cell."
+            )
+        text += ["" if value is None or value != value else str(value) for value in own]
+    types = sorted(set(text) - {""})
+    if not types:
+        raise InputError("no cell has a label", mend="Leave the labels out to train without.")
+    code = {"": -1} | {name: i for i, name in enumerate(types)}
+    return torch.tensor([code[value] for value in text])
+
+
+def differ(a: Tensor, b: Tensor) -> Tensor:
+    """Where two types are known and not the same; broadcasts."""
+    return (a != b) & (a >= 0) & (b >= 0)
+
+
+def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
+    """Give cells without a label the one on which their mutual neighbours agree.
+
+    Without this, labels of one slice would say nothing of the others, which are to be brought to it.
+
+    Parameters
+    ----------
+    label
+        (N,) of all cells, -1 where there is none.
+    anchor, positive
+        (p,) pairs of cells in different slices.
+
+    Returns
+    -------
+    type
+        (N,) ``label``, and for a cell without one the label that `SURE` of its labelled partners have, if
+        there are `VOTES` of them; else -1.
+    """
+    kinds = int(label.max()) + 1
+    told = label[positive] >= 0
+    place = anchor[told] * kinds + label[positive[told]]
+    votes = torch.bincount(place, minlength=len(label) * kinds).reshape(-1, kinds)
+    most, kind = votes.max(dim=1)
+    voters = votes.sum(1)
+    sure = (label < 0) & (voters >= VOTES) & (most >= SURE * voters)
+    return torch.where(sure, kind, label)
+
+
+def hard_negatives(
+    z: Tensor,
+    random: Tensor,
+    *,
+    label: Tensor,
+    slice_of: Tensor,
+    positive_label: Tensor,
+    positive_slice: Tensor,
+) -> Tensor:
+    """Choose for each anchor the nearest drawn cell of another type.
+
+    The type in question is the anchor's; an anchor without a label takes its positive's, and is then told
+    from the other types in the positive's slice. So labels of one slice reach the others through their
+    mutual neighbours.
+
+    Parameters
+    ----------
+    z
+        (n, latent) of the drawn cells, which are the anchors and all candidates.
+    random
+        (n,) position of a random negative of the anchor's slice, for anchors of which nothing is known.
+    label, slice_of
+        (n,) of the drawn cells; -1 for no label.
+    positive_label, positive_slice
+        (n,) of their positives.
+
+    Returns
+    -------
+    negative
+        (n,) positions; -1 where the random cell would be of the anchor's type and no other is there.
+
+    Notes
+    -----
+    Memory and time grow with n²: a few milliseconds for a batch.
+    """
+    known = label >= 0
+    kind = torch.where(known, label, positive_label)
+    place = torch.where(known, slice_of, positive_slice)
+    allowed = differ(kind[:, None], label[None]) & (place[:, None] == slice_of[None])
+    with torch.no_grad():
+        distance = torch.cdist(z, z).masked_fill(~allowed, torch.inf)
+    nearest, index = distance.min(dim=1)
+    instead = torch.where((label[random] >= 0) & (label[random] == kind), -1, random)
+    return torch.where(nearest.isfinite(), index, instead)

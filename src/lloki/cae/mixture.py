@@ -1,0 +1,155 @@
+"""Batch effects that differ between kinds of cells, taken out of the inputs by a linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lloki._parallel import blocks, single_threaded
+
+Floats = NDArray[np.float32]
+
+# Cells that a fit looks at, spread over the slices; and least cells for each component.
+CELLS, CELLS_EACH = 50_000, 30
+ROUNDS, STEPS = 10, 3  # of offsets, and of soft k-means within each
+SOFTNESS = 0.1  # of assignments: exp(-|u - v|² / SOFTNESS) for unit vectors u, v
+RIDGE = 1.0  # cells' worth of evidence that a token has no offset in a component
+BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class Mixture:
+    r"""Centres of components of cells, and each token's offsets from them.
+
+    Cells fall softly into components by direction. In each component a token has an offset from the centre of
+    all tokens' cells, and a cell gives up the offsets of the components it belongs to:
+
+    .. math:: \tilde x = x - \sum_k r_k(x)\, \delta_{t k}, \qquad
+              r_k(x) \propto \exp(-2\,(1 - \cos(x - o, \mu_{t k} - o)) / 0.1)
+
+    This is the linear correction of Harmony (Korsunsky et al. 2019) without its push towards equal
+    proportions, which on slices of different composition moves cells into components they do not belong to.
+    It is a function of one cell and its token, so that new cells are treated like those it was fitted to.
+
+    Parameters
+    ----------
+    origin
+        (d,) o, from which directions are seen.
+    centres
+        (K, d) of the components, over all tokens.
+    means
+        (tokens, K, d) μ, where the token's cells of the component lie.
+    offsets
+        (tokens, K, d) δ.
+    """
+
+    origin: Floats
+    centres: Floats
+    means: Floats
+    offsets: Floats
+
+    @classmethod
+    def fit(
+        cls, slices: Sequence[Floats], token_of: Sequence[int], *, components: int, seed: int = 0
+    ) -> Mixture:
+        """Fit to slices (n_i, d), of which each has a token.
+
+        Parameters
+        ----------
+        slices, token_of
+            The data, and the index of each one's token.
+        components
+            K at most; fewer where there are not 30 cells for each. 0 leaves the cells as they are.
+        seed
+            Of the cells drawn and the first centres.
+
+        Notes
+        -----
+        Time grows with min(cells, 50,000)·K·d, memory with min(cells, 50,000)·(K + d).
+        """
+        from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
+
+        tokens = max(token_of) + 1
+        origin = np.mean([x.mean(0, dtype=np.float64) for x in slices], axis=0).astype(np.float32)
+        x, token = _draw(slices, token_of, seed)
+        k = min(components, len(x) // CELLS_EACH) if tokens > 1 else 0
+        if k == 0:
+            none = np.zeros((tokens, 0, len(origin)), np.float32)
+            return cls(origin, none[0], none, none)
+        x = x - origin
+        moved = x
+        with single_threaded(), catch_warnings():
+            simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centres
+            start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(_unit(moved))
+            directions = _unit(start.cluster_centers_.astype(np.float32))
+            for _ in range(ROUNDS):
+                for _ in range(STEPS):
+                    shares = _shares(_unit(moved), directions)
+                    directions = _unit(shares.T @ _unit(moved))
+                shares = _shares(_unit(moved), directions)
+                centres = (shares.T @ x) / np.maximum(shares.sum(0), 1e-9)[:, None]
+                parts = [_offsets(x[token == t], shares[token == t], centres) for t in range(tokens)]
+                moved = x.copy()
+                for t, (_, offsets) in enumerate(parts):
+                    moved[token == t] -= shares[token == t] @ offsets
+        means, offsets = (np.stack(part) for part in zip(*parts))
+        return cls(origin, centres, means, offsets)
+
+    def add(self, slices: Sequence[Floats], *, seed: int = 0) -> Mixture:
+        """Append one more token, from its slices; centres and the other tokens stay."""
+        x, _ = _draw(slices, [0] * len(slices), seed)
+        x = x - self.origin
+        means, offsets = self.centres, np.zeros_like(self.centres)
+        if len(self.centres):
+            with single_threaded():
+                for _ in range(ROUNDS):
+                    means, offsets = _offsets(x, _shares(_unit(x), _unit(means)), self.centres)
+        return replace(
+            self,
+            means=np.concatenate([self.means, means[None]]),
+            offsets=np.concatenate([self.offsets, offsets[None]]),
+        )
+
+    def apply(self, x: Floats, token: int) -> Floats:
+        """Take the offsets of one token out of its cells (n, d)."""
+        if not len(self.centres):
+            return x
+        out = np.empty_like(x)
+        directions = _unit(self.means[token])
+        with single_threaded():
+            for rows in blocks(len(x), BLOCK):
+                shares = _shares(_unit(x[rows] - self.origin), directions)
+                out[rows] = x[rows] - shares @ self.offsets[token]
+        return out
+
+
+def _draw(slices: Sequence[Floats], token_of: Sequence[int], seed: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Rows of all slices, of the large ones a sample, and their tokens."""
+    rng, each = np.random.default_rng(seed), max(CELLS // len(slices), CELLS_EACH)
+    parts = [x if len(x) <= each else x[np.sort(rng.choice(len(x), each, replace=False))] for x in slices]
+    return np.concatenate(parts), np.repeat(np.asarray(token_of), [len(part) for part in parts])
+
+
+def _unit(x: Floats) -> Floats:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+
+
+def _shares(x: Floats, directions: Floats) -> Floats:
+    """(n, K) share of each component in each cell; both given as unit vectors."""
+    scores = (x @ directions.T) * np.float32(2 / SOFTNESS)
+    scores -= scores.max(1, keepdims=True)
+    shares = np.exp(scores, out=scores)
+    shares /= shares.sum(1, keepdims=True)
+    return shares
+
+
+def _offsets(x: Floats, shares: Floats, centres: Floats) -> tuple[Floats, Floats]:
+    """(K, d) means of a token's cells by component, and their offsets, less where there are few cells."""
+    weight = shares.sum(0)
+    means = (shares.T @ x) / np.maximum(weight, 1e-9)[:, None]
+    return means, (means - centres) * (weight / (weight + RIDGE))[:, None]

@@ -1,0 +1,125 @@
+"""``lloki benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from lloki.cli import options
+from lloki.cli.failures import Debug
+from lloki.cli.tables import show
+from lloki.cli.voice import speaking
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = ("total", "bio", "batch", "transfer_accuracy", "transfer_macro_f1")
+
+
+def benchmark(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_H5AD",
+            help="Folder of lloki integrate, or an .h5ad with embeddings in obsm. Further ones, of the same "
+            "cells, add their embeddings.",
+        ),
+    ],
+    out: options.Out,
+    label_key: Annotated[
+        str | None,
+        typer.Option(help="obs column of cell types; left out, that of the run.", rich_help_panel="Inputs"),
+    ] = None,
+    batch_key: Annotated[
+        str | None,
+        typer.Option(help="obs column of batches; left out, slice.", rich_help_panel="Inputs"),
+    ] = None,
+    layer: options.Layer = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--methods",
+            metavar="NAME",
+            help="lloki, fp, embedder, pca-union, pca-shared, each but lloki also with -harmony; scvi; or an "
+            "obsm key. Repeatable. Left out: all but scvi, and every embedding in the files.",
+            rich_help_panel="Methods",
+        ),
+    ] = None,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Also the run with each part of the method taken away.",
+            rich_help_panel="Methods",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Repeats of what depends on a seed: mean ± sd.", rich_help_panel="Methods"),
+    ] = 1,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="full: all metrics, from at most 8,000 cells; fast: without kBET and the batch silhouette, "
+            "from 3,000.",
+            rich_help_panel="Metrics",
+        ),
+    ] = "full",
+    max_cells: Annotated[
+        int | None,
+        typer.Option(min=100, help="In place of the profile's number.", rich_help_panel="Metrics"),
+    ] = None,
+    pre: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="obsm key from before integration, for the PCR comparison; left out, a PCA of all genes.",
+            rich_help_panel="Metrics",
+        ),
+    ] = None,
+    umap: Annotated[bool, typer.Option(help="Lay every method out.", rich_help_panel="Metrics")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of cells.", rich_help_panel="Metrics")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Compare embeddings by the metrics of integration, by known cell types.
+
+    What a run has computed is not computed again, and neither is what an earlier benchmark has.
+    """
+    with speaking(debug=debug) as voice:
+        from lloki.benchmark import benchmark as compare
+
+        result = compare(
+            inputs,
+            out=out,
+            label_key=label_key,
+            batch_key=batch_key,
+            methods=methods,
+            ablate=ablate,
+            seeds=seeds,
+            profile=cast(Any, profile),
+            max_cells=max_cells,
+            pre=pre,
+            layer=layer,
+            umap=umap,
+            seed=seed,
+            progress=voice.progress,
+        )
+    _show(result.methods, "method", "Methods (0 to 1, higher is better)")
+    if result.ablations is not None:
+        _show(result.ablations, "ablation", "Ablations (differences from LLOKI)")
+    for title, why in result.facts["skipped"].items():
+        typer.echo(f"Left out: {title}. {why}")
+    typer.echo(f"Figures and tables: {result.folder.resolve()}")
+
+
+def _show(table: pd.DataFrame, first: str, title: str) -> None:
+    rows: list[list[object]] = []
+    for _, row in table.iterrows():
+        cells: list[object] = []
+        for column in _COLUMNS:
+            spread = row[f"{column}_sd"]
+            cells.append(f"{row[column]:.3f} ± {spread:.3f}" if spread == spread else float(row[column]))
+        rows.append([str(row[first]), *cells])
+    show([first, *(c.replace("_", " ") for c in _COLUMNS)], rows, title=title)

@@ -1,0 +1,107 @@
+"""Offsets that differ between kinds of cells are found and taken out; like cells are left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lloki.cae import CAEConfig, train
+from lloki.cae.mixture import Mixture
+
+KINDS, WIDTH = 4, 12
+
+
+def shifted(shares=((0.25,) * 4, (0.25,) * 4), *, each=400, shift=1.0, seed=0):
+    """Slices of four kinds of cells; a kind of the second is moved its own way. Gives x, kind, shifts."""
+    rng = np.random.default_rng(seed)
+    centres = 6 * np.eye(KINDS, WIDTH)
+    shifts = shift * rng.standard_normal((len(shares), KINDS, WIDTH))
+    shifts[0] = 0
+    slices, kinds = [], []
+    for own, share in zip(shifts, shares):
+        kind = rng.choice(KINDS, each, p=share)
+        noise = 0.5 * rng.standard_normal((each, WIDTH))
+        slices.append((centres[kind] + own[kind] + noise).astype(np.float32))
+        kinds.append(kind)
+    return slices, kinds, shifts
+
+
+def gaps(slices, kinds):
+    """Mean distance between the slices' centres of a kind, over kinds that both hold."""
+    both = [k for k in range(KINDS) if all((own == k).any() for own in kinds)]
+    parts = [np.stack([x[own == k].mean(0) for k in both]) for x, own in zip(slices, kinds)]
+    return np.linalg.norm(parts[0] - parts[1], axis=1).mean()
+
+
+def test_each_kinds_own_offset_is_taken_out():
+    slices, kinds, _ = shifted()
+    mixture = Mixture.fit(slices, [0, 1], components=8)
+    moved = [mixture.apply(x, t) for t, x in enumerate(slices)]
+    assert gaps(moved, kinds) < 0.1 * gaps(slices, kinds)
+    spread = [np.std(x[own == 0], axis=0).mean() for x, own in zip(moved, kinds)]
+    assert spread == pytest.approx([0.5, 0.5], rel=0.15)  # what differs within a kind stays
+
+
+def test_slices_of_different_composition_keep_it():
+    slices, kinds, _ = shifted(((0.7, 0.1, 0.1, 0.1), (0.1, 0.1, 0.1, 0.7)))
+    mixture = Mixture.fit(slices, [0, 1], components=8)
+    moved = [mixture.apply(x, t) for t, x in enumerate(slices)]
+    assert gaps(moved, kinds) < 0.25 * gaps(slices, kinds)
+    pooled, kind = np.concatenate(moved), np.concatenate(kinds)
+    centres = np.stack([pooled[kind == k].mean(0) for k in range(KINDS)])
+    nearest = np.linalg.norm(pooled[:, None] - centres, axis=2).argmin(1)
+    assert (nearest == kind).mean() > 0.98
+
+
+def test_a_kind_of_one_slice_only_stays_where_it_is():
+    slices, kinds, _ = shifted(((0.4, 0.3, 0.3, 0.0), (0.0, 0.3, 0.3, 0.4)))
+    mixture = Mixture.fit(slices, [0, 1], components=8)
+    own = kinds[1] == 3
+    before, after = slices[1][own].mean(0), mixture.apply(slices[1], 1)[own].mean(0)
+    assert np.linalg.norm(after - before) < 1.0  # a kind is 6 from the origin
+
+
+def test_a_token_added_later_is_brought_to_the_others():
+    slices, kinds, _ = shifted()
+    mixture = Mixture.fit(slices[:1] * 2, [0, 1], components=8).add(slices[1:])
+    moved = [slices[0], mixture.apply(slices[1], 2)]
+    assert gaps(moved, kinds) < 0.25 * gaps(slices, kinds)
+    assert np.array_equal(
+        mixture.apply(slices[0], 0), Mixture.fit(slices[:1] * 2, [0, 1], components=8).apply(slices[0], 0)
+    )
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    components=st.integers(0, 20), each=st.integers(1, 60), tokens=st.integers(1, 3), seed=st.integers(0, 9)
+)
+def test_a_cell_moves_the_same_alone_and_among_others(components, each, tokens, seed):
+    rng = np.random.default_rng(seed)
+    slices = [rng.standard_normal((each, 5)).astype(np.float32) for _ in range(tokens)]
+    mixture = Mixture.fit(slices, list(range(tokens)), components=components, seed=seed)
+    assert len(mixture.centres) <= min(components, each * tokens // 30)
+    whole = mixture.apply(slices[0], 0)
+    assert np.isfinite(whole).all()
+    assert mixture.apply(slices[0][:1], 0) == pytest.approx(whole[:1], abs=1e-5)
+    if tokens == 1 or not len(mixture.centres):
+        assert np.array_equal(whole, slices[0])
+
+
+def test_identical_cells_have_no_offsets():
+    slices = [np.ones((100, 5), np.float32)] * 2
+    mixture = Mixture.fit(slices, [0, 1], components=3)
+    assert mixture.apply(slices[0], 0) == pytest.approx(slices[0], abs=1e-6)
+
+
+def test_a_model_keeps_its_components(tmp_path):
+    from lloki.cae import CAEModel
+
+    slices, _, _ = shifted()
+    config = CAEConfig(steps=10, check_every=5, batch_size=100, components=6, device="cpu")
+    model = train({"a": slices[0], "b": slices[1]}, {"a": "A", "b": "B"}, config=config)
+    assert len(model.scaling.mixture.centres) == 6
+    model.save(tmp_path)
+    again = CAEModel.load(tmp_path)
+    assert np.array_equal(again.encode(slices[1], "B"), model.encode(slices[1], "B"))
