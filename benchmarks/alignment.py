@@ -41,6 +41,7 @@ import pandas as pd
 from scipy import sparse
 
 from lloki.align import AlignConfig, Rigid, align, align_stack
+from lloki.benchmark.paste_bio import SCRIPT, paste
 from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
 from lloki.evaluate.alignment_trial import (
     FEWEST_SHARED,
@@ -69,8 +70,6 @@ UNLIKE = [
     for a in ("POA 0.26", "POA 0.21", "POA -0.09", "POA -0.29")
     for b in ("MOp slice1", "MOp slice10", "MOp slice200")
 ]
-ALPHAS = (0.0001, 0.001, 0.005, 0.01, 0.05)  # those of the paper
-PASTE_CELLS = 500  # at 1,000 its five alphas take minutes a run
 TOO_FAR = 3.0  # cell spacings: with more than 5°, what is called wrong
 
 
@@ -213,37 +212,14 @@ def adjacent_runs(bench: Bench, overlap: float, replicate: int) -> Iterator[dict
     if len(trial.shared) >= FEWEST_SHARED:
         yield {"method": "pca"} | trial.score(nearest_kabsch(shared_pca(trial), trial.positions))
         if bench.paste:
-            found = paste_runs(bench.paste, [p[:, list(trial.shared)] for p in parts], trial.put, seed)
-            runs = [{"method": "paste", "alpha": alpha} | trial.score(pose) for pose, alpha in found]
+            found = paste(bench.paste, trial, seed=seed)
+            runs = [{"method": "paste", "alpha": alpha} | trial.score(pose) for alpha, pose in found]
             # the best of five parameters, as in the paper, by the truth: no user could choose so well
             yield min(runs, key=lambda r: r["distance"])
 
 
 def measured(adata: ad.AnnData) -> Measured:
     return Measured(sparse.csr_matrix(adata.X), tuple(map(str, adata.var_names)))
-
-
-def paste_runs(python: str, parts: list[ad.AnnData], put: Rigid, seed: int) -> list[tuple[Rigid, float]]:
-    rng = np.random.default_rng(seed)
-    some = [p[np.sort(rng.permutation(p.n_obs)[:PASTE_CELLS])] for p in parts]
-    with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder) / "in.npz", Path(folder) / "out.npz"
-        np.savez(
-            given,
-            fixed_counts=some[0].X.toarray(),
-            moving_counts=some[1].X.toarray(),
-            fixed_xy=some[0].obsm["spatial"],
-            moving_xy=put.apply(some[1].obsm["spatial"]),
-            alphas=np.array(ALPHAS),
-        )
-        script = Path(__file__).with_name("paste_pair.py")
-        done = subprocess.run([python, str(script), str(given), str(out)], capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"PASTE failed:\n{done.stderr[-2000:]}")
-        result = np.load(out)
-        return [
-            (Rigid(r, t), float(a)) for r, t, a in zip(result["rotations"], result["translations"], ALPHAS)
-        ]
 
 
 def unlike(bench: Bench, replicates: int) -> Iterator[tuple]:
@@ -413,9 +389,8 @@ def speed_of(n: int, paste: str | None) -> None:
             given, out = Path(folder) / "in.npz", Path(folder) / "out.npz"
             counts = {f"{k}_counts": np.maximum(np.rint(x + 2), 0) for k, x in (("fixed", a), ("moving", b))}
             np.savez(given, fixed_xy=first, moving_xy=put.apply(second), alphas=np.array([0.1]), **counts)
-            script = Path(__file__).with_name("paste_pair.py")
             clock = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([paste, str(script), str(given), str(out)], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run([paste, str(SCRIPT), str(given), str(out)], check=True, stderr=subprocess.DEVNULL)
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
             result_ = np.load(out)
             error = pose_error(

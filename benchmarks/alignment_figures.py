@@ -23,39 +23,14 @@ from matplotlib.figure import Figure
 
 from lloki.align import AlignConfig, AlignResult, align
 from lloki.report.alignment import FIXED, MOVING
+from lloki.report.alignment_measures import draw_measures
 from lloki.report.colouring import Colouring
-
-MEASURES = {
-    "distance": "distance of pairs in the given frame, µm",
-    "correlation": "correlation of their expression",
-    "agreement": "share of pairs of one cell type",
-}
-METHODS = {
-    "lloki": ("lloki", "#0072b2"),
-    "kabsch": ("MNN + Kabsch, same embedding", "#56b4e9"),
-    "pca": ("MNN + Kabsch, PCA of shared genes", "#e69f00"),
-    "paste": ("PASTE, best of 5 alphas", "#d55e00"),
-}
 
 
 def measures(file: Path, out: Path) -> None:
     rows = pd.DataFrame([json.loads(line) for line in file.read_text().splitlines()])
-    rows = rows[rows["task"] == "adjacent"]
-    figure = Figure(figsize=(13, 4), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    for ax, (measure, title) in zip(figure.subplots(1, 3), MEASURES.items()):
-        for method, (name, colour) in METHODS.items():
-            of = rows[rows["method"] == method]
-            x = of["overlap_genes"] * 100
-            ax.scatter(x, of[measure], s=10, color=colour, alpha=0.5, lw=0)
-            mean = of.groupby("overlap_genes")[measure].mean()
-            ax.plot(mean.index * 100, mean, color=colour, label=name)
-        truth = rows.loc[rows["method"] == "truth", measure].mean()
-        ax.axhline(truth, color="black", ls=":", lw=1, label="the frame as given")
-        ax.set(xlabel="genes that both panels have, %", title=title, xlim=(102, -2))
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(out)
+    rows = rows[rows["task"] == "adjacent"].rename(columns={"overlap_genes": "overlap"})
+    draw_measures(rows).savefig(out, dpi=110)
 
 
 def layers(file: Path, out: Path, label: str) -> None:

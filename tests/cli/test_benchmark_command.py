@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,3 +58,23 @@ def test_what_is_asked_for_wrongly_ends_with_the_status_that_says_so(lloki, fini
     assert column.exit_code == 1
     assert "obs['kind']: the column is absent" in column.stderr
     assert not (tmp_path / "b").exists()
+
+
+def test_the_task_alignment(lloki, finished, tmp_path, monkeypatch):
+    from lloki.benchmark import alignment
+
+    few = partial(alignment.benchmark_alignment, overlaps=(1.0,))
+    monkeypatch.setattr(alignment, "benchmark_alignment", few)
+    out, _ = finished
+    result = lloki("benchmark", out, "--task", "alignment", "--out", tmp_path / "b")
+    assert result.exit_code == 0, result.output
+    assert "kabsch" in result.stdout
+    assert "100%" in result.stdout
+    table = pd.read_csv(tmp_path / "b" / "alignment.csv")
+    assert list(table["method"]) == ["lloki", "kabsch", "pca", "truth"]
+    wrong = lloki("benchmark", out, "--task", "guess", "--out", tmp_path / "c")
+    assert wrong.exit_code == 2
+    assert "no task 'guess'" in wrong.stderr
+    two = lloki("benchmark", out, out, "--task", "alignment", "--out", tmp_path / "c")
+    assert two.exit_code == 2
+    assert not (tmp_path / "c").exists()

@@ -81,13 +81,50 @@ def benchmark(
     ] = None,
     umap: Annotated[bool, typer.Option(help="Lay every method out.", rich_help_panel="Metrics")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of cells.", rich_help_panel="Metrics")] = 0,
+    task: Annotated[
+        str,
+        typer.Option(
+            help="integration, or alignment: two slices of a run, whose positions lie in one frame, are put "
+            "back while genes in common are taken away. Takes --seeds for its replicates.",
+            rich_help_panel="Alignment",
+        ),
+    ] = "integration",
+    fixed: Annotated[
+        str | None,
+        typer.Option(metavar="SLICE", help="Left out: the first.", rich_help_panel="Alignment"),
+    ] = None,
+    moving: Annotated[
+        str | None,
+        typer.Option(metavar="SLICE", help="Left out: the second.", rich_help_panel="Alignment"),
+    ] = None,
+    paste: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Also PASTE: Python of an environment with paste-bio and POT==0.9.4.",
+            rich_help_panel="Alignment",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Compare embeddings by the metrics of integration, by known cell types.
+    """Compare embeddings by the metrics of integration, by known cell types; or methods of slice alignment.
 
     What a run has computed is not computed again, and neither is what an earlier benchmark has.
     """
     with speaking(debug=debug) as voice:
+        if _task(task) == "alignment":
+            _alignment(
+                inputs,
+                voice,
+                out=out,
+                fixed=fixed,
+                moving=moving,
+                label_key=label_key,
+                replicates=seeds,
+                paste_python=paste,
+                seed=seed,
+            )
+            return
         from lloki.benchmark import benchmark as compare
 
         result = compare(
@@ -112,6 +149,29 @@ def benchmark(
     for title, why in result.facts["skipped"].items():
         typer.echo(f"Left out: {title}. {why}")
     typer.echo(f"Figures and tables: {result.folder.resolve()}")
+
+
+def _task(name: str) -> str:
+    from lloki.errors import ConfigError
+
+    if name not in ("integration", "alignment"):
+        raise ConfigError(f"no task {name!r}. Choose one of: integration, alignment")
+    return name
+
+
+def _alignment(inputs: list[Path], voice: Any, *, out: Path, **settings: Any) -> None:
+    from lloki.benchmark.alignment import benchmark_alignment, summarise
+    from lloki.errors import ConfigError
+
+    if len(inputs) != 1:
+        raise ConfigError("--task alignment takes the folder of one run")
+    means = summarise(benchmark_alignment(inputs[0], out=out, progress=voice.progress, **settings))
+    rows = [
+        [f"{r['overlap']:.0%}", str(r["method"]), *(float(r[c]) for c in means.columns[2:])]
+        for _, r in means.iterrows()
+    ]
+    show(["overlap", *means.columns[1:]], rows, title="Alignment (means over replicates; worst: degrees)")
+    typer.echo(f"Figure and table: {out.resolve()}")
 
 
 def _show(table: pd.DataFrame, first: str, title: str) -> None:

@@ -1,7 +1,7 @@
-"""Aligns two slices with PASTE, for `alignment.py`; run by the Python of an environment that has it.
+"""Aligns two slices with PASTE; run by the Python of an environment that has it, never imported by lloki.
 
     python -m venv paste && paste/bin/pip install paste-bio "POT==0.9.4"
-    paste/bin/python benchmarks/paste_pair.py IN.npz OUT.npz
+    paste/bin/python paste_pair.py IN.npz OUT.npz
 
 IN holds fixed_counts (n, g), fixed_xy (n, 2), moving_counts, moving_xy, and alphas (a,). OUT gets, for each
 alpha, rotations (a, 2, 2) and translations (a, 2), moving to fixed frame, and PASTE's seconds; and the peak
