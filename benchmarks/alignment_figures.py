@@ -29,7 +29,7 @@ from lloki.report.colouring import Colouring
 
 def measures(file: Path, out: Path) -> None:
     rows = pd.DataFrame([json.loads(line) for line in file.read_text().splitlines()])
-    rows = rows[rows["task"] == "adjacent"].rename(columns={"overlap_genes": "overlap"})
+    rows = rows[rows["task"] == "adjacent"].assign(overlap=lambda r: r["overlap_genes"])
     draw_measures(rows).savefig(out, dpi=110)
 
 
