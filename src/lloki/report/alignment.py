@@ -19,6 +19,7 @@ from lloki.report.palette import OTHER
 FIXED, MOVING = "#0072b2", "#e69f00"
 MOST = 20_000  # cells drawn of a slice: more cannot be told apart
 _MAP = "viridis"
+_TITLE = 0.3  # inches
 _DEGREES = np.arange(-180, 181, 90)
 
 
@@ -131,9 +132,10 @@ def _square(xy: NDArray) -> tuple[Figure, Axes]:
 def _pair(*clouds: NDArray) -> tuple[Figure, list[Axes]]:
     size = np.max([np.ptp(c, axis=0) for c in clouds if len(c)], axis=0)
     ratio = float(np.clip(size[1] / max(size[0], 1e-9), 0.4, 1.6))
-    figure = Figure(figsize=(2 * WIDTH, WIDTH * ratio + 0.4))
+    height = WIDTH * ratio + _TITLE
+    figure = Figure(figsize=(2 * WIDTH, height))
     FigureCanvasAgg(figure)
-    axes = [figure.add_axes((0.5 * i, 0, 0.5, 0.92)) for i in range(2)]
+    axes = [figure.add_axes((0.5 * i, 0, 0.5, 1 - _TITLE / height)) for i in range(2)]
     for ax in axes:
         ax.set_axis_off()
         ax.set_anchor("N")
@@ -164,11 +166,11 @@ def _drawn(n: int) -> NDArray[np.int64]:
 
 
 def _size(ax: Axes, xy: NDArray) -> float:
-    """Area of a mark, in square points, half as wide as cells lie apart: the slice below shows between."""
+    """Area of a mark, in square points: some half as wide as cells lie apart, so that what is below shows."""
     spacing = cell_spacing(xy) if len(xy) > 2 else 0.0
     point = ax.transData.transform(np.array([[0.0, 0.0], [spacing, 0.0]]))
     width = abs(float(point[1, 0] - point[0, 0])) * 72 / ax.get_figure().dpi  # type: ignore[union-attr]
-    return float(np.clip(0.5 * width, 0.6, 6.0)) ** 2
+    return float(np.clip(0.6 * width, 1.0, 6.0)) ** 2
 
 
 def _bar(figure: Figure, ax: Axes, mappable: mpl.cm.ScalarMappable, title: str, ink: str) -> None:
