@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # obsm
 FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel; still holds batch effects
+METAGENES = "X_lloki_metagenes"  # (n, K) states of cells in the metagenes (tl.metagenes)
 JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
@@ -25,6 +26,8 @@ PANEL = "panel"
 TOKEN = "lloki_token"  # technology x panel: the batch that LLOKI-CAE is conditioned on
 FLAG = "lloki_flag"  # "" or why a cell's row must be read with care, e.g. "no counts"
 CLUSTER = "lloki_cluster"  # Leiden clusters of X_lloki
+DOMAIN = "lloki_domain"  # spatial domain, one name over all slices (tl.domains)
+DOMAIN_CONFIDENCE = "lloki_domain_confidence"  # 0 to 1
 SPARSITY = "lloki_sparsity"  # fraction of zero genes of a cell after LLOKI-FP (tl.align_features)
 SPARSITY_TARGET = "lloki_sparsity_target"  # the fraction it was to have
 IN_OVERLAP = "lloki_in_overlap"  # whether a cell lies where the fixed slice has tissue (tl.align_slices)

@@ -175,6 +175,126 @@ def aligned(alignment: Alignment) -> Figure:
     return _with_legend(figure, legend, "slice")
 
 
+def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw the spatial domains of all slices side by side; a domain has one colour everywhere.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.domains` left it: all slices in one.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    from lloki.report import programs as figures
+
+    colouring, rows = _colouring(adata, keys.DOMAIN), _by_slice(adata, slice_key)
+    xy = _obsm(adata, keys.SPATIAL)
+    colours = np.asarray(colouring.rows)
+    figure = figures.in_space(
+        {s: xy[r] for s, r in rows.items()}, {}, label="", colours={s: colours[r] for s, r in rows.items()}
+    )
+    handles = [
+        figure.axes[0].scatter([], [], color=colour, s=25, label=name) for name, colour, _ in colouring.legend
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 12), frameon=False, fontsize=8
+    )
+    return figure
+
+
+def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw which types use which metagenes in each slice that has labels.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it: all slices in one.
+    label_key
+        Column of ``obs`` with cell types; missing ones are left out.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    import pandas as pd
+
+    from lloki.analysis import by_maximum
+    from lloki.report import programs as figures
+
+    tables = enrichment_by_slice(adata, label_key, slice_key=slice_key)
+    scaled = pd.concat([t / t.max().replace(0, 1) for t in tables.values()])
+    mean = scaled.groupby(level=0).mean()
+    return figures.enrichment_maps(tables, by_maximum(mean))
+
+
+def enrichment_by_slice(
+    adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
+) -> dict[str, pd.DataFrame]:
+    """Slice → :func:`lloki.analysis.enrichment`, for those with labels; parameters as for `enrichment`."""
+    from lloki.analysis import enrichment as table
+
+    if label_key not in adata.obs:
+        raise InputError("the column is absent", slot=_obs(label_key), mend=f"There are {list(adata.obs)}")
+    states, labels = _obsm(adata, keys.METAGENES), adata.obs[label_key].astype(object).to_numpy()
+    found = {}
+    for name, rows in _by_slice(adata, slice_key).items():
+        try:
+            found[name] = table(states[rows], labels[rows])
+        except InputError:  # a slice without labels
+            continue
+    if not found:
+        raise InputError("no slice has labels", slot=_obs(label_key), mend="Name another column.")
+    return found
+
+
+def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw one metagene in space, in all slices side by side on one colour scale.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it: all slices in one.
+    number
+        Which metagene, from 1.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    from lloki.report import programs as figures
+
+    states, xy = _obsm(adata, keys.METAGENES), _obsm(adata, keys.SPATIAL)
+    if not 1 <= number <= states.shape[1]:
+        raise InputError(f"there is no metagene {number}", mend=f"There are {states.shape[1]}, from 1.")
+    rows = _by_slice(adata, slice_key)
+    return figures.in_space(
+        {s: xy[r] for s, r in rows.items()},
+        {s: states[r, number - 1] for s, r in rows.items()},
+        label=f"metagene {number}",
+    )
+
+
+def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
+    from lloki.report import programs as figures
+
+    return figures.moran_boxes({"metagenes": moran_by_slice(adata, slice_key=slice_key)})
+
+
+def moran_by_slice(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> dict[str, NDArray]:
+    """Slice → (K,) Moran's I of the metagenes, on the Delaunay graph; parameters as for `metagene`."""
+    from lloki.analysis import moran as statistic
+    from lloki.analysis import spatial_neighbours
+
+    states, xy = _obsm(adata, keys.METAGENES), _obsm(adata, keys.SPATIAL)
+    rows = _by_slice(adata, slice_key)
+    return {s: statistic(states[r], spatial_neighbours(xy[r])) for s, r in rows.items()}
+
+
+def _by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
+    """Slice → its rows; all rows as one where no column names slices."""
+    if slice_key not in adata.obs:
+        return {"": np.arange(adata.n_obs)}
+    names = adata.obs[slice_key].astype(str).to_numpy()
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+
 def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, str], AlignResult]:
     known = {(f"{f} {m}" if alignment.stack is not None else m): (f, m) for f, m in alignment.results}
     if moving is None and len(known) == 1:

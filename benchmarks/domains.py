@@ -1,0 +1,69 @@
+"""Do spatial domains find cortical layers, and the same ones on every platform?
+
+    python benchmarks/domains.py OUT RUN... [--labels cell_type] [--layers "Ex L"]
+
+RUN is a folder of lloki integrate. Prints a Markdown table for every slice with labels: ARI and NMI of the
+domains against the types whose names begin with --layers (all types where none does), on cells of those,
+beside those of as many clusters by k-means of the cells' own embedding. Draws the domains into OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+import lloki
+from lloki import keys
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--labels", default="cell_type")
+    parser.add_argument("--layers", default="Ex L")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    options.out.mkdir(parents=True, exist_ok=True)
+    print("| task | slice | cells | way | domains | ARI | NMI |\n|---|---|---|---|---|---|---|")
+    for run in options.runs:
+        joint = ad.read_h5ad(run / "integrated.h5ad")
+        task = run.parent.name if run.name == "run" else run.name
+        slices = joint.obs[keys.SLICE].astype(str).to_numpy()
+        types = joint.obs[options.labels].astype(object)
+        types = types.where(types.notna(), "").astype(str).to_numpy()
+        layered = np.array([t.startswith(options.layers) for t in types])
+        scored = layered if layered.any() else types != ""
+        ways = {}
+        for method in ("mixture", "leiden"):
+            found = lloki.tl.domains(joint, method=method)
+            ways[method] = joint.obs[keys.DOMAIN].astype(str).to_numpy()
+            lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
+            told = {int(k): round(float(v), 3) for k, v in found.stability.items()}
+            print(f"<!-- {task}, {method}: stability {told} -->", flush=True)
+        number = len(set(ways["mixture"]))
+        ways["no neighbourhood"] = KMeans(number, n_init=4, random_state=0).fit_predict(joint.obsm["X_lloki"])
+        for name in dict.fromkeys(slices):
+            here = scored & (slices == name)
+            if here.sum() < 50:
+                continue
+            for way, labels in ways.items():
+                ari = adjusted_rand_score(types[here], labels[here])
+                nmi = normalized_mutual_info_score(types[here], labels[here])
+                print(
+                    f"| {task} | {name} | {here.sum():,} | {way} | {len(set(labels))} |",
+                    f"{ari:.3f} | {nmi:.3f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Slices in a user's AnnData and their gene programs and domains: what is read, and what is written back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from lloki import keys
+from lloki._aligned import Section, read_sections
+from lloki._version import __version__
+from lloki.analysis import Domains, Programs, spatial_neighbours
+from lloki.errors import InputError
+
+
+def read_features(
+    adatas: AnnData | Sequence[AnnData],
+    *,
+    key: str | None,
+    layer: str | None,
+    genes: Sequence[str] | None,
+    slice_key: str,
+) -> tuple[list[Section], list[Any], list[str]]:
+    """Find slices, their features, and the features' names.
+
+    Raises
+    ------
+    InputError
+        If a slot, a gene or all common genes are absent, or positions are not finite.
+    """
+    if key is not None:
+        sections = read_sections(adatas, key=key, slice_key=slice_key, slices=None)
+        width = sections[0].embedding.shape[1] if sections else 0
+        return sections, [s.embedding for s in sections], [f"{key}:{i}" for i in range(width)]
+    sections = read_sections(adatas, key=keys.SPATIAL, slice_key=slice_key, slices=None)
+    names = common_genes(sections) if genes is None else list(dict.fromkeys(genes))
+    if not names:
+        raise InputError("slices share no gene", mend="Give key= of an embedding, or slices of one panel.")
+    return sections, [_expression(s, names, layer) for s in sections], names
+
+
+def common_genes(sections: Sequence[Section]) -> list[str]:
+    """Genes that every slice measured, in the order of the first."""
+    first = sections[0].own
+    common = dict.fromkeys(map(str, first.var_names))
+    for own in {id(s.own): s.own for s in sections}.values():
+        here = set(map(str, own.var_names))
+        if keys.MEASURED in own.varm:
+            measured = np.asarray(own.varm[keys.MEASURED], bool).all(1)
+            here = set(map(str, own.var_names[measured]))
+        common = {gene: None for gene in common if gene in here}
+    return list(common)
+
+
+def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sparse.csr_matrix:
+    """(n, g) of these genes: a layer as it is, or counts of X, normalised over them."""
+    from lloki.fp import log_normalise
+
+    own = section.own
+    columns = own.var_names.get_indexer(list(genes))
+    if (columns < 0).any():
+        absent = genes[int(np.flatnonzero(columns < 0)[0])]
+        raise InputError(
+            f"there is no gene {absent!r}", where=section.name, slot="var_names", mend="Leave it out."
+        )
+    if layer is not None and layer not in own.layers:
+        known = ", ".join(own.layers) or "none"
+        raise InputError(
+            "is absent", where=section.name, slot=f"layers[{layer!r}]", mend=f"There are: {known}."
+        )
+    whole = sparse.csr_matrix(own.X if layer is None else own.layers[layer])
+    x = sparse.csr_matrix(whole[section.rows][:, columns], dtype=np.float32)
+    return x if layer is not None else log_normalise(x)
+
+
+def graphs(sections: Sequence[Section], neighbours: int | None) -> list[sparse.csr_matrix]:
+    """Spatial graph of every slice."""
+    return [spatial_neighbours(s.xy, k=neighbours) for s in sections]
+
+
+def write_metagenes(
+    sections: Sequence[Section], programs: Programs, *, features: Sequence[str], parameters: dict[str, Any]
+) -> None:
+    """Write states, metagenes and the record into the AnnData that the sections came from."""
+    said = {
+        "version": __version__,
+        "parameters": json.dumps(parameters),
+        "facts": json.dumps(programs.facts()),
+        "slices": np.array([s.name for s in sections], object),
+        "features": np.array(list(features), object),
+        "metagenes": programs.metagenes,
+        "affinity": programs.affinity,
+        "objective": programs.history["objective"].to_numpy(),
+    }
+    for own in {id(s.own): s.own for s in sections}.values():
+        own.obsm[keys.METAGENES] = np.zeros((own.n_obs, programs.config.k), np.float32)
+        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "metagenes": said}
+    for s, states in zip(sections, programs.states):
+        s.own.obsm[keys.METAGENES][s.rows] = states
+
+
+def write_domains(sections: Sequence[Section], domains: Domains, parameters: dict[str, Any]) -> None:
+    """Write domains as D1, D2, …, the largest first, and the record."""
+    names = [f"D{i + 1}" for i in range(max(int(d.max()) for d in domains.labels) + 1)]
+    said: dict[str, Any] = {"version": __version__, "parameters": json.dumps(parameters)}
+    if domains.stability is not None:
+        said["stability"] = json.dumps({str(k): v for k, v in domains.stability.items()})
+    owners = {id(s.own): s.own for s in sections}
+    values = {i: np.empty(own.n_obs, object) for i, own in owners.items()}
+    sure = {i: np.zeros(own.n_obs) for i, own in owners.items()}
+    for s, labels, confidence in zip(sections, domains.labels, domains.confidence):
+        values[id(s.own)][s.rows] = np.array(names, object)[labels]
+        sure[id(s.own)][s.rows] = confidence
+    for i, own in owners.items():
+        own.obs[keys.DOMAIN] = pd.Categorical(values[i], categories=names)
+        own.obs[keys.DOMAIN_CONFIDENCE] = sure[i]
+        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "domains": said}

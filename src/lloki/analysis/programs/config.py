@@ -1,0 +1,94 @@
+"""Parameters of gene programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lloki.errors import ConfigError
+
+MOST = 50  # metagenes; the partition function is computed precisely up to that
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramConfig:
+    """Parameters of gene programs, those of SpiceMix where it has them.
+
+    Attributes
+    ----------
+    k
+        Number of metagenes.
+    regularisation
+        λ: weight of ½‖Σ⁻¹‖² for every directed edge of the spatial graphs. At the published 1e-4 it decides
+        little but the mean of Σ⁻¹, which the data leave open.
+    pretraining
+        Iterations in which cells are independent of their neighbours.
+    iterations
+        Most iterations with affinities that follow.
+    tolerance
+        They end once five have moved the objective, in nats per value of the features, by less. 0 runs all.
+    state_rounds, state_steps
+        Within an iteration: rounds of gradient steps for the states' composition, each followed by their
+        size, and steps in a round.
+    metagene_steps
+        Most gradient steps for the metagenes within an iteration.
+    block
+        Cells whose features are on the device at a time, and whose partition function is.
+    checkpoint_every
+        Iterations between two checkpoint files, where one was asked for.
+    seed
+        Of the k-means that the metagenes begin with.
+    """
+
+    k: int = 15
+    regularisation: float = 1e-4
+    pretraining: int = 10
+    iterations: int = 200
+    tolerance: float = 1e-6
+    state_rounds: int = 4
+    state_steps: int = 12
+    metagene_steps: int = 100
+    block: int = 8192
+    checkpoint_every: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("k", 2),
+            ("pretraining", 1),
+            ("iterations", 0),
+            ("state_rounds", 1),
+            ("state_steps", 1),
+            ("metagene_steps", 1),
+            ("block", 1),
+            ("checkpoint_every", 1),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.k > MOST:
+            raise ConfigError(f"k must be at most {MOST}, got {self.k}")
+        if not self.regularisation > 0:
+            raise ConfigError(f"regularisation must be above 0, got {self.regularisation}")
+        if not self.tolerance >= 0:
+            raise ConfigError(f"tolerance must be 0 or more, got {self.tolerance}")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> ProgramConfig:
+        """Make a configuration of named fields.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, or a value is out of its range.
+        """
+        known = cls.__dataclass_fields__
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise ConfigError(f"no parameter {unknown[0]!r} in ProgramConfig. There are: {', '.join(known)}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        return asdict(self)

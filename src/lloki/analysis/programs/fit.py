@@ -1,0 +1,251 @@
+"""Gene programs: the fit as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lloki._device import choose_device
+from lloki._parallel import map_ordered, single_threaded
+from lloki._progress import Advance
+from lloki.analysis.programs.config import ProgramConfig
+from lloki.analysis.programs.parameters import fit_affinity, fit_metagenes
+from lloki.analysis.programs.result import Programs
+from lloki.analysis.programs.section import Section
+from lloki.analysis.programs.start import check_features, first_metagenes
+from lloki.analysis.programs.states import coupled_states, free_states
+from lloki.cae.checkpoint import Checkpoint, fingerprint
+from lloki.errors import ConfigError
+
+_PATIENCE = 5  # iterations over which the objective must have settled
+_FREE_STEPS = 60
+
+
+def fit_programs(
+    features: Sequence[Any],
+    graphs: Sequence[Any],
+    *,
+    config: ProgramConfig | None = None,
+    start: ArrayLike | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    advance: Advance | None = None,
+) -> Programs:
+    r"""Find metagenes that slices share, and how they go together in space (SpiceMix).
+
+    .. math::
+        Y_s = X_s M^T + \varepsilon,\quad \varepsilon \sim N(0, \sigma_s^2),\qquad
+        p(X_s) \propto \prod_{(i,j) \in E_s} \exp(-z_i^T \Sigma^{-1} z_j),\quad z_i = x_i / |x_i|_1
+
+    with :math:`X \ge 0`, columns of M on the simplex, and a Gaussian prior on :math:`\Sigma^{-1}` (Chidester
+    et al. 2023). Each iteration fits states, affinities, metagenes and noise in turn.
+
+    Parameters
+    ----------
+    features
+        (n_i, D) of each slice, dense or sparse, 0 or more: an embedding such as ``X_lloki``, or expression.
+        Each slice is scaled so that its cells' totals have the mean K.
+    graphs
+        (n_i, n_i) symmetric spatial adjacency of each slice, of 0 and 1: see `spatial_neighbours`.
+    config
+        Parameters.
+    start
+        (D, K) metagenes to begin with, in place of k-means.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``…; affinities are fitted in double precision, on the CPU where the
+        device has none.
+    threads
+        Slices at a time, on the CPU. Results do not depend on it.
+    checkpoint
+        A file that the fit leaves every ``checkpoint_every`` iterations, and goes on from if it is there.
+    names
+        Of the slices, for messages.
+    advance
+        Called with numbers of iterations done.
+
+    Returns
+    -------
+    Programs
+        Metagenes, affinities, states and the course of the objective.
+
+    Raises
+    ------
+    InputError
+        If features are negative or not finite, shapes do not fit, or a slice has no neighbours at all.
+    ConfigError
+        If there are more metagenes than features or cells, or the checkpoint is of another fit.
+
+    Notes
+    -----
+    The objective is the negative log of likelihood and prior, with half the pseudo-likelihood's
+    log-partition in place of the intractable one. Steps for states, metagenes and noise never raise their
+    part of it, nor does that for affinities; since the states' step takes the partition as given, the sum can
+    rise by a little while affinities still move.
+
+    Time grows with cells x (D + neighbours + K) x K an iteration; memory with cells x (D + K), on the device
+    with cells x K.
+    """
+    config = config or ProgramConfig()
+    given = check_features(features, graphs, config, names)
+    where = choose_device(device)
+    with single_threaded():
+        fit = _Fit(given, graphs, config, where, threads, start)
+        file = None if checkpoint is None else Checkpoint(checkpoint, fit.fingerprint(graphs, start))
+        saved = None if file is None else file.load()
+        if saved is not None:
+            fit.restore(saved)
+            if advance is not None:
+                advance(len(fit.history))
+        for i in range(len(fit.history), config.pretraining + config.iterations):
+            if fit.settled():
+                break
+            fit.iterate(coupled=i >= config.pretraining)
+            if advance is not None:
+                advance(1)
+            if file is not None and (i + 1) % config.checkpoint_every == 0:
+                file.save(fit.state())
+        fit.states(coupled=config.iterations > 0)
+        return fit.result()
+
+
+class _Fit:
+    """A fit as it stands."""
+
+    def __init__(
+        self,
+        features: Sequence[Any],
+        graphs: Sequence[Any],
+        config: ProgramConfig,
+        device: torch.device,
+        threads: int | None,
+        start: ArrayLike | None,
+    ) -> None:
+        self.config, self.threads = config, threads if device.type == "cpu" else 1
+        self.sections = [Section.of(y, g, config.k, config.block, device) for y, g in zip(features, graphs)]
+        first: NDArray[np.float32]
+        if start is None:
+            first = first_metagenes(features, config.k, seed=config.seed)
+        else:
+            first = np.asarray(start, np.float32)
+            if (
+                first.shape != (features[0].shape[1], config.k)
+                or not (first >= 0).all()
+                or not first.any(0).all()
+            ):
+                raise ConfigError(
+                    f"start must be ({features[0].shape[1]}, {config.k}), 0 or more, with no empty column"
+                )
+            first = first / first.sum(0)
+        self.m = torch.from_numpy(first).to(device)
+        self.affinity = torch.zeros(config.k, config.k, dtype=torch.float64)
+        self.double = torch.device("cpu") if device.type == "mps" else device
+        self.bend: Tensor | None = None
+        self.history: list[dict[str, Any]] = []
+
+    def iterate(self, *, coupled: bool) -> None:
+        """Fit states, then what cells share, and write down the objective."""
+        self.states(coupled=coupled)
+        values = sum(s.cells for s in self.sections) * len(self.m)
+        pairs = 0.0
+        if coupled:
+            self.affinity, self.bend, pairs = fit_affinity(
+                [
+                    (s.z.to(self.double, torch.float64), s.neighbours(s.z).to(self.double, torch.float64))
+                    for s in self.sections
+                ],
+                self.affinity.to(self.double),
+                regularisation=self.config.regularisation,
+                block=self.config.block,
+                bend=self.bend,
+            )
+        if self.history or coupled:
+            self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
+        fit = 0.0
+        for s in self.sections:
+            residual = s.residual(self.m)
+            s.set_noise(residual)
+            fit += s.cells * len(self.m) * float(np.log(s.noise)) + residual / (2 * s.noise**2)
+        if not self.history:  # the first noise was a guess, which weighed slices wrongly
+            self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
+        self.history.append(
+            {
+                "phase": "coupled" if coupled else "free",
+                "objective": (fit + pairs / 2) / values,
+                "fit": fit / values,
+                "pairs": pairs / 2 / values,
+            }
+        )
+
+    def states(self, *, coupled: bool) -> None:
+        """Fit the states of all slices."""
+
+        def one(section: Section) -> None:
+            if not coupled:
+                free_states(section, self.m, steps=_FREE_STEPS)
+                return
+            coupled_states(
+                section,
+                self.m,
+                self.affinity.to(self.m),
+                rounds=self.config.state_rounds,
+                steps=self.config.state_steps,
+            )
+
+        list(map_ordered(one, self.sections, threads=self.threads))
+
+    def settled(self) -> bool:
+        """Tell whether the objective of the coupled phase has stopped moving."""
+        course = [h["objective"] for h in self.history if h["phase"] == "coupled"][-_PATIENCE - 1 :]
+        return len(course) > _PATIENCE and max(course) - min(course) < self.config.tolerance
+
+    def fingerprint(self, graphs: Sequence[Any], start: ArrayLike | None) -> str:
+        """Hash of all that decides the result."""
+        arrays = [self.m.cpu().numpy()] if start is not None else []
+        for section, graph in zip(self.sections, graphs):
+            y, w = section.features, graph.tocsr()
+            arrays += [
+                w.indptr,
+                w.indices,
+                *((y.data, y.indices, y.indptr) if hasattr(y, "indptr") else (y,)),
+            ]
+        plain = {k: v for k, v in self.config.to_dict().items() if k != "checkpoint_every"}
+        return fingerprint(plain, arrays)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that changes, as torch can save it."""
+        return {
+            "sections": [(s.z.cpu(), s.s.cpu(), s.noise) for s in self.sections],
+            "shared": (self.m.cpu(), self.affinity.cpu(), None if self.bend is None else self.bend.cpu()),
+            "history": self.history,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        for s, (z, size, noise) in zip(self.sections, saved["sections"]):
+            s.z, s.s, s.noise = z.to(s.z), size.to(s.s), noise
+        m, affinity, bend = saved["shared"]
+        self.m, self.affinity = m.to(self.m), affinity.to(self.double)
+        self.bend = None if bend is None else bend.to(self.double)
+        self.history = saved["history"]
+
+    def result(self) -> Programs:
+        """Return host arrays."""
+        return Programs(
+            metagenes=self.m.cpu().numpy(),
+            affinity=self.affinity.cpu().numpy(),
+            states=tuple((s.s * s.z).cpu().numpy() for s in self.sections),
+            scales=tuple(s.scale for s in self.sections),
+            noise=tuple(s.noise for s in self.sections),
+            history=pd.DataFrame(self.history),
+            converged=self.settled(),
+            config=self.config,
+        )

@@ -1,0 +1,59 @@
+"""What a fit of gene programs returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lloki.analysis.programs.config import ProgramConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Programs:
+    """Gene programs: metagenes, the states of cells in them, and how metagenes go together in space.
+
+    Attributes
+    ----------
+    metagenes
+        (D, K) float32; columns are 0 or more and sum to one.
+    affinity
+        (K, K) Σ⁻¹, symmetric, its mean near 0. Below 0: cells of the two metagenes lie side by side more
+        often than by chance; above 0: less often.
+    states
+        Of each slice, (n_i, K) float32, 0 or more: features ≈ states · metagenesᵀ / scale.
+    scales
+        Of each slice, what its features were multiplied with, so that cells' totals have the mean K.
+    noise
+        Of each slice, σ of the scaled features.
+    history
+        A row an iteration: ``phase`` (``free`` or ``coupled``), ``objective`` in nats per value, and its
+        parts ``fit`` and ``pairs``; the two phases have different objectives.
+    converged
+        Whether the objective had settled before the iterations were over.
+    config
+        Parameters.
+    """
+
+    metagenes: NDArray[np.float32]
+    affinity: NDArray[np.float64]
+    states: tuple[NDArray[np.float32], ...]
+    scales: tuple[float, ...]
+    noise: tuple[float, ...]
+    history: pd.DataFrame
+    converged: bool
+    config: ProgramConfig
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is small, as JSON can hold it."""
+        return {
+            "parameters": self.config.to_dict(),
+            "converged": self.converged,
+            "iterations": len(self.history),
+            "objective": float(self.history["objective"].iloc[-1]),
+            "noise": list(self.noise),
+            "scales": list(self.scales),
+        }

@@ -1,0 +1,137 @@
+"""``lloki.tl.metagenes``, ``lloki.tl.domains``, their figures, and ``lloki programs``."""
+
+from __future__ import annotations
+
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from typer.testing import CliRunner
+
+import lloki
+from lloki import keys
+from lloki.cli import app
+from lloki.errors import ConfigError, InputError
+
+FEW = {"k": 3, "iterations": 3, "pretraining": 2}
+
+
+def joint(n: int = 60) -> ad.AnnData:
+    """Two slices in one object, in rows that alternate, the second without labels."""
+    rng = np.random.default_rng(0)
+    names = np.tile(["a", "b"], n)
+    xy = rng.random((2 * n, 2)) * 100
+    z = np.eye(3)[np.minimum((xy[:, 0] / 34).astype(int), 2)] + 0.1
+    rates = z @ rng.dirichlet(np.full(8, 0.3), 3) * 30
+    adata = ad.AnnData(
+        sparse.csr_matrix(rng.poisson(rates), dtype=np.float32),
+        obs=pd.DataFrame(
+            {"slice": names, "cell_type": np.where(names == "a", np.array(["x", "y", "z"])[z.argmax(1)], "")},
+            index=[f"c{i}" for i in range(2 * n)],
+        ),
+        var=pd.DataFrame(index=[f"g{i}" for i in range(8)]),
+        obsm={"spatial": xy, "X_lloki": (z @ rng.random((3, 5))).astype(np.float32)},
+    )
+    measured = np.ones((8, 2), bool)
+    measured[0, 0] = False
+    adata.varm[keys.MEASURED] = measured
+    return adata
+
+
+def test_states_are_written_where_the_cells_are_and_survive_a_file(tmp_path):
+    adata = joint()
+    found = lloki.tl.metagenes(adata, **FEW)
+    for name, states in zip("ab", found.states):
+        np.testing.assert_array_equal(adata.obsm[keys.METAGENES][adata.obs["slice"] == name], states)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["metagenes"]
+    np.testing.assert_allclose(said["metagenes"], found.metagenes)
+    assert list(said["slices"]) == ["a", "b"]
+    assert json.loads(said["parameters"])["k"] == 3
+    parts = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
+    again = lloki.tl.metagenes(parts, **FEW)
+    np.testing.assert_array_equal(again.metagenes, found.metagenes)
+    np.testing.assert_array_equal(parts[1].obsm[keys.METAGENES], found.states[1])
+
+
+def test_genes_are_those_that_every_slice_measured():
+    adata = joint()
+    lloki.tl.metagenes(adata, key=None, **FEW)
+    assert list(adata.uns[keys.UNS]["metagenes"]["features"]) == [f"g{i}" for i in range(1, 8)]
+    lloki.tl.metagenes(adata, key=None, genes=["g3", "g1", "g5"], **FEW)
+    assert list(adata.uns[keys.UNS]["metagenes"]["features"]) == ["g3", "g1", "g5"]
+
+
+def test_what_is_wrong_is_said_and_nothing_is_written():
+    for spoil, error, text, options in (
+        (lambda a: a.obsm.pop("X_lloki"), InputError, "X_lloki", {}),
+        (lambda a: a.obsm.pop("spatial"), InputError, "spatial", {}),
+        (lambda a: a.obs.pop("slice"), InputError, "slice_key", {}),
+        (lambda a: a.obsm["X_lloki"].__setitem__((0, 0), -1), InputError, "a: features go down to", {}),
+        (lambda a: a.obsm["X_lloki"].__setitem__((1, 0), np.nan), InputError, "b: features hold NaN", {}),
+        (lambda a: None, ConfigError, "as many features", {"k": 6}),
+        (lambda a: None, ConfigError, "no parameter 'steps'", {"steps": 6}),
+        (lambda a: None, InputError, "no gene 'q'", {"key": None, "genes": ["q"]}),
+        (lambda a: None, InputError, "layers", {"key": None, "layer": "q"}),
+    ):
+        adata = joint()
+        spoil(adata)
+        with pytest.raises(error, match=text):
+            lloki.tl.metagenes(adata, **(FEW | options))
+        assert keys.METAGENES not in adata.obsm
+    lone = joint()[:3].copy()  # two cells of a, one of b
+    with pytest.raises(InputError, match="b: no cell has a spatial neighbour"):
+        lloki.tl.metagenes(lone, **FEW)
+    with pytest.raises(InputError, match="no cell has a spatial neighbour"):
+        lloki.tl.domains(lone, number=2)
+
+
+def test_domains_have_one_name_everywhere():
+    adata = joint(120)
+    lloki.tl.domains(adata, number=3, scales=(1, 2))
+    assert list(adata.obs[keys.DOMAIN].cat.categories) == ["D1", "D2", "D3"]
+    shares = pd.crosstab(adata.obs["slice"], adata.obs[keys.DOMAIN], normalize="index")
+    assert abs(shares.loc["a"] - shares.loc["b"]).max() < 0.3
+    assert adata.obs[keys.DOMAIN_CONFIDENCE].between(0, 1).all()
+
+
+def test_the_command_writes_tables_and_figures(tmp_path):
+    joint().write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "out"
+    call = ["programs", str(tmp_path / "in.h5ad"), "--out", str(out), "-k", "3", "--iterations", "2"]
+    result = CliRunner().invoke(app, [*call, "--label-key", "cell_type"])
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in out.iterdir()} == {
+        "programs.h5ad",
+        "metagenes.csv",
+        "affinity.csv",
+        "moran.csv",
+        "objective.csv",
+        "enrichment.csv",
+        "figures",
+    }
+    assert pd.read_csv(out / "moran.csv", index_col=0).shape == (3, 2)
+    assert set(pd.read_csv(out / "enrichment.csv")["slice"]) == {"a"}
+    drawn = {p.stem for p in (out / "figures").iterdir()}
+    assert drawn == {"metagene1", "metagene2", "metagene3", "moran", "enrichment"}
+    unknown = CliRunner().invoke(app, [*call, "--label-key", "kind"])
+    assert unknown.exit_code == 1
+    assert "There are: slice, cell_type" in unknown.output
+    none = CliRunner().invoke(app, ["programs", str(tmp_path / "none.h5ad"), "--out", str(out)])
+    assert "does not exist" in none.output
+
+
+def test_figures_say_what_they_lack():
+    adata = joint()
+    with pytest.raises(InputError, match="X_lloki_metagenes"):
+        lloki.pl.metagene(adata, 1)
+    with pytest.raises(InputError, match="lloki_domain"):
+        lloki.pl.domains(adata)
+    lloki.tl.metagenes(adata, **FEW)
+    with pytest.raises(InputError, match="no metagene 4"):
+        lloki.pl.metagene(adata, 4)
+    with pytest.raises(InputError, match="no slice has labels"):
+        lloki.pl.enrichment(adata[adata.obs["slice"] == "b"], "cell_type")
