@@ -33,7 +33,7 @@ from lloki.analysis import (
     top_genes,
 )
 from lloki.fp import log_normalise
-from lloki.report import programs as figures
+from lloki.report import metagenes as figures
 
 
 def tables(states: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:

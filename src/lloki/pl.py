@@ -185,7 +185,7 @@ def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     slice_key
         Column of ``obs`` that names the slices.
     """
-    from lloki.report import programs as figures
+    from lloki.report import metagenes as figures
 
     colouring, rows = _colouring(adata, keys.DOMAIN), _by_slice(adata, slice_key)
     xy = _obsm(adata, keys.SPATIAL)
@@ -217,7 +217,7 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
     import pandas as pd
 
     from lloki.analysis import by_maximum
-    from lloki.report import programs as figures
+    from lloki.report import metagenes as figures
 
     tables = enrichment_by_slice(adata, label_key, slice_key=slice_key)
     scaled = pd.concat([t / t.max().replace(0, 1) for t in tables.values()])
@@ -257,7 +257,7 @@ def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> 
     slice_key
         Column of ``obs`` that names the slices.
     """
-    from lloki.report import programs as figures
+    from lloki.report import metagenes as figures
 
     states, xy = _obsm(adata, keys.METAGENES), _obsm(adata, keys.SPATIAL)
     if not 1 <= number <= states.shape[1]:
@@ -272,7 +272,7 @@ def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> 
 
 def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
-    from lloki.report import programs as figures
+    from lloki.report import metagenes as figures
 
     return figures.moran_boxes({"metagenes": moran_by_slice(adata, slice_key=slice_key)})
 

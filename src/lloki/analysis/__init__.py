@@ -5,8 +5,8 @@ from lloki.analysis.domains import find_domains
 from lloki.analysis.enrichment import by_maximum, consistency, enrichment, match_metagenes
 from lloki.analysis.loadings import gene_loadings, top_genes
 from lloki.analysis.moran import moran
-from lloki.analysis.neighbours import spatial_neighbours
 from lloki.analysis.programs import ProgramConfig, Programs, fit_programs
+from lloki.analysis.spatial_graph import spatial_neighbours
 
 __all__ = [
     "DomainConfig",
