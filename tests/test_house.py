@@ -18,6 +18,7 @@ FLOW = [
     "models",
     "cae",
     "align",
+    "analysis",
     "evaluate",
     "report",
     "datasets",
@@ -25,7 +26,7 @@ FLOW = [
     "benchmark",
     "cli",
 ]
-ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "evaluate"]
+ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "analysis", "evaluate"]
 
 
 def imports(file: Path) -> set[str]:

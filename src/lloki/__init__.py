@@ -17,6 +17,7 @@ _MODULES = (
     "embed",
     "cae",
     "align",
+    "analysis",
     "fp",
     "graph",
     "genes",

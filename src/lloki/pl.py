@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lloki._aligned import Alignment
     from lloki.align import AlignResult
+    from lloki.analysis import LabelTransfer
     from lloki.report.colouring import Colouring
 
 _INK = "black"
@@ -173,6 +174,48 @@ def aligned(alignment: Alignment) -> Figure:
 
     figure, legend = all_placed(alignment.placed, ink=_INK)
     return _with_legend(figure, legend, "slice")
+
+
+def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
+    """Draw how often labels of a confidence are right.
+
+    Parameters
+    ----------
+    curve
+        What :func:`lloki.tl.transfer_labels` returned, for its left-out cells; or a table of
+        :func:`lloki.analysis.reliability`, where the truth is known.
+    """
+    from lloki.report import labelling
+
+    table: pd.DataFrame = getattr(curve, "curve", curve)
+    missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
+    if missing:
+        raise InputError("the column is absent", slot=missing[0], mend="Pass what transfer_labels returned")
+    return labelling.reliability_curve(table, ink=_INK)
+
+
+def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
+    """Draw which types (n,) were given which labels (n,); cells without a true type are left out.
+
+    Raises
+    ------
+    InputError
+        They are not as many, or no cell has a true type.
+    """
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    a, b = pd.Series(np.asarray(truth, object)), pd.Series(np.asarray(told, object))
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} true types for {len(b)} labels", mend="Pass both of the same cells")
+    known = (a.notna() & b.notna() & (a.astype(str) != "")).to_numpy()
+    if not known.any():
+        raise InputError("no cell has a true type", mend="Pass cells whose type is known")
+    shares, rows, columns = labelling.shares_told(
+        a[known].astype(str).to_numpy(), b[known].astype(str).to_numpy()
+    )
+    return labelling.confusion_map(shares, rows, columns, ink=_INK)
 
 
 def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, str], AlignResult]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lloki._version import __version__
-from lloki.cli import align, benchmark, check, demo, doctor, integrate, models, project
+from lloki.cli import align, benchmark, check, demo, doctor, integrate, models, project, transfer_labels
 from lloki.cli.failures import Commands
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for _command in (
     integrate.integrate,
     project.project,
     align.align,
+    transfer_labels.transfer_labels,
     benchmark.benchmark,
     check.check,
     doctor.doctor,
