@@ -7,8 +7,8 @@ other are hidden: accuracy and macro-F1 of the likeliest type, share of cells th
 accuracy among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the
 one that the result itself foretells. Second, each type in turn is taken from the labelled side as well: the
 share of its cells that are called unknown, the same when the type is known, and the share of the other cells;
-how well the novelty score alone, and with the confidence, tells cells of the missing type from others (AUROC);
-and what they are taken for most.
+how well the novelty score alone, and with the confidence, tells cells of the missing type from others
+(AUROC); and what they are taken for most.
 """
 
 from __future__ import annotations

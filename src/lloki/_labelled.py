@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
 from lloki._parts import joint_embedding, named, read_parts, record, write_column
-from lloki.errors import InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 
 if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer
@@ -122,3 +125,103 @@ def transfer_labels(
         left_out=found.left_out,
     )
     return found
+
+
+def annotate_by_markers(
+    adatas: AnnData | Sequence[AnnData],
+    markers: str | Path | Mapping[str, Any] | pd.DataFrame,
+    *,
+    key: str = keys.JOINT,
+    slice_key: str = keys.SLICE,
+    layer: str | None = None,
+    k: int = 15,
+    threshold: float = 0.5,
+    fold: float = 1.5,
+    dispersion: float = 0.3,
+) -> pd.DataFrame:
+    """Tell cell types by marker genes, in slices without labels and whatever markers their panels have.
+
+    Each slice is read by itself first, then the answers are averaged over neighbours in the joint embedding:
+    a type whose markers one panel lacks is told by neighbours from slices that have them.
+
+    Parameters
+    ----------
+    adatas
+        All slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each; with counts.
+    markers
+        A ``.csv`` file or frame with columns type, positive and, if wanted, negative (genes separated by
+        ``;``); or type → genes, those with ``-`` before them being negative. See
+        :meth:`lloki.analysis.MarkerTable.read`.
+    key
+        ``obsm`` key of the joint embedding.
+    slice_key
+        ``obs`` column that names the slices.
+    layer
+        Layer of counts, where ``X`` does not hold them.
+    k
+        Neighbours to average over; 0 tells each cell by its own counts alone, and needs no embedding.
+    threshold
+        A cell whose likeliest type has a lower probability is *unknown*.
+    fold, dispersion
+        Of :func:`lloki.analysis.marker_posterior`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a slice and type: markers in the panel, of how many; whether the panel can tell the type, and
+        if not why; how far the markers stand out; cells told. Written into ``adatas``:
+
+        ``obs["lloki_marker_type"]``, ``obs["lloki_marker_confidence"]``
+            Type or ``"unknown"``, and its probability by the model. It is not calibrated: nothing is known to
+            calibrate it with.
+        ``uns["lloki"]["annotate_by_markers"]``
+            Parameters, version and the table.
+
+    Raises
+    ------
+    InputError
+        If no slice measured a marker, the table cannot be read, or a slot is absent or holds no counts.
+    ConfigError
+        If a parameter is out of its range.
+
+    Warns
+    -----
+    LlokiWarning
+        Of types that no slice can tell: no cell will be called that.
+    """
+    from lloki import analysis
+    from lloki.analysis import markers as telling
+
+    if not 0 <= threshold <= 1 or k < 0:
+        raise ConfigError(f"threshold must lie between 0 and 1 and k be at least 0, got {threshold} and {k}")
+    table, parts = analysis.MarkerTable.read(markers), read_parts(adatas, slice_key=slice_key)
+    counts = [part.counts(layer) for part in parts]
+    telling.check(table, [genes for _, genes in counts])
+    embedding = joint_embedding(parts, key) if k else None
+    heard = [
+        analysis.marker_posterior(x, genes, table, name=part.name, fold=fold, dispersion=dispersion)
+        for part, (x, genes) in zip(parts, counts)
+    ]
+    lost = [t for i, t in enumerate(table.types) if not any(h.tellable[i] for h in heard)]
+    if lost:
+        text = f"no panel can tell {', '.join(lost)}: no cell is called so. See the table's notes."
+        warnings.warn(text, LlokiWarning, stacklevel=2)
+    p = np.concatenate([h.posterior for h in heard])
+    if embedding is not None:
+        p = telling.smooth(heard, embedding, k=k)
+    names, confidence = telling.told(p, table.types, threshold=threshold)
+    usable = np.concatenate([part.usable for part in parts])
+    names[~usable], confidence[~usable] = analysis.UNKNOWN, 0.0
+    frame = pd.concat([h.table for h in heard], ignore_index=True)
+    ends = np.cumsum([len(part.rows) for part in parts])[:-1]
+    frame["told"] = np.concatenate(
+        [
+            pd.Series(piece).value_counts().reindex(table.types, fill_value=0)
+            for piece in np.split(names, ends)
+        ]
+    )
+    write_column(parts, keys.MARKER_TYPE, names, categories=[*table.types, analysis.UNKNOWN])
+    write_column(parts, keys.MARKER_CONFIDENCE, confidence)
+    parameters = {"key": key, "k": k, "threshold": threshold, "fold": fold, "dispersion": dispersion}
+    record(parts, "annotate_by_markers", parameters, table=frame)
+    return frame

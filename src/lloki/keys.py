@@ -34,6 +34,8 @@ LABEL = "lloki_label"  # cell type, given or carried over (tl.transfer_labels); 
 LABEL_BEST = "lloki_label_best"  # the likeliest type, believed or not
 LABEL_CONFIDENCE = "lloki_label_confidence"  # probability that it is right; NaN where it was given
 LABEL_NOVELTY = "lloki_label_novelty"  # near 0 for a cell unlike all labelled ones
+MARKER_TYPE = "lloki_marker_type"  # cell type told by markers (tl.annotate_by_markers), or "unknown"
+MARKER_CONFIDENCE = "lloki_marker_confidence"  # its probability by the model; not calibrated
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

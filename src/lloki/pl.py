@@ -185,9 +185,11 @@ def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
         What :func:`lloki.tl.transfer_labels` returned, for its left-out cells; or a table of
         :func:`lloki.analysis.reliability`, where the truth is known.
     """
+    import pandas as pd
+
     from lloki.report import labelling
 
-    table: pd.DataFrame = getattr(curve, "curve", curve)
+    table = curve if isinstance(curve, pd.DataFrame) else curve.curve
     missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
     if missing:
         raise InputError("the column is absent", slot=missing[0], mend="Pass what transfer_labels returned")
