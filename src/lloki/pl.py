@@ -220,6 +220,36 @@ def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
     return labelling.confusion_map(shares, rows, columns, ink=_INK)
 
 
+def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:
+    """Draw an imputed gene where the cells lie, beside its truth (n,) if that is known.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.impute` returned it.
+    gene
+        One of its genes.
+    truth
+        (n,) in the same unit.
+
+    Raises
+    ------
+    InputError
+        There is no such gene, no positions, or the truth is not of these cells.
+    """
+    from lloki.report import labelling
+
+    if gene not in adata.var_names:
+        raise InputError("was not imputed", where=gene, mend=f"There are {list(adata.var_names[:10])}")
+    values = np.asarray(adata[:, gene].X, float).ravel()
+    panels = {f"{gene}, imputed": values}
+    if truth is not None:
+        if np.shape(truth) != values.shape:
+            raise InputError(f"{np.shape(truth)} true values for {len(values)} cells", mend="Pass one a cell")
+        panels = {f"{gene}, measured": np.asarray(truth, float), **panels}
+    return labelling.value_panels(_obsm(adata, keys.SPATIAL)[:, :2], panels, ink=_INK)
+
+
 def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, str], AlignResult]:
     known = {(f"{f} {m}" if alignment.stack is not None else m): (f, m) for f, m in alignment.results}
     if moving is None and len(known) == 1:

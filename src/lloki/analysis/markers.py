@@ -57,10 +57,10 @@ def marker_posterior(
 
     The idea is that of CellAssign (Zhang et al., Nature Methods 2019): a cell of type t with size s has
     :math:`y_g \sim \mathrm{NB}(s\, r_g, \varphi)` counts of gene g, its rate being :math:`r^+_g` where g
-    speaks for t, :math:`r^-_g` where it speaks against it, and :math:`r_g` otherwise, with :math:`r^+_g \ge f r_g`
-    and :math:`r^-_g \le r_g / f`. Rates and shares of types are fitted to the slice by expectation
-    maximisation, so that a platform's sensitivity for each gene is learned. Cells of no type have
-    :math:`r_g` throughout.
+    speaks for t, :math:`r^-_g` where it speaks against it, and :math:`r_g` otherwise, with
+    :math:`r^+_g \ge f r_g` and :math:`r^-_g \le r_g / f`. Rates and shares of types are fitted to the slice
+    by expectation maximisation, so that a platform's sensitivity for each gene is learned. Cells of no type
+    have :math:`r_g` throughout.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def marker_posterior(
     name
         Of the slice, for the table.
     fold
-        f, above 1. With 2, half as many cells got a type on two real slices, hardly more of them the right one.
+        f, above 1. With 2, a quarter fewer cells of two real slices got a type, a few more rightly.
     dispersion
         :math:`\varphi` of the variance :math:`\mu + \varphi\mu^2`; large values believe single counts less.
     iterations
@@ -168,10 +168,10 @@ def told(
 
 
 def _tellable(sign: NDArray[np.int8], types: Sequence[str]) -> tuple[NDArray[np.bool_], list[str]]:
-    able, notes = (sign > 0).any(axis=1), []
+    notes = []
     for t, row in enumerate(sign):
         same = [types[i] for i, other in enumerate(sign) if i != t and (other == row).all()]
-        if not able[t]:
+        if not (row > 0).any():
             notes.append("no marker in the panel")
         elif same:
             notes.append(f"same markers as {', '.join(same)}")

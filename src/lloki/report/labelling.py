@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lloki.report.figures import INK, WIDTH, legend, plot_area
+from lloki.report.figures import INK, WIDTH, legend, plot_area, scale_bar
 from lloki.report.palette import OTHER
 
 _LINE = "#0072b2"
@@ -66,3 +67,30 @@ def shares_told(truth: NDArray, told: NDArray) -> tuple[NDArray[np.float64], lis
     columns = [*[r for r in rows if r in set(told)], *sorted(set(map(str, told)) - set(rows))]
     table = pd.crosstab(pd.Series(truth, dtype=str), pd.Series(told, dtype=str), normalize="index")
     return table.reindex(index=rows, columns=columns, fill_value=0.0).to_numpy(), rows, columns
+
+
+def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> Figure:
+    """Draw cells (n, 2) where they lie, side by side for each name → values (n,), on one colour scale."""
+    low, high = xy.min(0), xy.max(0)
+    ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
+    figure = Figure(figsize=(WIDTH * len(values) + 0.8, WIDTH * ratio + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(values), squeeze=False)[0]
+    every = np.concatenate([v[np.isfinite(v)] for v in values.values()])
+    top = float(np.quantile(every, 0.99)) if len(every) else 1.0
+    norm = mpl.colors.Normalize(float(every.min(initial=0)), max(top, 1e-9))
+    size = float(np.clip((WIDTH * 72) ** 2 * ratio * 0.35 / max(len(xy), 1), 0.5, 20))
+    for ax, (name, v) in zip(axes, values.items()):
+        order = np.argsort(v, kind="stable")  # high values on top
+        points = ax.scatter(*xy[order].T, c=v[order], s=size, lw=0, cmap=_MAP, norm=norm, rasterized=True)
+        ax.set_axis_off()
+        ax.set_aspect("equal")
+        ax.set_xlim(low[0], high[0])
+        ax.set_ylim(high[1], low[1])
+        ax.set_title(name, fontsize=9, color=ink, parse_math=False)
+        scale_bar(ax, float(high[0] - low[0]), ink)
+    bar = figure.colorbar(points, ax=list(axes), shrink=0.8, aspect=30)
+    bar.set_label("log(1 + normalised counts)", color=ink, fontsize=8)
+    bar.ax.tick_params(colors=ink, labelsize=7)
+    bar.outline.set_visible(False)
+    return figure
