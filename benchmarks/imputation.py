@@ -4,12 +4,12 @@
 
 RUN is a folder of `lloki integrate` on slices of which genes were taken away before, TRUTH a folder with
 TARGET.h5ad that still has them: the embedding never saw them. Imputes every hidden gene (or those of a JSON
-list) that another slice measured, from all other slices, and prints a Markdown table: mean and median over genes
-of the Spearman correlation with the truth over cells, share of genes above 0.3, and R² (1 - squared error over
-that of the gene's own mean; the mean has 0, and a rank correlation of 0). The same for k nearest neighbours in a
-PCA of the genes that all slices share, and for the genes that pass the hold-out score (at least 0.1), as
-`lloki.tl.impute` would return them; how well that score foretells the truth; and the share of cells within two
-expected errors of it. Writes the per-gene table beside RUN as imputation-TARGET.csv.
+list) that another slice measured, from all other slices, and prints a Markdown table: mean and median over
+genes of the Spearman correlation with the truth over cells, share of genes above 0.3, R² (1 - squared error
+over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
+neighbours in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
+least 0.1), as `lloki.tl.impute` would return them; how well that score foretells the truth; and the share of
+values within two expected errors of it. Writes the per-gene table beside RUN as imputation-TARGET.csv.
 """
 
 from __future__ import annotations

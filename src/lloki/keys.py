@@ -36,6 +36,10 @@ LABEL_CONFIDENCE = "lloki_label_confidence"  # probability that it is right; NaN
 LABEL_NOVELTY = "lloki_label_novelty"  # near 0 for a cell unlike all labelled ones
 MARKER_TYPE = "lloki_marker_type"  # cell type told by markers (tl.annotate_by_markers), or "unknown"
 MARKER_CONFIDENCE = "lloki_marker_confidence"  # its probability by the model; not calibrated
+NEIGHBOUR_SHARE = "lloki_neighbour_share"  # of a type around each focal cell (tl.neighbourhood_program)
+FOCAL_CLUSTER = "lloki_focal_cluster"  # Leiden cluster among the focal cells
+INFILTRATING = "lloki_infiltrating"  # "yes" in clusters rich in that share, else "no"
+PROGRAM_SCORE = "lloki_program_score"  # signed score of the program's genes
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

@@ -81,7 +81,7 @@ def impute(
     Returns
     -------
     mean, sd
-        (n, G) float32 in the donors' unit: estimates, and the weighted standard deviation among neighbours. NaN
+        (n, G) float32 in the donors' unit: estimates, and the weighted standard deviation of neighbours. NaN
         for a gene that no donor measured.
 
     Raises
