@@ -221,3 +221,17 @@ def test_bad_input_is_named_and_nothing_written(change, settings, kind, message)
     with pytest.raises(kind, match=message):
         lloki.tl.neighbourhood_program(slices, **(NAMES | settings))
     assert all(keys.PROGRAM_SCORE not in s.obs for s in slices)
+
+
+def test_figures(done):
+    slices, _, _ = done
+    whole = ad.concat(slices)
+    figure = lloki.pl.program(whole)
+    assert len(figure.axes[0].get_lines()) == 3
+    name = slices[0].uns["name"]
+    asked = {"neighbour": "malignant", "label_key": "cell_type"}
+    assert len(lloki.pl.program_in_space(whole, slice=name, **asked).axes) == 2
+    with pytest.raises(InputError, match="no cell of slice"):
+        lloki.pl.program_in_space(whole, slice="none", **asked)
+    with pytest.raises(InputError, match="neighbourhood_program first"):
+        lloki.pl.program(whole[:, :5].copy(), group="none")

@@ -82,7 +82,9 @@ def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> 
     size = float(np.clip((WIDTH * 72) ** 2 * ratio * 0.35 / max(len(xy), 1), 0.5, 20))
     for ax, (name, v) in zip(axes, values.items()):
         order = np.argsort(v, kind="stable")  # high values on top
-        points = ax.scatter(*xy[order].T, c=v[order], s=size, lw=0, cmap=_MAP, norm=norm, rasterized=True)
+        points = ax.scatter(
+            xy[order, 0], xy[order, 1], c=v[order], s=size, lw=0, cmap=_MAP, norm=norm, rasterized=True
+        )
         ax.set_axis_off()
         ax.set_aspect("equal")
         ax.set_xlim(low[0], high[0])
