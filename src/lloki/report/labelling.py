@@ -72,6 +72,7 @@ def shares_told(truth: NDArray, told: NDArray) -> tuple[NDArray[np.float64], lis
 def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> Figure:
     """Draw cells (n, 2) where they lie, side by side for each name → values (n,), on one colour scale."""
     low, high = xy.min(0), xy.max(0)
+    low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
     figure = Figure(figsize=(WIDTH * len(values) + 0.8, WIDTH * ratio + 0.5), layout="constrained")
     FigureCanvasAgg(figure)

@@ -48,6 +48,7 @@ def scores_in_space(
 ) -> Figure:
     """Draw focal cells by score, cells of the neighbour type in grey, all others left out."""
     low, high = xy.min(0), xy.max(0)
+    low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
     figure = Figure(figsize=(WIDTH * 1.3 + 0.7, WIDTH * 1.3 * ratio + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
