@@ -18,7 +18,7 @@ from lloki.datasets import ALPHAFISH, BETASEQ
 
 pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning", "ignore:Writing zarr v2")
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/quickstart.md", "docs/tutorials/made_up_tissue.md")
+PAGES = ("docs/labels.md", "docs/quickstart.md", "docs/tutorials/made_up_tissue.md")
 
 
 def blocks(page: str, language: str) -> list[str]:

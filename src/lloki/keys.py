@@ -33,6 +33,16 @@ SPARSITY_TARGET = "lloki_sparsity_target"  # the fraction it was to have
 IN_OVERLAP = "lloki_in_overlap"  # whether a cell lies where the fixed slice has tissue (tl.align_slices)
 MATCH = "lloki_match"  # name of the cell of the fixed slice that it is matched with, or ""
 MATCH_CONFIDENCE = "lloki_match_confidence"  # of that pair, 0 to 1
+LABEL = "lloki_label"  # cell type, given or carried over (tl.transfer_labels); "unknown" where in doubt
+LABEL_BEST = "lloki_label_best"  # the likeliest type, believed or not
+LABEL_CONFIDENCE = "lloki_label_confidence"  # probability that it is right; NaN where it was given
+LABEL_NOVELTY = "lloki_label_novelty"  # near 0 for a cell unlike all labelled ones
+MARKER_TYPE = "lloki_marker_type"  # cell type told by markers (tl.annotate_by_markers), or "unknown"
+MARKER_CONFIDENCE = "lloki_marker_confidence"  # its probability by the model; not calibrated
+NEIGHBOUR_SHARE = "lloki_neighbour_share"  # of a type around each focal cell (tl.neighbourhood_program)
+FOCAL_CLUSTER = "lloki_focal_cluster"  # Leiden cluster among the focal cells
+INFILTRATING = "lloki_infiltrating"  # "yes" in clusters rich in that share, else "no"
+PROGRAM_SCORE = "lloki_program_score"  # signed score of the program's genes
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lloki._aligned import Alignment
     from lloki.align import AlignResult
+    from lloki.analysis import LabelTransfer
     from lloki.report.colouring import Colouring
 
 _INK = "black"
@@ -285,6 +286,143 @@ def moran_by_slice(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> dict[st
     states, xy = _obsm(adata, keys.METAGENES), _obsm(adata, keys.SPATIAL)
     rows = _by_slice(adata, slice_key)
     return {s: statistic(states[r], spatial_neighbours(xy[r])) for s, r in rows.items()}
+
+
+def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
+    """Draw how often labels of a confidence are right.
+
+    Parameters
+    ----------
+    curve
+        What :func:`lloki.tl.transfer_labels` returned, for its left-out cells; or a table of
+        :func:`lloki.analysis.reliability`, where the truth is known.
+    """
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    table = curve if isinstance(curve, pd.DataFrame) else curve.curve
+    missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
+    if missing:
+        raise InputError("the column is absent", slot=missing[0], mend="Pass what transfer_labels returned")
+    return labelling.reliability_curve(table, ink=_INK)
+
+
+def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
+    """Draw which types (n,) were given which labels (n,); cells without a true type are left out.
+
+    Raises
+    ------
+    InputError
+        They are not as many, or no cell has a true type.
+    """
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    a, b = pd.Series(np.asarray(truth, object)), pd.Series(np.asarray(told, object))
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} true types for {len(b)} labels", mend="Pass both of the same cells")
+    known = (a.notna() & b.notna() & (a.astype(str) != "")).to_numpy()
+    if not known.any():
+        raise InputError("no cell has a true type", mend="Pass cells whose type is known")
+    shares, rows, columns = labelling.shares_told(
+        a[known].astype(str).to_numpy(), b[known].astype(str).to_numpy()
+    )
+    return labelling.confusion_map(shares, rows, columns, ink=_INK)
+
+
+def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:
+    """Draw an imputed gene where the cells lie, beside its truth (n,) if that is known.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.impute` returned it.
+    gene
+        One of its genes.
+    truth
+        (n,) in the same unit.
+
+    Raises
+    ------
+    InputError
+        There is no such gene, no positions, or the truth is not of these cells.
+    """
+    from lloki.report import labelling
+
+    if gene not in adata.var_names:
+        raise InputError("was not imputed", where=gene, mend=f"There are {list(adata.var_names[:10])}")
+    values = np.asarray(adata[:, gene].X, float).ravel()
+    panels = {f"{gene}, imputed": values}
+    if truth is not None:
+        if np.shape(truth) != values.shape:
+            raise InputError(f"{np.shape(truth)} true values for {len(values)} cells", mend="Pass one a cell")
+        panels = {f"{gene}, measured": np.asarray(truth, float), **panels}
+    return labelling.value_panels(_obsm(adata, keys.SPATIAL)[:, :2], panels, ink=_INK)
+
+
+def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
+    """Draw the score of a neighbourhood program against the share of the neighbour type.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.neighbourhood_program` left it.
+    group
+        Column of ``obs`` that names slices or data sets: medians are drawn for each.
+
+    Raises
+    ------
+    InputError
+        A column is absent.
+    """
+    from lloki.report import programs
+
+    for column in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE, group):
+        if column not in adata.obs:
+            mend = "Run lloki.tl.neighbourhood_program first, or set group"
+            raise InputError("the column is absent", slot=_obs(column), mend=mend)
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE))
+    return programs.score_against_share(share, score, adata.obs[group].astype(str).to_numpy(), ink=_INK)
+
+
+def program_in_space(
+    adata: ad.AnnData, *, neighbour: str, label_key: str, slice: str, slice_key: str = keys.SLICE
+) -> Figure:
+    """Draw the focal cells of a slice by their score, and cells of the neighbour type in grey.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.neighbourhood_program` left it.
+    neighbour, label_key
+        Name of the type, and ``obs`` column of types.
+    slice, slice_key
+        Which slice, and the ``obs`` column that names them.
+
+    Raises
+    ------
+    InputError
+        A slot or the slice is absent.
+    """
+    from lloki.report import programs
+
+    for column in (keys.PROGRAM_SCORE, label_key, slice_key):
+        if column not in adata.obs:
+            mend = "Run lloki.tl.neighbourhood_program first"
+            raise InputError("the column is absent", slot=_obs(column), mend=mend)
+    rows = (adata.obs[slice_key].astype(str) == slice).to_numpy()
+    if not rows.any():
+        raise InputError(f"no cell of slice {slice!r}", slot=_obs(slice_key), mend="Name another")
+    here = adata.obs[rows]
+    return programs.scores_in_space(
+        _obsm(adata, keys.SPATIAL)[rows, :2],
+        here[keys.PROGRAM_SCORE].to_numpy(float),
+        (here[label_key].astype(str) == neighbour).to_numpy(),
+        title=slice,
+        ink=_INK,
+    )
 
 
 def _by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:

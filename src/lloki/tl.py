@@ -23,6 +23,10 @@ from scipy import sparse
 
 from lloki import keys
 from lloki._checked import CheckedSlice, check_own
+from lloki._imputed import impute as impute
+from lloki._labelled import annotate_by_markers as annotate_by_markers
+from lloki._labelled import transfer_labels as transfer_labels
+from lloki._neighbourhoods import neighbourhood_program as neighbourhood_program
 from lloki._version import __version__
 from lloki.errors import ConfigError, InputError, LlokiWarning
 

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from lloki._version import __version__
-from lloki.cli import align, benchmark, check, demo, doctor, integrate, models, programs, project
+from lloki.cli import (
+    align,
+    benchmark,
+    check,
+    demo,
+    doctor,
+    integrate,
+    models,
+    programs,
+    project,
+    transfer_labels,
+)
 from lloki.cli.failures import Commands
 
 app = typer.Typer(
@@ -28,6 +39,7 @@ for _command in (
     project.project,
     align.align,
     programs.programs,
+    transfer_labels.transfer_labels,
     benchmark.benchmark,
     check.check,
     doctor.doctor,

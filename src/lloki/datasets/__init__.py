@@ -3,5 +3,16 @@
 from __future__ import annotations
 
 from lloki.datasets._tissue import ALPHAFISH, BETASEQ, GAMMAMAP, PLATFORMS, Platform, Tissue, tissue
+from lloki.datasets._tumour import Tumour, tumour
 
-__all__ = ["ALPHAFISH", "BETASEQ", "GAMMAMAP", "PLATFORMS", "Platform", "Tissue", "tissue"]
+__all__ = [
+    "ALPHAFISH",
+    "BETASEQ",
+    "GAMMAMAP",
+    "PLATFORMS",
+    "Platform",
+    "Tissue",
+    "Tumour",
+    "tissue",
+    "tumour",
+]

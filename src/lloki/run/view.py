@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import single_threaded
-from lloki.graph import cosine_neighbours
+from lloki.graph import cosine_neighbours, leiden
 
 NEIGHBOURS = 15
 
@@ -42,7 +41,7 @@ def view(
     if n <= 3:  # nothing to lay out
         return np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
     near, distance = _neighbours(embedding, min(NEIGHBOURS, n - 1))
-    return _umap(embedding, near, distance, seed), _leiden(near, resolution, seed)
+    return _umap(embedding, near, distance, seed), leiden(near, resolution=resolution, seed=seed)
 
 
 def _neighbours(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -76,23 +75,3 @@ def _umap(
             init="spectral" if len(x) > 100 else "random",
         )
         return np.asarray(model.fit_transform(x), np.float32)
-
-
-def _leiden(near: NDArray[np.int64], resolution: float, seed: int) -> NDArray[np.int64]:
-    import igraph
-
-    n, k = near.shape
-    source, target = np.repeat(np.arange(n), k - 1), near[:, 1:].ravel()
-    edges = np.stack([np.minimum(source, target), np.maximum(source, target)], axis=1)
-    edges, counts = np.unique(edges[source != target], axis=0, return_counts=True)
-    graph = igraph.Graph(n=n, edges=edges)
-    igraph.set_random_number_generator(random.Random(seed))
-    try:
-        found = graph.community_leiden("modularity", weights=counts, resolution=resolution, n_iterations=4)
-    finally:
-        igraph.set_random_number_generator(random)
-    labels = np.asarray(found.membership)
-    sizes = np.bincount(labels)
-    rank = np.empty(len(sizes), np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return rank[labels]

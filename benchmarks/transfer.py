@@ -1,0 +1,106 @@
+"""How far transferred labels can be trusted: accuracy, coverage, calibration, and the *unknown* call.
+
+    python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--figures FOLDER]
+
+RUN is a folder of `lloki integrate`. Prints two Markdown tables. First, the labels of one slice after the
+other are hidden: accuracy and macro-F1 of the likeliest type, share of cells that got a label (coverage) and
+accuracy among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the
+one that the result itself foretells. Second, each type in turn is taken from the labelled side as well: the
+share of its cells that are called unknown, the same when the type is known, and the share of the other cells;
+how well the novelty score alone, and with the confidence, tells cells of the missing type from others
+(AUROC); and what they are taken for most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+from sklearn.metrics import f1_score, roc_auc_score
+
+from lloki.analysis import LabelTransfer, expected_error, reliability, transfer_labels
+
+FEWEST = 30  # cells of a type in the hidden slice, for the test of unknown
+
+
+def hidden(
+    x: np.ndarray, labels: np.ndarray, slices: np.ndarray, name: str, without: str = ""
+) -> LabelTransfer:
+    seen = np.where((slices == name) | (labels == without), "", labels)
+    keep = (slices == name) | (seen != "") | (labels == "")
+    found = transfer_labels(x[keep], seen[keep], slices[keep])
+    return found, np.flatnonzero(keep)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--labels", default="cell_type")
+    parser.add_argument("--figures", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    first, second = [], []
+    for run in options.runs:
+        adata = ad.read_h5ad(run / "integrated.h5ad")
+        x, column = np.asarray(adata.obsm["X_lloki"]), adata.obs[options.labels]
+        labels = np.where(column.isna(), "", column.astype(str)).astype(str)
+        slices = adata.obs["slice"].astype(str).to_numpy()
+        for name in np.unique(slices[labels != ""]):
+            found, rows = hidden(x, labels, slices, name)
+            asked = (slices[rows] == name) & (labels[rows] != "")
+            truth, best, told = labels[rows][asked], found.best[asked], found.labels[asked]
+            right, kept = best == truth, told != "unknown"
+            curve = reliability(found.confidence[asked], right)
+            f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
+            scores = (right.mean(), f1, kept.mean(), right[kept].mean(), expected_error(curve), found.error)
+            first.append((run.name, name, found.left_out, *scores))
+            if options.figures:
+                draw(found, curve, truth, told, options.figures / f"{run.name}-{name}")
+        name = np.unique(slices[labels != ""])[0]
+        known, rows = hidden(x, labels, slices, name)
+        base = {
+            t: known.labels[(slices[rows] == name) & (labels[rows] == t)] == "unknown" for t in known.types
+        }
+        for kind in known.types:
+            if len(base[kind]) < FEWEST:
+                continue
+            found, rows = hidden(x, labels, slices, name, without=kind)
+            asked = (slices[rows] == name) & (labels[rows] != "")
+            new = labels[rows][asked] == kind
+            score = roc_auc_score(new, -np.log(found.novelty[asked]))
+            both = roc_auc_score(new, -np.log(found.novelty[asked]) - np.log(found.confidence[asked] + 1e-3))
+            told = found.labels[asked]
+            wrong = found.best[asked][new]
+            kinds, counts = np.unique(wrong, return_counts=True)
+            unknown = ((told[new] == "unknown").mean(), base[kind].mean(), (told[~new] == "unknown").mean())
+            mistaken = kinds[counts.argmax()]
+            second.append((run.name, kind, str(new.sum()), *unknown, score, both, mistaken))
+    heads = ("task", "hidden slice", "left out", "accuracy", "macro-F1", "coverage", "accuracy kept", "ECE")
+    show((*heads, "ECE foretold"), first, digits=3)
+    heads = ("task", "type taken away", "cells", "unknown", "unknown if known", "others unknown", "AUROC")
+    show((*heads, "with confidence", "taken for"), second, digits=2)
+
+
+def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for row in rows:
+        print(f"| {' | '.join(v if isinstance(v, str) else f'{v:.{digits}f}' for v in row)} |")
+    print(flush=True)
+
+
+def draw(found: LabelTransfer, curve: object, truth: np.ndarray, told: np.ndarray, stem: Path) -> None:
+    import lloki
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    lloki.pl.reliability(curve).savefig(f"{stem}-reliability.png", dpi=150, bbox_inches="tight")
+    figure = lloki.pl.confusion(truth, told)
+    figure.savefig(f"{stem}-confusion.png", dpi=150, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Slices in a user's AnnData, whether all in one or one each: what analyses read, and where they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+from lloki._version import __version__
+from lloki.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows of an AnnData that are one slice.
+
+    Attributes
+    ----------
+    name
+        Of the slice.
+    own
+        The user's AnnData.
+    rows
+        (n,) its rows, ascending.
+    """
+
+    name: str
+    own: AnnData
+    rows: NDArray[np.int64]
+
+    def obsm(self, key: str, *, mend: str) -> NDArray[np.float64]:
+        """(n, d) finite values of ``obsm[key]``.
+
+        Raises
+        ------
+        InputError
+            If the key is absent, or a value is NaN or infinite.
+        """
+        slot = f"obsm[{key!r}]"
+        if key not in self.own.obsm:
+            there = ", ".join(self.own.obsm) or "none"
+            raise InputError("is absent", where=self.name, slot=slot, mend=f"There are: {there}. {mend}")
+        values = np.asarray(self.own.obsm[key])[self.rows]
+        lost = int((~np.isfinite(values)).any(axis=1).sum())
+        if lost:
+            text = f"{lost} of {len(values)} cells hold NaN or infinity"
+            raise InputError(text, where=self.name, slot=slot, mend="Leave these cells out.")
+        return values
+
+    def embedding(self, key: str) -> NDArray[np.floating]:
+        """(n, d) joint embedding."""
+        return self.obsm(key, mend="Integrate the slices first, or set key.")
+
+    def positions(self) -> NDArray[np.float64]:
+        """(n, 2 or 3) where the cells lie."""
+        return self.obsm(keys.SPATIAL, mend="Give the cells their positions.").astype(np.float64)
+
+    def column(self, key: str) -> NDArray[np.str_] | None:
+        """(n,) an ``obs`` column as text, ``""`` where it has no value; None if it is absent."""
+        if key not in self.own.obs:
+            return None
+        values = self.own.obs[key].iloc[self.rows]
+        return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) whether cells have counts, as far as ``obs["lloki_flag"]`` tells."""
+        flags = self.column(keys.FLAG)
+        return np.ones(len(self.rows), bool) if flags is None else flags == ""
+
+    def counts(self, layer: str | None = None) -> tuple[sparse.csr_matrix, list[str]]:
+        """(n, g) counts, and the g genes that this slice measured.
+
+        They are those of ``varm["lloki_measured"]`` where an integration wrote it, else all of the AnnData if
+        it is one slice, else those of which some cell of the slice has a count.
+
+        Raises
+        ------
+        InputError
+            If the layer is absent, or a value is negative, NaN or infinite.
+        """
+        slot = "X" if layer is None else f"layers[{layer!r}]"
+        x = self.own.X if layer is None else self.own.layers.get(layer)
+        if x is None:
+            raise InputError("is absent", where=self.name, slot=slot, mend="Analyses of genes need counts.")
+        x = sparse.csr_matrix(x)[self.rows]
+        if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+            text = "holds negative, NaN or infinite values"
+            raise InputError(text, where=self.name, slot=slot, mend="Pass raw counts, or name their layer.")
+        columns = self._measured(x)
+        return sparse.csr_matrix(x[:, columns]), [str(g) for g in self.own.var_names[columns]]
+
+    def _measured(self, x: sparse.csr_matrix) -> NDArray[np.int64]:
+        known = list(self.own.uns.get(keys.UNS, {}).get("slices", []))
+        if keys.MEASURED in self.own.varm and self.name in known:
+            return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
+        if len(self.rows) == self.own.n_obs:
+            return np.arange(self.own.n_vars)
+        return np.flatnonzero(np.bincount(x.indices, x.data > 0, minlength=x.shape[1]))
+
+
+def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:
+    """Find the slices: of one AnnData by a column, of several each as a whole.
+
+    Raises
+    ------
+    InputError
+        If the column is absent, there is no cell, or two slices of a list have one name.
+    """
+    found: list[Part] = []
+    if isinstance(adatas, AnnData):
+        if slice_key not in adatas.obs:
+            mend = "Set slice_key to the column that names the slices, or pass a list of AnnData."
+            raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", mend=mend)
+        names = adatas.obs[slice_key].astype(str).to_numpy()
+        found = [Part(name, adatas, np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
+    else:
+        for i, adata in enumerate(adatas):
+            known = adata.obs[slice_key].astype(str).unique() if slice_key in adata.obs else []
+            name = str(known[0]) if len(known) == 1 else f"slice{i + 1}"
+            found.append(Part(name, adata, np.arange(adata.n_obs)))
+    if not any(len(part.rows) for part in found):
+        raise InputError("there are no cells", mend="Pass one AnnData of all slices, or a list of them.")
+    if len({part.name for part in found}) < len(found):
+        raise InputError("two slices have one name", slot=f"obs[{slice_key!r}]", mend="Give each its own.")
+    return found
+
+
+def named(parts: Sequence[Part], names: Sequence[str] | str | None) -> list[Part]:
+    """Slices of these names, all if None.
+
+    Raises
+    ------
+    InputError
+        If there is no such slice.
+    """
+    if names is None:
+        return list(parts)
+    wanted = [names] if isinstance(names, str) else list(names)
+    known = {part.name: part for part in parts}
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"there is no slice {name!r}", mend=f"There are: {', '.join(known)}.")
+    return [known[name] for name in wanted]
+
+
+def joint_embedding(parts: Sequence[Part], key: str) -> NDArray[np.floating]:
+    """(n, d) of all cells, slice after slice.
+
+    Raises
+    ------
+    InputError
+        If it is absent somewhere, not finite, or of different widths.
+    """
+    found = [part.embedding(key) for part in parts]
+    for part, x in zip(parts, found):
+        if x.shape[1] != found[0].shape[1]:
+            text = f"has {x.shape[1]} columns where {parts[0].name} has {found[0].shape[1]}"
+            mend = "All slices must be embedded together."
+            raise InputError(text, where=part.name, slot=f"obsm[{key!r}]", mend=mend)
+    return np.concatenate(found)
+
+
+def write_column(parts: Sequence[Part], key: str, values: NDArray, *, categories: Any = None) -> None:
+    """Write values (n,) of all cells, slice after slice, into the ``obs`` that they came from.
+
+    Cells of slices that are not among the parts get NaN, of categories no value.
+    """
+    ends = np.cumsum([len(part.rows) for part in parts])[:-1]
+    owners = {id(part.own): part.own for part in parts}
+    columns = {at: np.full(own.n_obs, np.nan, dtype=object) for at, own in owners.items()}
+    for part, piece in zip(parts, np.split(values, ends)):
+        columns[id(part.own)][part.rows] = piece
+    for at, own in owners.items():
+        column = pd.Series(columns[at], index=own.obs_names)
+        if categories is not None:
+            own.obs[key] = pd.Categorical(column, categories=list(categories))
+        elif values.dtype == bool and not column.isna().any():
+            own.obs[key] = column.astype(bool)
+        else:
+            own.obs[key] = column.astype(float)
+
+
+def record(parts: Sequence[Part], stage: str, parameters: Mapping[str, Any], **facts: Any) -> None:
+    """Write parameters and what was found into ``uns["lloki"]`` of every AnnData."""
+    said = {"version": __version__, "parameters": json.dumps(dict(parameters), default=str), **facts}
+    for own in {id(part.own): part.own for part in parts}.values():
+        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), stage: said}

@@ -1,0 +1,102 @@
+"""From shares of neighbours to genes and scores: what is done again for every permutation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki.analysis.contrast import FocalSet, compare, consistent, enriched, rich_clusters, standard_ranks
+from lloki.analysis.gene_score import signed_weights
+from lloki.analysis.neighbourhood_inputs import NeighbourhoodConfig, Tissue
+
+Doubles = NDArray[np.float64]
+POOLED = "pooled"
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """A data set as the second stage and the score see it; ``rows`` are its focal cells among all."""
+
+    rows: NDArray[np.bool_]
+    focal: FocalSet
+    expression: sparse.csr_matrix  # (n, g) of its focal cells
+    genes: tuple[str, ...]
+    mean: Doubles
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        tissues: Sequence[Tissue],
+        slices: NDArray,
+        rows: NDArray[np.bool_],
+        cluster: NDArray[np.int64],
+        kinds: int,
+        config: NeighbourhoodConfig,
+    ) -> Lens:
+        genes = sorted(set.intersection(*(set(t.genes) for t in tissues)))
+        parts = []
+        for t in tissues:
+            at = {gene: i for i, gene in enumerate(t.genes)}
+            parts.append(sparse.csr_matrix(t.expression[:, [at[gene] for gene in genes]]))
+        x = sparse.vstack(parts, format="csr")
+        is_focal = np.concatenate([t.focal for t in tissues])
+        own = x[is_focal]
+        kept = enriched(own, x[~is_focal], expressed=config.expressed, fold=config.fold)
+        named = [gene for gene, keep in zip(genes, kept) if keep]
+        focal = FocalSet.make(name, own[:, np.flatnonzero(kept)], named, slices[rows], cluster[rows], kinds)
+        mean = np.asarray(own.sum(axis=0)).ravel() / max(own.shape[0], 1)
+        return cls(rows, focal, own, tuple(genes), mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    rich: NDArray[np.bool_]
+    contrast: float
+    genes: pd.DataFrame
+    score: Doubles
+    correlations: pd.DataFrame
+
+
+def outcome(
+    share: Doubles,
+    slices: NDArray,
+    cluster: NDArray[np.int64],
+    kinds: int,
+    lenses: Sequence[Lens],
+    config: NeighbourhoodConfig,
+) -> Outcome:
+    """Everything that depends on the shares."""
+    centred, ranked = np.empty(len(share)), np.empty(len(share))
+    for name in np.unique(slices):
+        rows = slices == name
+        centred[rows], ranked[rows] = share[rows] - share[rows].mean(), standard_ranks(share[rows])
+    rich, contrast = rich_clusters(cluster, centred, kinds)
+    genes = compare([lens.focal for lens in lenses], rich, [ranked[lens.rows] for lens in lenses])
+    sign = consistent(genes, q=config.q, agreement=config.agreement)
+    genes["direction"] = np.array(["down", "", "up"], object)[sign + 1]
+    up, down = set(genes.index[sign > 0]), set(genes.index[sign < 0])
+    score = np.full(len(share), np.nan)
+    for lens in lenses:
+        sides = [np.array([gene in side for gene in lens.genes], bool) for side in (up, down)]
+        if sides[0].any() or sides[1].any():
+            score[lens.rows] = lens.expression @ signed_weights(lens.mean, *sides, seed=config.seed)
+    table = [_correlation(lens.focal.name, score[lens.rows], share[lens.rows]) for lens in lenses]
+    correlations = pd.DataFrame([*table, _correlation(POOLED, score, share)])
+    return Outcome(rich, contrast, genes, score, correlations)
+
+
+def _correlation(name: str, score: Doubles, share: Doubles) -> dict[str, Any]:
+    """0 where there is no score: nothing was found to correlate."""
+    known = np.isfinite(score)
+    a, b = score[known], share[known]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return {"dataset": name, "cells": len(a), "pearson": 0.0, "spearman": 0.0}
+    spearman = float(np.mean(standard_ranks(a) * standard_ranks(b)))
+    return {"dataset": name, "cells": len(a), "pearson": float(np.corrcoef(a, b)[0, 1]), "spearman": spearman}

@@ -1,0 +1,272 @@
+"""Cell types carried from labelled cells to others, with a confidence that means what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki._progress import Advance
+from lloki.analysis.calibration import Calibration, calibration_error, reliability
+from lloki.analysis.neighbours import Near, nearest
+from lloki.errors import ConfigError, InputError
+
+Doubles = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+UNKNOWN = "unknown"
+_RARE = 50  # left-out cells of a type below which its distances are compared with those of all types
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTransfer:
+    """What :func:`transfer_labels` found, over n cells and T types.
+
+    Attributes
+    ----------
+    types
+        (T,) names.
+    labels
+        (n,) the label of each cell: its own if it had one, else what was carried over, or ``"unknown"``.
+    best
+        (n,) the most likely type, also where it was not believed.
+    confidence
+        (n,) probability that ``best`` is right, if the type is among those known. NaN for labelled cells.
+    novelty
+        (n,) how usual a cell's distance to its labelled neighbours is: the share of left-out cells, rightly
+        labelled as ``best``, that lay at least as far from theirs. Near 0: like nothing that is labelled.
+    given
+        (n,) bool, whether the cell had a label.
+    table
+        One row a type; see :func:`transfer_labels`.
+    curve
+        Reliability of the confidence on left-out cells: columns confidence, accuracy, cells.
+    error
+        Expected calibration error on left-out cells, each by a calibration that did not see its slice.
+    left_out
+        ``"slices"`` if the confidence was calibrated by leaving out slices, ``"cells"`` if there was but one.
+    """
+
+    types: tuple[str, ...]
+    labels: NDArray[np.object_]
+    best: NDArray[np.object_]
+    confidence: Doubles
+    novelty: Doubles
+    given: NDArray[np.bool_]
+    table: pd.DataFrame
+    curve: pd.DataFrame
+    error: float
+    left_out: str
+
+
+def transfer_labels(
+    embedding: NDArray[np.floating],
+    labels: NDArray,
+    slices: NDArray,
+    *,
+    k: int = 15,
+    threshold: float = 0.5,
+    novelty: float = 0.01,
+    usable: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+    advance: Advance | None = None,
+) -> LabelTransfer:
+    r"""Carry labels from labelled cells to all others by nearest neighbours in a joint embedding.
+
+    A cell's score for type t is the share of the weight (:meth:`Near.weights`) that its k nearest labelled
+    cells of type t have. The score of the winner is turned into a probability by leaving out each labelled
+    slice in turn: what share of its cells, labelled from the other slices, with that score was right? An
+    isotonic (monotone) curve through these answers is the confidence. With one labelled slice single cells
+    are left out instead, which says nothing about differences between slices.
+
+    A cell is *unknown* if its confidence is below ``threshold``, or if it lies farther from labelled cells
+    than all but the share ``novelty`` of the left-out cells that were rightly given its type. Farther is
+    measured by :math:`d^2 / d_0`, d being its mean distance to the k labelled neighbours and
+    :math:`d_0` that to as many cells of its own slice: a type that no labelled slice holds is dense at home
+    and far from everything else.
+
+    Parameters
+    ----------
+    embedding
+        (n, d) joint embedding, finite.
+    labels
+        (n,) strings, ``""`` where unknown.
+    slices
+        (n,) slice of each cell.
+    k
+        Neighbours that vote.
+    threshold
+        Least confidence of a label; 0 labels every cell that is not novel.
+    novelty
+        See above; 0 calls no cell novel.
+    usable
+        (n,) bool. Other cells, such as those without counts, neither give labels nor get any but *unknown*.
+    threads
+        Threads; the result does not depend on it.
+    advance
+        Called with numbers of cells done, which sum to n.
+
+    Returns
+    -------
+    LabelTransfer
+        Its ``table`` has one row a type: labelled (cells), slices (that have it), tested (left-out cells of
+        the type), recall and precision among left-out cells before any is called unknown, unknown (share of
+        left-out cells of the type that would be), mistaken_for (most frequent wrong answer), told (cells that
+        were given it). A type that one slice alone holds cannot be tested across slices: NaN.
+
+    Raises
+    ------
+    InputError
+        If no cell is labelled, all are, or the embedding is not finite.
+    ConfigError
+        If k is below 1, or ``threshold`` or ``novelty`` lies outside [0, 1].
+
+    Notes
+    -----
+    Time grows with n·m·d, m being the labelled cells; memory as for :func:`lloki.analysis.nearest`,
+    and 8·n·k bytes.
+    """
+    x, ok = np.asarray(embedding), np.ones(len(labels), bool) if usable is None else usable
+    labels = np.asarray(labels, str)
+    _check(x[ok], labels[ok], k=k, threshold=threshold, novelty=novelty)
+    given = (labels != "") & ok
+    types, codes = np.unique(labels[given], return_inverse=True)
+    voters, asked, code = np.flatnonzero(given), np.flatnonzero(~given & ok), np.full(len(x), -1)
+    code[voters] = codes
+    home = _at_home(x, slices, ok, k, threads)
+    across, tested, (told, share, far) = _left_out(x, slices, voters, code, k, len(types), threads)
+    right, far = told == code[tested], far**2 / home[tested]
+    fitted = Calibration.fit(share, right)
+
+    near = nearest(x[asked], x[voters], k, threads=threads, advance=advance)
+    best, raw, distance = _score(near, codes, len(types))
+    confidence, usual = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    confidence[~ok], usual[~ok] = 0.0, 0.0
+    confidence[asked] = fitted.predict(raw)
+    usual[asked] = _usual(distance**2 / home[asked], best, far[right], told[right], len(types))
+    code[asked] = best
+    believed = (confidence >= threshold) & (usual >= novelty)
+    names = np.append(types, UNKNOWN).astype(object)
+    doubted = (fitted.predict(share) < threshold) | (
+        _usual(far, told, far[right], told[right], len(types)) < novelty
+    )
+    counts = np.bincount(code[believed], minlength=len(types))
+    return LabelTransfer(
+        tuple(map(str, types)),
+        np.where(given | believed, names[code], UNKNOWN).astype(object),
+        names[code],
+        confidence,
+        usual,
+        given,
+        _table(types, codes, slices[voters], code[tested], told, doubted, counts),
+        reliability(fitted.predict(share), right),
+        calibration_error(share, right, slices[tested] if across else None),
+        "slices" if across else "cells",
+    )
+
+
+def _check(
+    x: NDArray[np.floating], labels: NDArray[np.str_], *, k: int, threshold: float, novelty: float
+) -> None:
+    if k < 1:
+        raise ConfigError(f"k must be at least 1, got {k}")
+    for name, value in (("threshold", threshold), ("novelty", novelty)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} must lie between 0 and 1, got {value}")
+    if not np.isfinite(x).all():
+        raise InputError("the embedding holds NaN or infinity", mend="Leave these cells out.")
+    if (labels != "").sum() < 2:
+        raise InputError(
+            "fewer than two cells have a label",
+            mend="Name the column that holds labels, or give a labelled reference.",
+        )
+    if (labels != "").all():
+        raise InputError(
+            "all cells have a label", mend="Cells to be labelled have no value in the column, or are named."
+        )
+
+
+def _left_out(
+    x: NDArray[np.floating],
+    slices: NDArray,
+    voters: NDArray[np.int64],
+    code: Codes,
+    k: int,
+    kinds: int,
+    threads: int | None,
+) -> tuple[bool, NDArray[np.int64], tuple[NDArray, ...]]:
+    """Label labelled cells from the other slices, or if no two share a type, from all other cells.
+
+    Returns whether slices were left out, the rows (t,) that were labelled, and what `_score` says of them.
+    """
+    rows, scores = [], []
+    for name in np.unique(slices[voters]):
+        out, rest = voters[slices[voters] == name], voters[slices[voters] != name]
+        out = out[np.isin(code[out], code[rest])]  # of other types no answer could be right
+        if len(out):
+            rows.append(out)
+            scores.append(_score(nearest(x[out], x[rest], k, threads=threads), code[rest], kinds))
+    if rows:
+        told, share, far = (np.concatenate(part) for part in zip(*scores))
+        return True, np.concatenate(rows), (told, share, far)
+    near = nearest(x[voters], x[voters], k, exclude=np.arange(len(voters)), threads=threads)
+    return False, voters, _score(near, code[voters], kinds)
+
+
+def _at_home(
+    x: NDArray[np.floating], slices: NDArray, usable: NDArray[np.bool_], k: int, threads: int | None
+) -> Doubles:
+    """(n,) mean distance to the k nearest cells of the own slice; 1 for a cell that is alone."""
+    out = np.ones(len(x))
+    for name in np.unique(slices[usable]):
+        rows = np.flatnonzero((slices == name) & usable)
+        if len(rows) > 1:
+            near = nearest(x[rows], x[rows], k, exclude=np.arange(len(rows)), threads=threads)
+            out[rows] = near.distance.mean(1)
+    return np.maximum(out, 1e-9)
+
+
+def _score(near: Near, codes: Codes, kinds: int) -> tuple[Codes, Doubles, Doubles]:
+    """Winning type of each query, its share of the votes, and the mean distance to the voters."""
+    kind = sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), kinds))
+    votes = (near.weights() @ kind).toarray()
+    best = votes.argmax(1)
+    share = votes[np.arange(len(votes)), best] / votes.sum(1)
+    return best, np.minimum(share, 1.0), near.distance.mean(1)
+
+
+def _usual(far: Doubles, best: Codes, known_far: Doubles, known: Codes, kinds: int) -> Doubles:
+    """Share of the known cells of the same type that lie at least as far: (1 + those) / (1 + all)."""
+    everyone, out = np.sort(known_far), np.empty(len(far))
+    for t in range(kinds):
+        rows = best == t
+        like = np.sort(known_far[known == t])
+        base = like if len(like) >= _RARE else everyone
+        out[rows] = (1 + len(base) - np.searchsorted(base, far[rows])) / (1 + len(base))
+    return out
+
+
+def _table(
+    types: NDArray, codes: Codes, where: NDArray, truth: Codes, told: Codes, doubted: NDArray, counts: Codes
+) -> pd.DataFrame:
+    rows = []
+    for t, name in enumerate(types):
+        own, said = truth == t, told == t
+        wrong = np.bincount(told[own & ~said], minlength=len(types))
+        rows.append(
+            {
+                "type": str(name),
+                "labelled": int((codes == t).sum()),
+                "slices": len(np.unique(where[codes == t])),
+                "tested": int(own.sum()),
+                "recall": float((own & said).sum() / own.sum()) if own.any() else np.nan,
+                "precision": float((own & said).sum() / said.sum()) if said.any() else np.nan,
+                "unknown": float(doubted[own].mean()) if own.any() else np.nan,
+                "mistaken_for": str(types[wrong.argmax()]) if wrong.any() else "",
+                "told": int(counts[t]),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,109 @@
+"""What an analysis of neighbourhoods is told: settings, and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki.errors import ConfigError
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NeighbourhoodConfig:
+    """Settings of :func:`neighbourhood_program`; the paper's where it states them.
+
+    Parameters
+    ----------
+    k
+        Nearest cells in space among which the neighbour type is counted.
+    resolution, graph_neighbours
+        Of the Leiden clusters of focal cells, and of the graph in the joint embedding.
+    expressed, fold
+        First stage: least share of focal cells with a gene, and least log2 fold over all other cells.
+    q
+        Second stage: highest false discovery rate, of the difference between the two kinds of focal cells and
+        of the correlation with the neighbour share.
+    agreement
+        Least share of the data sets, by weight, in which a gene must go the same way.
+    permutations
+        How often positions are shuffled; p-values are at least 1 / (1 + permutations).
+    alpha
+        Highest p-value at which a program counts as found.
+    seed
+        Of clusters, control genes and permutations.
+    """
+
+    k: int = 100
+    resolution: float = 1.0
+    graph_neighbours: int = 15
+    expressed: float = 0.05
+    fold: float = 0.3
+    q: float = 0.05
+    agreement: float = 1.0
+    permutations: int = 200
+    alpha: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("k", "graph_neighbours", "resolution", "permutations"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("expressed", "q", "agreement", "alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> NeighbourhoodConfig:
+        """Make a configuration of named fields.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, or a value is out of its range.
+        """
+        unknown = sorted(set(settings) - set(cls.__dataclass_fields__))
+        if unknown:
+            there = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"no parameter {unknown[0]!r} in NeighbourhoodConfig. There are: {there}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Tissue:
+    """One slice of n cells.
+
+    Attributes
+    ----------
+    name, dataset
+        Of the slice, and of the data set that it belongs to.
+    expression
+        (n, g) log-normalised.
+    genes
+        (g,).
+    xy
+        (n, 2 or 3).
+    embedding
+        (n, d) in the joint space.
+    focal, neighbour
+        (n,) bool: cells of either type.
+    """
+
+    name: str
+    dataset: str
+    expression: sparse.csr_matrix
+    genes: tuple[str, ...]
+    xy: Doubles
+    embedding: NDArray[np.floating]
+    focal: NDArray[np.bool_]
+    neighbour: NDArray[np.bool_]

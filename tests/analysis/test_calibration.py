@@ -1,0 +1,52 @@
+"""Scores into probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lloki.analysis import Calibration, expected_error, reliability
+from lloki.analysis.calibration import calibration_error
+
+SHARES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(SHARES, st.integers(0, 2**32 - 1))
+def test_a_calibration_is_monotone_and_a_probability(scores, seed):
+    right = np.random.default_rng(seed).random(len(scores)) < 0.5
+    told = Calibration.fit(scores, right).predict(np.linspace(0, 1, 50))
+    assert (np.diff(told) >= -1e-12).all()
+    assert told.min() >= 0
+    assert told.max() <= 1
+
+
+def test_it_finds_the_chance_of_being_right():
+    rng = np.random.default_rng(0)
+    scores = rng.random(20_000)
+    right = rng.random(20_000) < scores**2
+    told = Calibration.fit(scores, right).predict(scores)
+    assert np.abs(told - scores**2).mean() < 0.02
+    assert calibration_error(scores, right, None) < 0.02
+    assert expected_error(reliability(scores, right)) == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_a_handful_of_right_answers_is_no_certainty():
+    assert Calibration.fit(np.array([0.9, 0.95]), np.array([True, True])).predict(np.array([1.0]))[0] < 0.9
+
+
+def test_reliability_is_a_table_of_bins():
+    table = reliability(np.array([0.05, 0.95, 1.0, 0.97]), np.array([False, True, True, False]))
+    assert list(table["cells"]) == [1, 3]
+    assert table["accuracy"].iloc[1] == pytest.approx(2 / 3)
+    gaps = np.abs(table["confidence"] - table["accuracy"])
+    assert expected_error(table) == pytest.approx(np.average(gaps, weights=table["cells"]))
+    assert np.isnan(expected_error(pd.DataFrame(columns=["confidence", "accuracy", "cells"])))
+
+
+def test_one_group_cannot_judge_itself():
+    assert np.isnan(calibration_error(np.ones(4), np.ones(4, bool), np.zeros(4)))

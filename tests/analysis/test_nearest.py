@@ -1,0 +1,52 @@
+"""Neighbours between two sets of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lloki.analysis import nearest
+from lloki.errors import ConfigError
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 30), st.integers(2, 40), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_they_are_those_of_all_pairs(n, m, k, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(n, 5)).astype(np.float32), rng.normal(size=(m, 5)).astype(np.float32)
+    near = nearest(a, b, k)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a.astype(float), b.astype(float))]
+    distance = np.sort(1 - unit[0] @ unit[1].T, axis=1)[:, : min(k, m)]
+    np.testing.assert_allclose(near.distance, distance, atol=1e-6)
+    assert all(len(set(row)) == len(row) for row in near.index)
+    weights = near.weights()
+    assert weights.shape == (n, m)
+    np.testing.assert_allclose(weights[0].toarray()[0, near.index[0, -1]], np.exp(-0.5), rtol=1e-6)
+
+
+def test_neither_blocks_nor_threads_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(500, 6)), rng.normal(size=(300, 6))
+    whole = nearest(a, b, 7, threads=1)
+    monkeypatch.setattr("lloki.analysis.neighbours._CELLS", 300 * 40)
+    for threads in (1, 3):
+        again = nearest(a, b, 7, threads=threads)
+        np.testing.assert_array_equal(whole.index, again.index)
+        np.testing.assert_array_equal(whole.distance, again.distance)
+
+
+def test_a_cell_is_not_its_own_neighbour():
+    x = np.random.default_rng(0).normal(size=(9, 3))
+    near = nearest(x, x, 20, exclude=np.arange(9))
+    assert near.index.shape == (9, 8)
+    assert not (near.index == np.arange(9)[:, None]).any()
+
+
+def test_nobody_to_find_is_an_error():
+    x = np.ones((1, 3))
+    with pytest.raises(ConfigError, match="neighbours"):
+        nearest(x, x, 5, exclude=np.arange(1))
+    with pytest.raises(ConfigError, match="neighbours"):
+        nearest(x, x, 0)

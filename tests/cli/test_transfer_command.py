@@ -1,0 +1,33 @@
+"""``lloki transfer-labels``: what it writes, and what it says."""
+
+from __future__ import annotations
+
+import anndata as ad
+
+from lloki import keys
+from planted import planted
+
+
+def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
+    adata = planted()
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "out"
+    args = ("--label-key", "cell_type", "--source", "a", "--source", "b", "--out", out)
+    result = lloki("transfer-labels", tmp_path / "in.h5ad", *args)
+    assert result.exit_code == 0, result.output
+    assert "unknown" in result.stdout
+    written = ad.read_h5ad(out / "labelled.h5ad").obs
+    assert (written[keys.LABEL].astype(str) == adata.obs["cell_type"]).mean() > 0.95
+    assert {p.name for p in out.iterdir()} == {"labelled.h5ad", "types.csv", "reliability.png"}
+
+
+def test_the_command_names_what_is_wrong(lloki, tmp_path):
+    rest = ("--label-key", "none", "--out", tmp_path / "out")
+    missing = lloki("transfer-labels", tmp_path / "none.h5ad", *rest)
+    assert missing.exit_code == 1
+    assert "does not exist" in missing.stderr
+    planted(cells=20).write_h5ad(tmp_path / "in.h5ad")
+    unknown = lloki("transfer-labels", tmp_path / "in.h5ad", *rest)
+    assert unknown.exit_code == 1
+    assert "no slice has the column" in unknown.stderr
+    assert not (tmp_path / "out").exists()

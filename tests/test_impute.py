@@ -1,0 +1,136 @@
+"""``lloki.tl.impute``: what it gets right, what it leaves out and says so, and what it refuses."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import lloki
+from lloki import keys
+from lloki.analysis import Donor, held_out, impute, spearman_columns
+from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
+from lloki.fp import log_normalise
+from planted import planted
+
+HIDDEN = ["G0", "G1", "G2", "G3"]
+
+
+def three(noise: bool = True):
+    """Slices a, b and c; c lacks four genes; NOISE is in a and b and varies with nothing."""
+    adata = planted("abc", cells=250)
+    slices = [adata[adata.obs["slice"] == name].copy() for name in "abc"]
+    truth = log_normalise(slices[2].X).toarray()[:, :4]
+    slices[2] = slices[2][:, ~slices[2].var_names.isin(HIDDEN)].copy()
+    if noise:
+        for i in (0, 1):
+            x = np.random.default_rng(i).poisson(2, (slices[i].n_obs, 1)).astype(np.float32)
+            extra = ad.AnnData(sparse.csr_matrix(x), obs=slices[i].obs[[]], var=pd.DataFrame(index=["NOISE"]))
+            whole = ad.concat([slices[i], extra], axis=1)
+            whole.obs, whole.obsm = slices[i].obs, slices[i].obsm
+            slices[i] = whole
+    return slices, truth
+
+
+def test_hidden_genes_are_found_again_and_noise_is_left_out():
+    slices, truth = three()
+    with pytest.warns(LlokiWarning, match="NOISE"):
+        found = lloki.tl.impute(slices, "c")
+    assert list(found.var_names) == HIDDEN
+    assert (found.var["validated"] == "across slices").all()
+    scores = spearman_columns(truth, found.X)
+    assert scores.min() > 0.5
+    np.testing.assert_allclose(scores, found.var["score"], atol=0.15)
+    assert list(found.uns[keys.UNS]["impute"]["left_out"].index) == ["NOISE"]
+    assert "G0" not in slices[2].var_names
+
+
+def test_the_error_of_a_value_is_what_it_says():
+    slices, truth = three()
+    with pytest.warns(LlokiWarning):
+        found = lloki.tl.impute(slices, "c")
+    z = (found.X - truth) / found.layers["sd"]
+    assert np.abs(np.sqrt((z**2).mean(0)) - 1).max() < 0.35
+    assert (np.abs(z) < 2).mean() > 0.85
+
+
+def test_genes_of_one_slice_are_marked_and_unvalidated_ones_asked_for():
+    slices, _ = three(noise=False)
+    with pytest.warns(LlokiWarning, match="tried within the one slice"):
+        found = lloki.tl.impute(slices, "c", donors="a")
+    assert (found.var["validated"] == "within one slice").all()
+    slices, _ = three()
+    with pytest.warns(LlokiWarning, match="left out"), pytest.raises(GeneError, match="none of 1 genes"):
+        lloki.tl.impute(slices, "c", genes=["NOISE"])
+    assert list(lloki.tl.impute(slices, "c", genes=["NOISE"], least=None).var_names) == ["NOISE"]
+    slices[0].X[:, slices[0].var_names == "NOISE"] = 0
+    with pytest.warns(LlokiWarning, match="without any validation: NOISE"):
+        lloki.tl.impute(slices, "c", genes=["NOISE"], donors="a", least=None)
+
+
+def test_a_reference_lends_too():
+    slices, truth = three(noise=False)
+    reference = slices.pop(0)
+    with pytest.warns(LlokiWarning, match="tried within"):
+        found = lloki.tl.impute(slices[1:], "c", reference=reference, least=None, genes=["G2"])
+    assert spearman_columns(truth[:, 2:3], found.X)[0] > 0.5
+
+
+def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = sparse.csr_matrix(rng.poisson(1.0, (60, 3)).astype(np.float32))
+    donors = [
+        Donor("a", x[:30], ("p", "q", "r"), rng.normal(size=(30, 4))),
+        Donor("b", x[30:, :2], ("q", "p"), rng.normal(size=(30, 4))),
+    ]
+    queries = rng.normal(size=(50, 4))
+    mean, sd = impute(queries, donors, ["p", "q", "r", "s"], k=5)
+    assert mean[:, :3].min() >= 0
+    assert mean[:, :3].max() <= x.max()
+    assert np.isnan(mean[:, 3]).all()
+    assert (sd[:, :3] >= 0).all()
+    monkeypatch.setattr("lloki.analysis.imputation.BLOCK", 7)
+    again, _ = impute(queries, donors[::-1], ["p", "q", "r", "s"], k=5, threads=2)
+    np.testing.assert_allclose(mean, again, rtol=1e-5)
+
+
+def test_the_hold_out_never_lets_a_cell_lend_to_itself():
+    rng = np.random.default_rng(0)
+    x = sparse.csr_matrix(rng.poisson(3.0, (200, 2)).astype(np.float32))
+    donor = Donor("a", x, ("p", "q"), rng.normal(size=(200, 4)))
+    table = held_out([donor], ["p", "q"], k=1)
+    assert (table["score"].abs() < 0.25).all()
+    assert (table["validated"] == "within one slice").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "kind", "message"),
+    [
+        (lambda s: None, {"target": "z"}, InputError, "no slice 'z'"),
+        (lambda s: None, {"donors": ["c"]}, InputError, "no other slice"),
+        (lambda s: None, {"genes": ["Nowhere"]}, GeneError, "no donor measured Nowhere"),
+        (lambda s: s[0].obsm.pop(keys.JOINT), {}, InputError, r"a obsm\['X_lloki'\]"),
+        (lambda s: s[1].obsm[keys.JOINT].__setitem__((0, 0), np.nan), {}, InputError, "NaN"),
+        (lambda s: s[0].X.data.__setitem__(0, np.nan), {}, InputError, "NaN"),
+        (lambda s: None, {"k": 0}, ConfigError, "k at least 1"),
+        (lambda s: None, {"target": "a", "donors": ["c"]}, GeneError, "no further gene"),
+    ],
+)
+def test_bad_input_is_named(change, settings, kind, message):
+    slices, _ = three(noise=False)
+    change(slices)
+    with pytest.raises(kind, match=message):
+        lloki.tl.impute(slices, **({"target": "c"} | settings))
+
+
+def test_the_figure_stands_beside_the_truth():
+    slices, truth = three(noise=False)
+    found = lloki.tl.impute(slices, "c")
+    assert len(lloki.pl.imputed(found, "G1").axes) == 2
+    assert len(lloki.pl.imputed(found, "G1", truth=truth[:, 1]).axes) == 3
+    with pytest.raises(InputError, match="was not imputed"):
+        lloki.pl.imputed(found, "G9")
+    with pytest.raises(InputError, match="one a cell"):
+        lloki.pl.imputed(found, "G1", truth=truth)
