@@ -28,8 +28,9 @@ class NeighbourhoodConfig:
     expressed, fold
         First stage: least share of focal cells with a gene, and least log2 fold over all other cells.
     spill_guard
-        First stage: leave out genes that the neighbour type expresses more than the focal type. Some of its
-        transcripts are assigned to focal cells beside it, and would look like a program. The paper has no such rule.
+        First stage: leave out genes that the neighbour type expresses more than the focal type. Where its
+        transcripts are assigned to focal cells beside it, they look like a program. The paper has no such
+        rule.
     q
         Second stage: highest false discovery rate, of the difference between the two kinds of focal cells and
         of the correlation with the neighbour share.
