@@ -14,6 +14,7 @@ how well the novelty score alone, and with the confidence, tells cells of the mi
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def main() -> None:
             f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
             scores = (right.mean(), f1, kept.mean(), right[kept].mean(), expected_error(curve), found.error)
             first.append((run.name, name, found.left_out, *scores))
+            print(f"{run.name}: {name} done", file=sys.stderr, flush=True)
             if options.figures:
                 draw(found, curve, truth, told, options.figures / f"{run.name}-{name}")
         name = np.unique(slices[labels != ""])[0]

@@ -9,6 +9,7 @@ import pytest
 import scanpy as sc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import lloki
 from lloki import keys
@@ -97,6 +98,25 @@ def test_none_is_found_where_none_is_planted():
     assert not found.down
 
 
+def test_transcripts_of_the_neighbours_are_no_program():
+    slices, made = sections(0.0, seed=3)
+    leaked = next(g for g in made.up if all(g in s.var_names for s in slices))
+    for s in slices:
+        # a gene that malignant cells have most of, and T cells among them seem to have
+        kind = s.obs["cell_type"].astype(str).to_numpy()
+        around = neighbour_share(s.obsm["spatial"], kind == "malignant", k=30)
+        x = s.X.toarray()
+        extra = np.where(kind == "malignant", 10.0, np.where(kind == "T cell", 4 + 12 * around, 0))
+        x[:, s.var_names.get_loc(leaked)] += np.random.default_rng(0).poisson(extra)
+        s.X = sparse.csr_matrix(x)
+        s.obsm[keys.JOINT][:, 5] += 3 * around * (kind == "T cell")
+    bare = lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK, spill_guard=False)
+    assert leaked in bare.up
+    with pytest.warns(LlokiWarning, match="No program"):
+        guarded = lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK)
+    assert leaked not in guarded.genes.index
+
+
 def test_slices_of_one_data_set_are_compared_together(done):
     slices, _, _ = done
     two = []
@@ -163,8 +183,6 @@ def test_ranks_are_aggregated_over_the_data_sets_that_have_the_gene():
         x[:, 0] += cluster
         if "down" in genes:
             x[:, 1] -= cluster
-        from scipy import sparse
-
         sets.append(FocalSet.make("d", sparse.csr_matrix(x), genes, np.zeros(300), cluster, 2))
         shares.append(standard_ranks(cluster + rng.normal(0, 0.3, 300)))
     table = compare(sets, np.array([False, True]), shares)

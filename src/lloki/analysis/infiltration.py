@@ -49,6 +49,9 @@ class Lens:
         is_focal = np.concatenate([t.focal for t in tissues])
         own = x[is_focal]
         kept = enriched(own, x[~is_focal], expressed=config.expressed, fold=config.fold)
+        near = x[np.concatenate([t.neighbour for t in tissues])]
+        if config.spill_guard and near.shape[0]:
+            kept &= enriched(own, near, expressed=0.0, fold=0.0)
         named = [gene for gene, keep in zip(genes, kept) if keep]
         focal = FocalSet.make(name, own[:, np.flatnonzero(kept)], named, slices[rows], cluster[rows], kinds)
         mean = np.asarray(own.sum(axis=0)).ravel() / max(own.shape[0], 1)

@@ -27,6 +27,10 @@ class NeighbourhoodConfig:
         Of the Leiden clusters of focal cells, and of the graph in the joint embedding.
     expressed, fold
         First stage: least share of focal cells with a gene, and least log2 fold over all other cells.
+    spill_guard
+        First stage: leave out genes that the neighbour type expresses more than the focal type. Where its
+        transcripts are assigned to focal cells beside it, they look like a program. The paper has no such
+        rule.
     q
         Second stage: highest false discovery rate, of the difference between the two kinds of focal cells and
         of the correlation with the neighbour share.
@@ -45,6 +49,7 @@ class NeighbourhoodConfig:
     graph_neighbours: int = 15
     expressed: float = 0.05
     fold: float = 0.3
+    spill_guard: bool = True
     q: float = 0.05
     agreement: float = 1.0
     permutations: int = 200
