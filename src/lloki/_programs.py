@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki import keys
-from lloki._aligned import Section, read_sections
+from lloki._sections import Section, read_sections
 from lloki._version import __version__
 from lloki.analysis import Domains, Programs, spatial_neighbours
 from lloki.errors import InputError
