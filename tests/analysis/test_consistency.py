@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from planted import planted
 from scipy import sparse
+from simulated import planted
 
 from lloki.analysis import (
     by_maximum,

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from planted import matched, planted
 from scipy import sparse
+from simulated import matched, planted
 
 from lloki.analysis import ProgramConfig, fit_programs
 from lloki.analysis.programs.parameters import pull
