@@ -1,6 +1,7 @@
 """Do platforms agree on gene programs? The paper's three-way comparison, on finished runs.
 
-    python benchmarks/consistency.py OUT RUN... [--labels cell_type] [--iterations N] [--device NAME]
+    python benchmarks/consistency.py OUT RUN... [--labels cell_type] [--iterations N]
+        [--regularisation X] [--device NAME]
 
 RUN is a folder of lloki integrate. Gene programs are found (1) jointly on X_lloki, (2) jointly on the genes
 that all slices measured, (3) in each slice by itself on its own genes, metagenes then matched to those of the
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--labels", default="cell_type")
     parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--regularisation", type=float, default=1e-4)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -82,7 +84,8 @@ def main() -> None:
         labels = {n: joint.obs[options.labels].astype(object).to_numpy()[r] for n, r in rows.items()}
         graphs = {n: spatial_neighbours(joint.obsm["spatial"][r]) for n, r in rows.items()}
         shared = int(joint.varm[keys.MEASURED].all(1).sum())
-        given = {"iterations": options.iterations, "device": options.device}
+        given = {"iterations": options.iterations, "regularisation": options.regularisation}
+        given["device"] = options.device
         morans: dict[str, dict[str, np.ndarray]] = {}
         for way in ("joint, X_lloki", "joint, shared genes", "each slice, own genes"):
             begin, k, states = time.process_time(), 15, {}

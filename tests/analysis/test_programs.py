@@ -20,7 +20,7 @@ from lloki.analysis.programs.partition import log_partition
 from lloki.analysis.programs.section import Section
 from lloki.analysis.programs.simplex import project_simplex
 from lloki.analysis.programs.states import best_size, coupled_states, energy
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 
 numbers = st.floats(-50, 50, width=32)
 
@@ -223,3 +223,12 @@ def test_cells_without_counts_or_neighbours_keep_finite_states():
     )
     assert np.isfinite(found.states[0]).all()
     assert found.states[0][:3].max() == 0
+
+
+def test_affinities_that_take_over_are_warned_of():
+    p = planted(n=300, slices=1, noise=3)
+    with pytest.warns(LlokiWarning, match="affinities took over"):
+        found = fit_programs(p.features, p.graphs, config=ProgramConfig(k=10, iterations=25))
+    assert len(found.unused) >= 5
+    held = fit_programs(p.features, p.graphs, config=ProgramConfig(k=10, iterations=25, regularisation=0.1))
+    assert not held.unused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lloki._device import choose_device
@@ -19,10 +20,10 @@ from lloki.analysis.programs.config import ProgramConfig
 from lloki.analysis.programs.parameters import fit_affinity, fit_metagenes
 from lloki.analysis.programs.result import Programs
 from lloki.analysis.programs.section import Section
-from lloki.analysis.programs.start import check_features, first_metagenes
+from lloki.analysis.programs.start import check_features, first_metagenes, given_metagenes
 from lloki.analysis.programs.states import coupled_states, free_states
 from lloki.cae.checkpoint import Checkpoint, fingerprint
-from lloki.errors import ConfigError
+from lloki.errors import LlokiWarning
 
 _PATIENCE = 5  # iterations over which the objective must have settled
 _FREE_STEPS = 60
@@ -84,6 +85,11 @@ def fit_programs(
     ConfigError
         If there are more metagenes than features or cells, or the checkpoint is of another fit.
 
+    Warns
+    -----
+    LlokiWarning
+        If affinities took over, and left half of the metagenes to almost no cell.
+
     Notes
     -----
     The objective is the negative log of likelihood and prior, with half the pseudo-likelihood's
@@ -114,7 +120,14 @@ def fit_programs(
             if file is not None and (i + 1) % config.checkpoint_every == 0:
                 file.save(fit.state())
         fit.states(coupled=config.iterations > 0)
-        return fit.result()
+        found = fit.result()
+    if 2 * len(found.unused) >= config.k:
+        text = (
+            f"{len(found.unused)} of {config.k} metagenes are used by almost no cell: affinities took over. "
+            f"Raise regularisation, now {config.regularisation:g}, to 1e-2, or ask for fewer metagenes."
+        )
+        warnings.warn(text, LlokiWarning, stacklevel=2)
+    return found
 
 
 class _Fit:
@@ -131,20 +144,11 @@ class _Fit:
     ) -> None:
         self.config, self.threads = config, threads if device.type == "cpu" else 1
         self.sections = [Section.of(y, g, config.k, config.block, device) for y, g in zip(features, graphs)]
-        first: NDArray[np.float32]
-        if start is None:
-            first = first_metagenes(features, config.k, seed=config.seed)
-        else:
-            first = np.asarray(start, np.float32)
-            if (
-                first.shape != (features[0].shape[1], config.k)
-                or not (first >= 0).all()
-                or not first.any(0).all()
-            ):
-                raise ConfigError(
-                    f"start must be ({features[0].shape[1]}, {config.k}), 0 or more, with no empty column"
-                )
-            first = first / first.sum(0)
+        first = (
+            first_metagenes(features, config.k, seed=config.seed)
+            if start is None
+            else given_metagenes(start, features[0].shape[1], config.k)
+        )
         self.m = torch.from_numpy(first).to(device)
         self.affinity = torch.zeros(config.k, config.k, dtype=torch.float64)
         self.double = torch.device("cpu") if device.type == "mps" else device

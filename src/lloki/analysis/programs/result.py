@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from lloki.analysis.programs.config import ProgramConfig
 
+_UNUSED = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Programs:
@@ -46,6 +48,14 @@ class Programs:
     history: pd.DataFrame
     converged: bool
     config: ProgramConfig
+
+    @property
+    def unused(self) -> list[int]:
+        """Metagenes that make up less of the cells than a twentieth of an equal share."""
+        x = np.concatenate(self.states)
+        total = x.sum(1, keepdims=True)
+        share = np.divide(x, total, out=np.zeros_like(x), where=total > 0).mean(0)
+        return [int(k) for k in np.flatnonzero(share * len(share) < _UNUSED)]
 
     def facts(self) -> dict[str, Any]:
         """Return what is small, as JSON can hold it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from lloki._parallel import single_threaded
@@ -109,3 +109,17 @@ def first_metagenes(features: Sequence[Features], k: int, *, seed: int) -> NDArr
     means = np.stack([x[labels == c].mean(0) if (labels == c).any() else x.mean(0) for c in range(k)], axis=1)
     means += 1e-3 * x.mean(0)[:, None]  # no metagene begins with a feature that it cannot see
     return (means / means.sum(0)).astype(np.float32)
+
+
+def given_metagenes(start: ArrayLike, d: int, k: int) -> NDArray[np.float32]:
+    """Return metagenes to begin with as (D, K) whose columns sum to one.
+
+    Raises
+    ------
+    ConfigError
+        If they have another shape, an entry below 0 or an empty column.
+    """
+    first = np.asarray(start, np.float32)
+    if first.shape != (d, k) or not (first >= 0).all() or not first.any(0).all():
+        raise ConfigError(f"start must be ({d}, {k}), 0 or more, with no empty column")
+    return first / first.sum(0)
