@@ -10,7 +10,7 @@ import numpy as np
 from anndata import AnnData
 
 from lloki import keys
-from lloki._parts import joint_embedding, read_parts, record, write_column
+from lloki.tl._parts import joint_embedding, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def neighbourhood_program(
     names = {"focal": focal, "neighbour": neighbour, "label_key": label_key, "key": key}
     facts = {"found": found.found, "reason": found.reason, "contrast": found.contrast, "p": found.contrast_p}
     tables = {"genes": found.genes, "correlations": found.correlations}
-    record(parts, "neighbourhood_program", config.to_dict() | names, **facts, **tables)
+    record(owners(parts), "neighbourhood_program", config.to_dict() | names, **facts, **tables)
     if not found.found:
         warnings.warn(f"No program of {focal} near {neighbour}: {found.reason}", LlokiWarning, stacklevel=2)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,8 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
-from lloki._parts import Part, joint_embedding, named, read_parts
-from lloki._version import __version__
+from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 
 if TYPE_CHECKING:
@@ -131,8 +129,7 @@ def impute(
         if slot in aim.own.obsm:
             out.obsm[slot] = np.asarray(aim.own.obsm[slot])[aim.rows]
     parameters = {"target": target, "donors": [d.name for d in given], "key": key, "k": k, "least": least}
-    said = {"version": __version__, "parameters": json.dumps(parameters | {"cells": cells, "seed": seed})}
-    out.uns[keys.UNS] = {"impute": said | {"left_out": table[~passed]}}
+    record([out], "impute", parameters | {"cells": cells, "seed": seed}, left_out=table[~passed])
     return out
 
 

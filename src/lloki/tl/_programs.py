@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
 from lloki import keys
-from lloki._sections import Section, read_sections
-from lloki._version import __version__
 from lloki.analysis import Domains, Programs, spatial_neighbours
 from lloki.errors import InputError
+from lloki.tl._parts import owners, record, write_column
+from lloki.tl._sections import Section, read_sections
 
 
 def read_features(
@@ -35,8 +34,8 @@ def read_features(
     """
     if key is not None:
         sections = read_sections(adatas, key=key, slice_key=slice_key, slices=None)
-        width = sections[0].embedding.shape[1] if sections else 0
-        return sections, [s.embedding for s in sections], [f"{key}:{i}" for i in range(width)]
+        width = sections[0].values.shape[1]
+        return sections, [s.values for s in sections], [f"{key}:{i}" for i in range(width)]
     sections = read_sections(adatas, key=keys.SPATIAL, slice_key=slice_key, slices=None)
     names = common_genes(sections) if genes is None else list(dict.fromkeys(genes))
     if not names:
@@ -48,7 +47,7 @@ def common_genes(sections: Sequence[Section]) -> list[str]:
     """Genes that every slice measured, in the order of the first."""
     first = sections[0].own
     common = dict.fromkeys(map(str, first.var_names))
-    for own in {id(s.own): s.own for s in sections}.values():
+    for own in owners(sections):
         here = set(map(str, own.var_names))
         if keys.MEASURED in own.varm:
             measured = np.asarray(own.varm[keys.MEASURED], bool).all(1)
@@ -87,36 +86,30 @@ def write_metagenes(
     sections: Sequence[Section], programs: Programs, *, features: Sequence[str], parameters: dict[str, Any]
 ) -> None:
     """Write states, metagenes and the record into the AnnData that the sections came from."""
-    said = {
-        "version": __version__,
-        "parameters": json.dumps(parameters),
-        "facts": json.dumps(programs.facts()),
-        "slices": np.array([s.name for s in sections], object),
-        "features": np.array(list(features), object),
-        "metagenes": programs.metagenes,
-        "affinity": programs.affinity,
-        "objective": programs.history["objective"].to_numpy(),
-    }
-    for own in {id(s.own): s.own for s in sections}.values():
+    for own in owners(sections):
         own.obsm[keys.METAGENES] = np.zeros((own.n_obs, programs.config.k), np.float32)
-        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "metagenes": said}
     for s, states in zip(sections, programs.states):
         s.own.obsm[keys.METAGENES][s.rows] = states
+    record(
+        owners(sections),
+        "metagenes",
+        parameters,
+        facts=json.dumps(programs.facts()),
+        slices=np.array([s.name for s in sections], object),
+        features=np.array(list(features), object),
+        metagenes=programs.metagenes,
+        affinity=programs.affinity,
+        objective=programs.history["objective"].to_numpy(),
+    )
 
 
 def write_domains(sections: Sequence[Section], domains: Domains, parameters: dict[str, Any]) -> None:
     """Write domains as D1, D2, …, the largest first, and the record."""
-    names = [f"D{i + 1}" for i in range(max(int(d.max()) for d in domains.labels) + 1)]
-    said: dict[str, Any] = {"version": __version__, "parameters": json.dumps(parameters)}
+    labels = np.concatenate(domains.labels)
+    names = np.array([f"D{i + 1}" for i in range(labels.max() + 1)], object)
+    write_column(sections, keys.DOMAIN, names[labels], categories=names)
+    write_column(sections, keys.DOMAIN_CONFIDENCE, np.concatenate(domains.confidence))
+    facts = {}
     if domains.stability is not None:
-        said["stability"] = json.dumps({str(k): v for k, v in domains.stability.items()})
-    owners = {id(s.own): s.own for s in sections}
-    values = {i: np.empty(own.n_obs, object) for i, own in owners.items()}
-    sure = {i: np.zeros(own.n_obs) for i, own in owners.items()}
-    for s, labels, confidence in zip(sections, domains.labels, domains.confidence):
-        values[id(s.own)][s.rows] = np.array(names, object)[labels]
-        sure[id(s.own)][s.rows] = confidence
-    for i, own in owners.items():
-        own.obs[keys.DOMAIN] = pd.Categorical(values[i], categories=names)
-        own.obs[keys.DOMAIN_CONFIDENCE] = sure[i]
-        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "domains": said}
+        facts["stability"] = json.dumps({str(k): v for k, v in domains.stability.items()})
+    record(owners(sections), "domains", parameters, **facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,12 +175,11 @@ def write_column(parts: Sequence[Part], key: str, values: NDArray, *, categories
     Cells of slices that are not among the parts get NaN, of categories no value.
     """
     ends = np.cumsum([len(part.rows) for part in parts])[:-1]
-    owners = {id(part.own): part.own for part in parts}
-    columns = {at: np.full(own.n_obs, np.nan, dtype=object) for at, own in owners.items()}
+    columns = {id(own): np.full(own.n_obs, np.nan, dtype=object) for own in owners(parts)}
     for part, piece in zip(parts, np.split(values, ends)):
         columns[id(part.own)][part.rows] = piece
-    for at, own in owners.items():
-        column = pd.Series(columns[at], index=own.obs_names)
+    for own in owners(parts):
+        column = pd.Series(columns[id(own)], index=own.obs_names)
         if categories is not None:
             own.obs[key] = pd.Categorical(column, categories=list(categories))
         elif values.dtype == bool and not column.isna().any():
@@ -189,8 +188,13 @@ def write_column(parts: Sequence[Part], key: str, values: NDArray, *, categories
             own.obs[key] = column.astype(float)
 
 
-def record(parts: Sequence[Part], stage: str, parameters: Mapping[str, Any], **facts: Any) -> None:
+def owners(parts: Iterable[Part]) -> list[AnnData]:
+    """Every AnnData that the parts are of, once."""
+    return list({id(part.own): part.own for part in parts}.values())
+
+
+def record(adatas: Iterable[AnnData], stage: str, parameters: Mapping[str, Any], **facts: Any) -> None:
     """Write parameters and what was found into ``uns["lloki"]`` of every AnnData."""
     said = {"version": __version__, "parameters": json.dumps(dict(parameters), default=str), **facts}
-    for own in {id(part.own): part.own for part in parts}.values():
+    for own in adatas:
         own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), stage: said}

@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lloki import keys
-from lloki._sections import Section, heights
-from lloki._version import __version__
 from lloki.align import AlignConfig, AlignResult, Rigid, StackResult, Warp, align, align_stack, fit_warp
 from lloki.errors import ConfigError, LlokiWarning
+from lloki.tl._parts import owners, record
+from lloki.tl._sections import Section, heights
 
 Doubles = NDArray[np.float64]
 
@@ -139,7 +139,7 @@ def align_sections(
     for s in sections:
         if s.name == fixed:
             continue
-        result = align(base.embedding, base.xy, s.embedding, s.xy, config=config)
+        result = align(base.values, base.xy, s.values, s.xy, config=config)
         results[fixed, s.name] = result
         known = result.verdict.word != "failed"
         transforms[s.name] = result.transform if known else None
@@ -153,7 +153,7 @@ def align_sections(
 
 def _as_stack(sections: Sequence[Section], at: int, **settings: Any) -> Alignment:
     names = [s.name for s in sections]
-    embeddings, positions = [s.embedding for s in sections], [s.xy for s in sections]
+    embeddings, positions = [s.values for s in sections], [s.xy for s in sections]
     fitted = align_stack(embeddings, positions, reference=at, **settings)
     return Alignment(
         names[at],
@@ -185,17 +185,11 @@ def write_sections(
 ) -> None:
     """Write positions, matches and the record into the AnnData that the sections came from."""
     third = heights(sections, z)
-    said = {
-        "version": __version__,
-        "parameters": json.dumps(parameters),
-        "facts": json.dumps(alignment.facts()),
-    }
     base = next(s for s in sections if s.name == alignment.reference)
-    for own in {id(s.own): s.own for s in sections}.values():
+    for own in owners(sections):
         width = 2 if third is None else 3
         own.obsm[keys.ALIGNED] = np.full((own.n_obs, width), np.nan)
         own.obs[keys.IN_OVERLAP] = np.zeros(own.n_obs, bool)
-        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), "align_slices": said}
         if alignment.stack is None:
             own.obs[keys.MATCH] = ""
             own.obs[keys.MATCH_CONFIDENCE] = np.zeros(own.n_obs)
@@ -205,6 +199,7 @@ def write_sections(
         if third is not None:
             out[s.rows, 2] = third[i]
         _write_matches(s, base, alignment)
+    record(owners(sections), "align_slices", parameters, facts=json.dumps(alignment.facts()))
 
 
 def _write_matches(s: Section, base: Section, alignment: Alignment) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
-from lloki._parts import joint_embedding, named, read_parts, record, write_column
+from lloki.tl._parts import joint_embedding, named, owners, read_parts, record, write_column
 from lloki.errors import ConfigError, InputError, LlokiWarning
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def transfer_labels(
     write_column(parts, keys.LABEL_NOVELTY, found.novelty[mine])
     parameters = {"label_key": label_key, "sources": sorted(allowed), "key": key, "k": k}
     record(
-        parts,
+        owners(parts),
         "transfer_labels",
         parameters | {"threshold": threshold, "novelty": novelty, "reference": reference is not None},
         table=found.table,
@@ -223,5 +223,5 @@ def annotate_by_markers(
     write_column(parts, keys.MARKER_TYPE, names, categories=[*table.types, analysis.UNKNOWN])
     write_column(parts, keys.MARKER_CONFIDENCE, confidence)
     parameters = {"key": key, "k": k, "threshold": threshold, "fold": fold, "dispersion": dispersion}
-    record(parts, "annotate_by_markers", parameters, table=frame)
+    record(owners(parts), "annotate_by_markers", parameters, table=frame)
     return frame

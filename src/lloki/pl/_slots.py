@@ -1,0 +1,87 @@
+"""What figures read from a user's AnnData, and their legend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lloki.errors import InputError
+
+if TYPE_CHECKING:
+    import anndata as ad
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from lloki.report.colouring import Colouring
+
+INK = "black"
+
+
+def colouring(adata: ad.AnnData, key: str) -> Colouring:
+    """Colours of an ``obs`` column.
+
+    Raises
+    ------
+    InputError
+        If it is absent.
+    """
+    from lloki.report.colouring import Colouring
+
+    if key not in adata.obs:
+        raise InputError("the column is absent", slot=obs_slot(key), mend=f"There are {list(adata.obs.columns)}")
+    return Colouring.of(adata.obs[key])
+
+
+def obsm(adata: ad.AnnData, key: str) -> NDArray:
+    """Return ``obsm[key]``.
+
+    Raises
+    ------
+    InputError
+        If it is absent.
+    """
+    if key not in adata.obsm:
+        raise InputError("the key is absent", slot=f"obsm[{key!r}]", mend=f"There are {list(adata.obsm)}")
+    return np.asarray(adata.obsm[key])
+
+
+def obs_slot(key: str) -> str:
+    """Name a column in a message."""
+    return f"obs[{key!r}]"
+
+
+def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
+    """Slice → its rows; all rows as one where no column names slices."""
+    if slice_key not in adata.obs:
+        return {"": np.arange(adata.n_obs)}
+    names = adata.obs[slice_key].astype(str).to_numpy()
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+
+def with_legend(figure: Figure, entries: tuple[tuple[str, str, int], ...], title: str) -> Figure:
+    """Widen the figure by as many columns of 20 names as the legend needs."""
+    from matplotlib.lines import Line2D
+
+    columns = -(-len(entries) // 20)
+    width, height = figure.get_size_inches()
+    extra = columns * (0.5 + 0.075 * max((len(name) for name, _, _ in entries), default=0))
+    figure.set_size_inches(width + extra, height)
+    share = width / (width + extra)
+    figure.axes[0].set_position((0, 0, share, 1))
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=colour, label=name)
+        for name, colour, _ in entries
+    ]
+    legend = figure.legend(
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(share, 0.5),
+        ncols=max(columns, 1),
+        frameon=False,
+        fontsize=8,
+    )
+    legend.set_title(title)
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)  # a "$" in a name is a dollar
+    return figure

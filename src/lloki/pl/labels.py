@@ -1,0 +1,93 @@
+"""Labels that were carried over, and genes that were imputed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lloki import keys
+from lloki.errors import InputError
+from lloki.pl._slots import INK, obsm
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from lloki.analysis import LabelTransfer
+
+
+def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
+    """Draw how often labels of a confidence are right.
+
+    Parameters
+    ----------
+    curve
+        What :func:`lloki.tl.transfer_labels` returned, for its left-out cells; or a table of
+        :func:`lloki.analysis.reliability`, where the truth is known.
+    """
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    table = curve if isinstance(curve, pd.DataFrame) else curve.curve
+    missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
+    if missing:
+        raise InputError("the column is absent", slot=missing[0], mend="Pass what transfer_labels returned")
+    return labelling.reliability_curve(table, ink=INK)
+
+
+def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
+    """Draw which types (n,) were given which labels (n,); cells without a true type are left out.
+
+    Raises
+    ------
+    InputError
+        They are not as many, or no cell has a true type.
+    """
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    a, b = pd.Series(np.asarray(truth, object)), pd.Series(np.asarray(told, object))
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} true types for {len(b)} labels", mend="Pass both of the same cells")
+    known = (a.notna() & b.notna() & (a.astype(str) != "")).to_numpy()
+    if not known.any():
+        raise InputError("no cell has a true type", mend="Pass cells whose type is known")
+    shares, rows, columns = labelling.shares_told(
+        a[known].astype(str).to_numpy(), b[known].astype(str).to_numpy()
+    )
+    return labelling.confusion_map(shares, rows, columns, ink=INK)
+
+
+def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:
+    """Draw an imputed gene where the cells lie, beside its truth (n,) if that is known.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.impute` returned it.
+    gene
+        One of its genes.
+    truth
+        (n,) in the same unit.
+
+    Raises
+    ------
+    InputError
+        There is no such gene, no positions, or the truth is not of these cells.
+    """
+    from lloki.report import labelling
+
+    if gene not in adata.var_names:
+        raise InputError("was not imputed", where=gene, mend=f"There are {list(adata.var_names[:10])}")
+    values = np.asarray(adata[:, gene].X, float).ravel()
+    panels = {f"{gene}, imputed": values}
+    if truth is not None:
+        if np.shape(truth) != values.shape:
+            raise InputError(f"{np.shape(truth)} true values for {len(values)} cells", mend="Pass one a cell")
+        panels = {f"{gene}, measured": np.asarray(truth, float), **panels}
+    return labelling.value_panels(obsm(adata, keys.SPATIAL)[:, :2], panels, ink=INK)

@@ -1,0 +1,102 @@
+"""Metagenes and spatial domains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lloki import keys, tl
+from lloki.errors import InputError
+from lloki.pl._slots import by_slice, colouring, obsm
+
+if TYPE_CHECKING:
+    import anndata as ad
+    from matplotlib.figure import Figure
+
+
+def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw one metagene in space, in all slices side by side on one colour scale.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it: all slices in one.
+    number
+        Which metagene, from 1.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    from lloki.report import metagenes as figures
+
+    states, xy = obsm(adata, keys.METAGENES), obsm(adata, keys.SPATIAL)
+    if not 1 <= number <= states.shape[1]:
+        raise InputError(f"there is no metagene {number}", mend=f"There are {states.shape[1]}, from 1.")
+    rows = by_slice(adata, slice_key)
+    return figures.in_space(
+        {s: xy[r] for s, r in rows.items()},
+        {s: states[r, number - 1] for s, r in rows.items()},
+        label=f"metagene {number}",
+    )
+
+
+def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw which types use which metagenes in each slice that has labels.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it: all slices in one.
+    label_key
+        Column of ``obs`` with cell types; missing ones are left out.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    import pandas as pd
+
+    from lloki.analysis import by_maximum
+    from lloki.report import metagenes as figures
+
+    tables = enrichmentby_slice(adata, label_key, slice_key=slice_key)
+    scaled = pd.concat([t / t.max().replace(0, 1) for t in tables.values()])
+    mean = scaled.groupby(level=0).mean()
+    return figures.enrichment_maps(tables, by_maximum(mean))
+
+
+def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
+    from lloki.report import metagenes as figures
+
+    return figures.moran_boxes({"metagenes": moranby_slice(adata, slice_key=slice_key)})
+
+
+def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
+    """Draw the spatial domains of all slices side by side; a domain has one colour everywhere.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.domains` left it: all slices in one.
+    slice_key
+        Column of ``obs`` that names the slices.
+    """
+    from lloki.report import metagenes as figures
+
+    coloured, rows = colouring(adata, keys.DOMAIN), by_slice(adata, slice_key)
+    xy = obsm(adata, keys.SPATIAL)
+    colours = np.asarray(coloured.rows)
+    figure = figures.in_space(
+        {s: xy[r] for s, r in rows.items()}, {}, label="", colours={s: colours[r] for s, r in rows.items()}
+    )
+    handles = [
+        figure.axes[0].scatter([], [], color=colour, s=25, label=name) for name, colour, _ in coloured.legend
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 12), frameon=False, fontsize=8
+    )
+    return figure
+
+
+def _slices(adata: ad.AnnData, slice_key: str) -> ad.AnnData | list[ad.AnnData]:
+    """Return the AnnData, as a list of one where no column names slices."""
+    return adata if slice_key in adata.obs else [adata]
