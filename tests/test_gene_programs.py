@@ -57,6 +57,19 @@ def test_states_are_written_where_the_cells_are_and_survive_a_file(tmp_path):
     np.testing.assert_array_equal(parts[1].obsm[keys.METAGENES], found.states[1])
 
 
+@pytest.mark.parametrize(("find", "settings"), [("metagenes", FEW), ("domains", {"number": 3})])
+def test_the_order_of_slices_is_no_matter(find, settings):
+    adata = joint()
+    parts = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
+    turned = [part.copy() for part in parts[::-1]]
+    for slices in (parts, turned):
+        getattr(lloki.tl, find)(slices, **settings)
+    for a, b in zip(parts, turned[::-1]):
+        for slot in a.obsm:
+            np.testing.assert_array_equal(a.obsm[slot], b.obsm[slot])
+        pd.testing.assert_frame_equal(a.obs, b.obs)
+
+
 def test_genes_are_those_that_every_slice_measured():
     adata = joint()
     lloki.tl.metagenes(adata, key=None, **FEW)
@@ -71,7 +84,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written():
         (lambda a: a.obsm.pop("spatial"), InputError, "spatial", {}),
         (lambda a: a.obs.pop("slice"), InputError, "slice_key", {}),
         (lambda a: a.obsm["X_lloki"].__setitem__((0, 0), -1), InputError, "a: features go down to", {}),
-        (lambda a: a.obsm["X_lloki"].__setitem__((1, 0), np.nan), InputError, "b: features hold NaN", {}),
+        (lambda a: a.obsm["X_lloki"].__setitem__((1, 0), np.nan), InputError, "b obsm.*hold NaN", {}),
         (lambda a: None, ConfigError, "as many features", {"k": 6}),
         (lambda a: None, ConfigError, "no parameter 'steps'", {"steps": 6}),
         (lambda a: None, InputError, "no gene 'q'", {"key": None, "genes": ["q"]}),
@@ -133,5 +146,5 @@ def test_figures_say_what_they_lack():
     lloki.tl.metagenes(adata, **FEW)
     with pytest.raises(InputError, match="no metagene 4"):
         lloki.pl.metagene(adata, 4)
-    with pytest.raises(InputError, match="no slice has labels"):
+    with pytest.raises(InputError, match="no slice has a type"):
         lloki.pl.enrichment(adata[adata.obs["slice"] == "b"], "cell_type")

@@ -22,6 +22,8 @@ FLOW = [
     "evaluate",
     "report",
     "datasets",
+    "tl",
+    "pl",
     "run",
     "benchmark",
     "cli",

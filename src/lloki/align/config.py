@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from lloki._settings import Settings
 from lloki.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig:
+class AlignConfig(Settings):
     """Parameters of slice alignment.
 
     Lengths are in *pixels* of the images that slices are compared as: the larger of the two slices' cell
@@ -73,41 +72,11 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", tuple(float(b) for b in self.bands))  # JSON knows lists alone
-        for name, low in (
-            ("channels", 1),
-            ("neighbours", 1),
-            ("pixels", 8),
-            ("fine_pixels", 8),
-            ("candidates", 2),
-            ("landmarks", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        self._at_least(channels=1, neighbours=1, pixels=8, fine_pixels=8, candidates=2, landmarks=0, seed=0)
+        self._above_zero("scale")
         if not 0 < self.rotation_step <= 30:
             raise ConfigError(f"rotation_step must lie between 0 and 30 degrees, got {self.rotation_step}")
         if not 0 < self.min_overlap <= 1:
             raise ConfigError(f"min_overlap must lie between 0 and 1, got {self.min_overlap}")
-        if self.scale is not None and not self.scale > 0:
-            raise ConfigError(f"scale must be above 0, got {self.scale}")
         if not self.bands or any(b <= a for a, b in zip((0.0, *self.bands), self.bands)):
             raise ConfigError(f"bands must be positive and ascending, got {self.bands}")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> AlignConfig:
-        """Make a configuration of named fields.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or a value is out of its range.
-        """
-        known = cls.__dataclass_fields__
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise ConfigError(f"no parameter {unknown[0]!r} in AlignConfig. There are: {', '.join(known)}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
-        return asdict(self) | {"bands": list(self.bands)}

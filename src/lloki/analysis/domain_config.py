@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lloki._settings import Settings
 from lloki.errors import ConfigError
 
 METHODS = ("mixture", "leiden")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DomainConfig:
+class DomainConfig(Settings):
     """Parameters of spatial domains.
 
     Attributes
@@ -58,34 +58,11 @@ class DomainConfig:
         object.__setattr__(self, "scales", tuple(sorted({int(s) for s in self.scales})))
         if self.method not in METHODS:
             raise ConfigError(f"no method {self.method!r} of domains. Choose one of: {', '.join(METHODS)}")
-        if self.number is not None and self.number < 2:
-            raise ConfigError(f"number must be at least 2, got {self.number}")
         if self.number is None and (not self.candidates or min(self.candidates) < 2):
             raise ConfigError(f"candidates must be numbers of 2 or more, got {self.candidates}")
         if not self.scales or self.scales[0] < 0:
             raise ConfigError(f"scales must be numbers of steps of 0 or more, got {self.scales}")
-        for name, low in (("components", 1), ("repeats", 2), ("neighbours", 2), ("sample", 10), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> DomainConfig:
-        """Make a configuration of named fields.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or a value is out of its range.
-        """
-        known = cls.__dataclass_fields__
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise ConfigError(f"no parameter {unknown[0]!r} in DomainConfig. There are: {', '.join(known)}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
-        return asdict(self) | {"candidates": list(self.candidates), "scales": list(self.scales)}
+        self._at_least(number=2, components=1, repeats=2, neighbours=2, sample=10, seed=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from lloki._parallel import single_threaded
 from lloki.analysis.domain_config import DomainConfig, Domains
+from lloki.analysis.order import content_order, given_order
 from lloki.errors import InputError
 
 
@@ -43,11 +44,14 @@ def find_domains(
 
     Notes
     -----
-    Slices are clustered together, so that a domain means the same in all of them. Time grows with cells x d
-    for the means, with sample x components² x domains x candidates x repeats for the fits.
+    Slices are clustered together, so that a domain means the same in all of them; their order is no matter.
+    Time grows with cells x d for the means, and with sample x components² x domains x candidates x repeats
+    for the fits.
     """
     config = config or DomainConfig()
-    x = _surroundings(embeddings, graphs, config, names)
+    _check(embeddings, graphs, names)
+    seen = content_order(embeddings, graphs)
+    x = _surroundings([embeddings[i] for i in seen], [graphs[i] for i in seen], config)
     rng = np.random.default_rng(config.seed)
     most = max(config.candidates) if config.number is None else config.number
     if len(x) < 5 * most:
@@ -65,24 +69,18 @@ def find_domains(
         labels, confidence = _clustered(x, rows, number, config, config.seed)
     order = np.argsort(-np.bincount(labels), kind="stable")
     labels = np.argsort(order)[labels]
-    cuts = np.cumsum([len(e) for e in embeddings])[:-1]
-    return Domains(tuple(np.split(labels, cuts)), tuple(np.split(confidence, cuts)), stability, config)
+    cuts = np.cumsum([len(embeddings[i]) for i in seen])[:-1]
+    each = given_order(np.split(labels, cuts), seen)
+    return Domains(each, given_order(np.split(confidence, cuts), seen), stability, config)
 
 
-def _surroundings(
-    embeddings: Sequence[NDArray],
-    graphs: Sequence[sparse.spmatrix],
-    config: DomainConfig,
-    names: Sequence[str] | None,
-) -> NDArray[np.float64]:
-    """(N, components) principal components of the means over neighbourhoods, each scale of equal weight."""
-    from sklearn.decomposition import PCA
-
+def _check(
+    embeddings: Sequence[NDArray], graphs: Sequence[sparse.spmatrix], names: Sequence[str] | None
+) -> None:
     if not len(embeddings) or len(embeddings) != len(graphs):
         raise InputError(f"{len(embeddings)} slices and {len(graphs)} graphs", mend="Give one graph a slice.")
-    parts: list[list[NDArray]] = [[] for _ in config.scales]
     for i, (e, graph) in enumerate(zip(embeddings, graphs)):
-        x, where = np.asarray(e, np.float64), names[i] if names else f"slice {i}"
+        x, where = np.asarray(e), names[i] if names else f"slice {i}"
         if x.ndim != 2 or not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or is no table", where=where, mend="Mend it.")
         if graph.shape != (len(x), len(x)):
@@ -90,6 +88,17 @@ def _surroundings(
         if not graph.nnz:
             mend = "Leave this slice out, or look at its positions."
             raise InputError("no cell has a spatial neighbour", where=where, mend=mend)
+
+
+def _surroundings(
+    embeddings: Sequence[NDArray], graphs: Sequence[sparse.spmatrix], config: DomainConfig
+) -> NDArray[np.float64]:
+    """(N, components) principal components of the means over neighbourhoods, each scale of equal weight."""
+    from sklearn.decomposition import PCA
+
+    parts: list[list[NDArray]] = [[] for _ in config.scales]
+    for e, graph in zip(embeddings, graphs):
+        x = np.asarray(e, np.float64)
         w = sparse.csr_matrix(graph, dtype=np.float64) + sparse.identity(len(x))
         mean = sparse.diags(1.0 / np.asarray(w.sum(1)).ravel()) @ w
         for step in range(config.scales[-1] + 1):

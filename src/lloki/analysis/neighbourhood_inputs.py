@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.errors import ConfigError
+from lloki._settings import Settings
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NeighbourhoodConfig:
+class NeighbourhoodConfig(Settings):
     """Settings of :func:`neighbourhood_program`; the paper's where it states them.
 
     Parameters
@@ -57,31 +55,8 @@ class NeighbourhoodConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("k", "graph_neighbours", "resolution", "permutations"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("expressed", "q", "agreement", "alpha"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> NeighbourhoodConfig:
-        """Make a configuration of named fields.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or a value is out of its range.
-        """
-        unknown = sorted(set(settings) - set(cls.__dataclass_fields__))
-        if unknown:
-            there = ", ".join(cls.__dataclass_fields__)
-            raise ConfigError(f"no parameter {unknown[0]!r} in NeighbourhoodConfig. There are: {there}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
-        return asdict(self)
+        self._above_zero("k", "graph_neighbours", "resolution", "permutations")
+        self._share("expressed", "q", "agreement", "alpha")
 
 
 @dataclass(frozen=True, eq=False)

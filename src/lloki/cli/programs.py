@@ -102,18 +102,18 @@ def _tables(adata: Any, found: Any, slice_key: str, label_key: str | None) -> di
     """Tables to write: metagenes, affinities, Moran's I, the objective, and types if there are labels."""
     import pandas as pd
 
-    from lloki import keys, pl
+    from lloki import keys, tl
 
     names = [f"metagene{i + 1}" for i in range(found.metagenes.shape[1])]
     said = adata.uns[keys.UNS]["metagenes"]
     tables = {
         "metagenes": pd.DataFrame(found.metagenes, index=said["features"], columns=names),
         "affinity": pd.DataFrame(found.affinity, index=names, columns=names),
-        "moran": pd.DataFrame(pl.moran_by_slice(adata, slice_key=slice_key), index=names),
+        "moran": pd.DataFrame(tl.moran(adata, slice_key=slice_key), index=names),
         "objective": found.history,
     }
     if label_key is not None:
-        by_slice = pl.enrichment_by_slice(adata, label_key, slice_key=slice_key)
+        by_slice = tl.enrichment(adata, label_key, slice_key=slice_key)
         renamed = {s: t.set_axis(names, axis=1) for s, t in by_slice.items()}
         tables["enrichment"] = pd.concat(renamed, names=["slice", "type"])
     return tables

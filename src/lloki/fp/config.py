@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from lloki._settings import Settings
 from lloki.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FPConfig:
+class FPConfig(Settings):
     """Parameters of LLOKI-FP. The fields' defaults are the preset ``default``.
 
     Attributes
@@ -71,19 +72,8 @@ class FPConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("k", 1),
-            ("iterations", 0),
-            ("sigma_pairs", 1),
-            ("approximate_above", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if not self.tol >= 0:
-            raise ConfigError(f"tol must be at least 0, got {self.tol}")
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha must lie between 0 and 1, got {self.alpha}")
+        self._at_least(k=1, iterations=0, tol=0, sigma_pairs=1, approximate_above=0, seed=0)
+        self._share("alpha")
         if self.keep not in ("largest", "random"):
             raise ConfigError(f"keep must be 'largest' or 'random', got {self.keep!r}")
         if self.reference_genes not in ("panel", "all"):
@@ -100,12 +90,7 @@ class FPConfig:
         """
         if name not in PRESETS:
             raise ConfigError(f"no preset {name!r}. Choose one of: {', '.join(PRESETS)}")
-        unknown = sorted(set(overrides) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ConfigError(
-                f"no parameter {unknown[0]!r} in FPConfig. There are: {', '.join(cls.__dataclass_fields__)}"
-            )
-        return replace(PRESETS[name], **overrides)
+        return cls.from_dict(PRESETS[name].to_dict() | overrides)
 
 
 PRESETS: Mapping[str, FPConfig] = MappingProxyType(

@@ -29,7 +29,9 @@ def colouring(adata: ad.AnnData, key: str) -> Colouring:
     from lloki.report.colouring import Colouring
 
     if key not in adata.obs:
-        raise InputError("the column is absent", slot=obs_slot(key), mend=f"There are {list(adata.obs.columns)}")
+        raise InputError(
+            "the column is absent", slot=obs_slot(key), mend=f"There are {list(adata.obs.columns)}"
+        )
     return Colouring.of(adata.obs[key])
 
 

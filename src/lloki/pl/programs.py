@@ -57,7 +57,7 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
     from lloki.analysis import by_maximum
     from lloki.report import metagenes as figures
 
-    tables = enrichmentby_slice(adata, label_key, slice_key=slice_key)
+    tables = tl.enrichment(_slices(adata, slice_key), label_key, slice_key=slice_key)
     scaled = pd.concat([t / t.max().replace(0, 1) for t in tables.values()])
     mean = scaled.groupby(level=0).mean()
     return figures.enrichment_maps(tables, by_maximum(mean))
@@ -67,7 +67,7 @@ def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
     from lloki.report import metagenes as figures
 
-    return figures.moran_boxes({"metagenes": moranby_slice(adata, slice_key=slice_key)})
+    return figures.moran_boxes({"metagenes": tl.moran(_slices(adata, slice_key), slice_key=slice_key)})
 
 
 def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:

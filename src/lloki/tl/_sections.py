@@ -10,7 +10,6 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from lloki import keys
 from lloki.errors import InputError
 from lloki.tl._parts import Part, named, read_parts
 

@@ -11,8 +11,8 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
-from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
+from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
 
 if TYPE_CHECKING:
     from lloki import analysis

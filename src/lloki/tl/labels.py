@@ -12,8 +12,8 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
-from lloki.tl._parts import joint_embedding, named, owners, read_parts, record, write_column
 from lloki.errors import ConfigError, InputError, LlokiWarning
+from lloki.tl._parts import joint_embedding, named, owners, read_parts, record, write_column
 
 if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer

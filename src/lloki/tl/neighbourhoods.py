@@ -10,8 +10,8 @@ import numpy as np
 from anndata import AnnData
 
 from lloki import keys
-from lloki.tl._parts import joint_embedding, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
+from lloki.tl._parts import joint_embedding, owners, read_parts, record, write_column
 
 if TYPE_CHECKING:
     from lloki.analysis import NeighbourhoodProgram

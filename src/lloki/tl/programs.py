@@ -15,8 +15,8 @@ from lloki.tl._parts import read_parts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from lloki._progress import Advance

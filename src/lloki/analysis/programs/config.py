@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from lloki._settings import Settings
 from lloki.errors import ConfigError
 
 MOST = 50  # metagenes; the partition function is computed precisely up to that
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramConfig:
+class ProgramConfig(Settings):
     """Parameters of gene programs, those of SpiceMix where it has them.
 
     Attributes
@@ -54,41 +53,8 @@ class ProgramConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("k", 2),
-            ("pretraining", 1),
-            ("iterations", 0),
-            ("state_rounds", 1),
-            ("state_steps", 1),
-            ("metagene_steps", 1),
-            ("block", 1),
-            ("checkpoint_every", 1),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        self._at_least(k=2, pretraining=1, iterations=0, tolerance=0, state_rounds=1, state_steps=1)
+        self._at_least(metagene_steps=1, block=1, checkpoint_every=1, seed=0)
+        self._above_zero("regularisation")
         if self.k > MOST:
             raise ConfigError(f"k must be at most {MOST}, got {self.k}")
-        if not self.regularisation > 0:
-            raise ConfigError(f"regularisation must be above 0, got {self.regularisation}")
-        if not self.tolerance >= 0:
-            raise ConfigError(f"tolerance must be 0 or more, got {self.tolerance}")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> ProgramConfig:
-        """Make a configuration of named fields.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or a value is out of its range.
-        """
-        known = cls.__dataclass_fields__
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise ConfigError(f"no parameter {unknown[0]!r} in ProgramConfig. There are: {', '.join(known)}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
-        return asdict(self)

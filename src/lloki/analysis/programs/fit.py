@@ -16,6 +16,7 @@ from torch import Tensor
 from lloki._device import choose_device
 from lloki._parallel import map_ordered, single_threaded
 from lloki._progress import Advance
+from lloki.analysis.order import content_order, given_order
 from lloki.analysis.programs.config import ProgramConfig
 from lloki.analysis.programs.parameters import fit_affinity, fit_metagenes
 from lloki.analysis.programs.result import Programs
@@ -65,7 +66,7 @@ def fit_programs(
         ``"auto"``, ``"cpu"``, ``"cuda"``…; affinities are fitted in double precision, on the CPU where the
         device has none.
     threads
-        Slices at a time, on the CPU. Results do not depend on it.
+        Slices at a time, on the CPU. Results do not depend on it, nor on the order of slices.
     checkpoint
         A file that the fit leaves every ``checkpoint_every`` iterations, and goes on from if it is there.
     names
@@ -102,6 +103,9 @@ def fit_programs(
     """
     config = config or ProgramConfig()
     given = check_features(features, graphs, config, names)
+    graphs = [g.tocsr() for g in graphs]
+    order = content_order(given, graphs)
+    given, graphs = [given[i] for i in order], [graphs[i] for i in order]
     where = choose_device(device)
     with single_threaded():
         fit = _Fit(given, graphs, config, where, threads, start)
@@ -120,7 +124,7 @@ def fit_programs(
             if file is not None and (i + 1) % config.checkpoint_every == 0:
                 file.save(fit.state())
         fit.states(coupled=config.iterations > 0)
-        found = fit.result()
+        found = fit.result(order)
     if 2 * len(found.unused) >= config.k:
         text = (
             f"{len(found.unused)} of {config.k} metagenes are used by almost no cell: affinities took over. "
@@ -215,7 +219,7 @@ class _Fit:
         """Hash of all that decides the result."""
         arrays = [self.m.cpu().numpy()] if start is not None else []
         for section, graph in zip(self.sections, graphs):
-            y, w = section.features, graph.tocsr()
+            y, w = section.features, graph
             arrays += [
                 w.indptr,
                 w.indices,
@@ -241,14 +245,14 @@ class _Fit:
         self.bend = None if bend is None else bend.to(self.double)
         self.history = saved["history"]
 
-    def result(self) -> Programs:
-        """Return host arrays."""
+    def result(self, order: Sequence[int]) -> Programs:
+        """Return host arrays, slices in the order that they were given in."""
         return Programs(
             metagenes=self.m.cpu().numpy(),
             affinity=self.affinity.cpu().numpy(),
-            states=tuple((s.s * s.z).cpu().numpy() for s in self.sections),
-            scales=tuple(s.scale for s in self.sections),
-            noise=tuple(s.noise for s in self.sections),
+            states=given_order([(s.s * s.z).cpu().numpy() for s in self.sections], order),
+            scales=given_order([s.scale for s in self.sections], order),
+            noise=given_order([s.noise for s in self.sections], order),
             history=pd.DataFrame(self.history),
             converged=self.settled(),
             config=self.config,
