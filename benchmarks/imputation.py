@@ -1,6 +1,7 @@
 """Genes that a slice did not measure, imputed from other slices, against their hidden truth.
 
-    python benchmarks/imputation.py RUN TRUTH TARGET [TARGET ...] [--genes FILE.json] [--figure FILE.png]
+    python benchmarks/imputation.py RUN TRUTH TARGET [TARGET ...] [--genes FILE.json] [--reference FILE]
+        [--figure FILE.png]
 
 RUN is a folder of `lloki integrate` on slices of which genes were taken away before, TRUTH a folder with
 TARGET.h5ad that still has them: the embedding never saw them. Imputes every hidden gene (or those of a JSON
@@ -9,7 +10,8 @@ genes of the Spearman correlation with the truth over cells, share of genes abov
 over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
 neighbours in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
 least 0.1), as `lloki.tl.impute` would return them; how well that score foretells the truth; and the share of
-values within two expected errors of it. Writes the per-gene table beside RUN as imputation-TARGET.csv.
+values within two expected errors of it. With --reference also from single cells alone, and from slices and
+single cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ def shared_pca(joint: ad.AnnData) -> np.ndarray:
     return expression_pca(sparse.csr_matrix(out), components=30)
 
 
+def only(genes: list[str], truth: np.ndarray, known: set[str]) -> tuple[list[str], np.ndarray]:
+    """Leave out genes that are not known."""
+    keep = [gene in known for gene in genes]
+    return [gene for gene, k in zip(genes, keep) if k], truth[:, keep]
+
+
 def r_squared(truth: np.ndarray, told: np.ndarray) -> np.ndarray:
     return 1 - ((truth - told) ** 2).mean(0) / truth.var(0).clip(1e-12)
 
@@ -53,11 +61,13 @@ def main() -> None:
     parser.add_argument("truth", type=Path)
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--genes", type=Path)
+    parser.add_argument("--reference", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     joint = ad.read_h5ad(options.run / "integrated.h5ad")
     joint.obsm["X_pca"] = shared_pca(joint)
+    single = lloki.project_reference(options.reference, run=options.run) if options.reference else None
     columns = ("target", "embedding", "genes", "mean ρ", "median ρ", "ρ > 0.3", "mean R²")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     notes = []
@@ -72,8 +82,13 @@ def main() -> None:
         varies = truth.std(0) > 0
         hidden, truth = [g for g, v in zip(hidden, varies) if v], truth[:, varies]
         table = pd.DataFrame(index=hidden)
-        for key in ("X_lloki", "X_pca"):
-            found = lloki.tl.impute(joint, target, genes=hidden, key=key, least=None)
+        ways = {"X_lloki": {}, "X_pca": {"key": "X_pca"}}
+        if single is not None:
+            hidden, truth = only(hidden, truth, set(single.var_names))
+            table = pd.DataFrame(index=hidden)
+            ways |= {"reference": {"donors": [], "reference": single}, "both": {"reference": single}}
+        for key, how in ways.items():
+            found = lloki.tl.impute(joint, target, genes=hidden, least=None, **how)
             rho = np.nan_to_num(spearman_columns(truth, found.X))
             r2 = r_squared(truth, found.X)
             table[f"{key}_rho"], table[f"{key}_r2"] = rho, r2

@@ -1,11 +1,13 @@
 """How far transferred labels can be trusted: accuracy, coverage, calibration, and the *unknown* call.
 
-    python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--figures FOLDER]
+    python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--reference FILE] [--figures FOLDER]
 
 RUN is a folder of `lloki integrate`. Prints two Markdown tables. First, the labels of one slice after the
-other are hidden: accuracy and macro-F1 of the likeliest type, share of cells that got a label (coverage) and
-accuracy among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the
-one that the result itself foretells. Second, each type in turn is taken from the labelled side as well: the
+other are hidden, and carried over from the other slices; with --reference, from labelled single cells
+(`lloki.project_reference`) and from both as well: accuracy and macro-F1 of the likeliest type, accuracy among
+cells whose type the labelled side has (possible), share of cells that got a label (coverage) and accuracy
+among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the one that
+the result itself foretells. Second, each type in turn is taken from the labelled side as well: the
 share of its cells that are called unknown, the same when the type is known, and the share of the other cells;
 how well the novelty score alone, and with the confidence, tells cells of the missing type from others
 (AUROC); and what they are taken for most.
@@ -22,6 +24,7 @@ import anndata as ad
 import numpy as np
 from sklearn.metrics import f1_score, roc_auc_score
 
+import lloki
 from lloki.analysis import LabelTransfer, expected_error, reliability, transfer_labels
 
 FEWEST = 30  # cells of a type in the hidden slice, for the test of unknown
@@ -36,33 +39,51 @@ def hidden(
     return found, np.flatnonzero(keep)
 
 
+def column_of(adata: ad.AnnData, key: str) -> np.ndarray:
+    column = adata.obs[key]
+    return np.where(column.isna(), "", column.astype(str)).astype(str)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--labels", default="cell_type")
+    parser.add_argument("--reference", type=Path)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     first, second = [], []
     for run in options.runs:
+        task = run.parent.name if run.name == "run" else run.name
         adata = ad.read_h5ad(run / "integrated.h5ad")
-        x, column = np.asarray(adata.obsm["X_lloki"]), adata.obs[options.labels]
-        labels = np.where(column.isna(), "", column.astype(str)).astype(str)
+        x, labels = np.asarray(adata.obsm["X_lloki"]), column_of(adata, options.labels)
         slices = adata.obs["slice"].astype(str).to_numpy()
+        given = [("slices", x, labels, slices)]
+        if options.reference:
+            single = lloki.project_reference(options.reference, run=run)
+            cells = np.concatenate([x, single.obsm["X_lloki"]])
+            names = np.append(slices, np.full(single.n_obs, "reference"))
+            known = column_of(single, options.labels)
+            given.append(("reference", cells, np.append(np.full(len(x), ""), known), names))
+            given.append(("both", cells, np.append(labels, known), names))
         for name in np.unique(slices[labels != ""]):
-            found, rows = hidden(x, labels, slices, name)
-            asked = (slices[rows] == name) & (labels[rows] != "")
-            truth, best, told = labels[rows][asked], found.best[asked], found.labels[asked]
-            right, kept = best == truth, told != "unknown"
-            curve = reliability(found.confidence[asked], right)
-            f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
-            scores = (right.mean(), f1, kept.mean(), right[kept].mean(), expected_error(curve), found.error)
-            first.append((run.name, name, found.left_out, *scores))
-            print(f"{run.name}: {name} done", file=sys.stderr, flush=True)
-            if options.figures:
-                draw(found, curve, truth, told, options.figures / f"{run.name}-{name}")
+            for source, cells, seen, names in given:
+                found, rows = hidden(cells, seen, names, name)
+                asked = np.isin(rows, np.flatnonzero((slices == name) & (labels != "")))
+                truth, best, told = labels[rows[asked]], found.best[asked], found.labels[asked]
+                right, kept = best == truth, told != "unknown"
+                curve = reliability(found.confidence[asked], right)
+                f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
+                possible = right[np.isin(truth, found.types)].mean()
+                scores = (right.mean(), f1, possible, kept.mean(), right[kept].mean())
+                first.append(
+                    (task, name, source, found.left_out, *scores, expected_error(curve), found.error)
+                )
+                print(f"{task}: {name} done", file=sys.stderr, flush=True)
+                if options.figures and source == "slices":
+                    draw(found, curve, truth, told, options.figures / f"{task}-{name}")
         name = np.unique(slices[labels != ""])[0]
         known, rows = hidden(x, labels, slices, name)
         base = {
@@ -81,9 +102,18 @@ def main() -> None:
             kinds, counts = np.unique(wrong, return_counts=True)
             unknown = ((told[new] == "unknown").mean(), base[kind].mean(), (told[~new] == "unknown").mean())
             mistaken = kinds[counts.argmax()]
-            second.append((run.name, kind, str(new.sum()), *unknown, score, both, mistaken))
-    heads = ("task", "hidden slice", "left out", "accuracy", "macro-F1", "coverage", "accuracy kept", "ECE")
-    show((*heads, "ECE foretold"), first, digits=3)
+            second.append((task, kind, str(new.sum()), *unknown, score, both, mistaken))
+    heads = (
+        "task",
+        "hidden slice",
+        "labels from",
+        "left out",
+        "accuracy",
+        "macro-F1",
+        "possible",
+        "coverage",
+    )
+    show((*heads, "accuracy kept", "ECE", "ECE foretold"), first, digits=3)
     heads = ("task", "type taken away", "cells", "unknown", "unknown if known", "others unknown", "AUROC")
     show((*heads, "with confidence", "taken for"), second, digits=2)
 
@@ -96,8 +126,6 @@ def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
 
 
 def draw(found: LabelTransfer, curve: object, truth: np.ndarray, told: np.ndarray, stem: Path) -> None:
-    import lloki
-
     stem.parent.mkdir(parents=True, exist_ok=True)
     lloki.pl.reliability(curve).savefig(f"{stem}-reliability.png", dpi=150, bbox_inches="tight")
     figure = lloki.pl.confusion(truth, told)

@@ -24,7 +24,7 @@ _MODULES = (
     "evaluate",
     "benchmark",
 )
-_NAMES = {"integrate": "lloki.run", "project": "lloki.run"}
+_NAMES = {"integrate": "lloki.run", "project": "lloki.run", "project_reference": "lloki.run"}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

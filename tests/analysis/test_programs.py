@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import exp, factorial, log
 
@@ -225,10 +226,13 @@ def test_cells_without_counts_or_neighbours_keep_finite_states():
     assert found.states[0][:3].max() == 0
 
 
-def test_affinities_that_take_over_are_warned_of():
+def test_affinities_that_take_over_are_warned_of_and_do_not_where_cells_speak_for_themselves():
     p = planted(n=300, slices=1, noise=3)
+    published = ProgramConfig(k=10, iterations=25, affinities="coupled")
     with pytest.warns(LlokiWarning, match="affinities took over"):
-        found = fit_programs(p.features, p.graphs, config=ProgramConfig(k=10, iterations=25))
+        found = fit_programs(p.features, p.graphs, config=published)
     assert len(found.unused) >= 5
-    held = fit_programs(p.features, p.graphs, config=ProgramConfig(k=10, iterations=25, regularisation=0.1))
+    held = fit_programs(p.features, p.graphs, config=replace(published, regularisation=0.1))
     assert not held.unused
+    own = fit_programs(p.features, p.graphs, config=replace(published, affinities="own"))
+    assert 2 * len(own.unused) < len(found.unused)

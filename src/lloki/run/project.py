@@ -88,9 +88,9 @@ def project(
         As for :func:`lloki.integrate`.
     """
     places = Workers(workers, scheduler)
-    started, folder = time.time(), _model_folder(Path(run))
-    _check_place(out, folder)
-    facts = _facts(folder)
+    started, folder = time.time(), model_folder(Path(run))
+    check_place(out, folder)
+    facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
     model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
@@ -183,14 +183,14 @@ def _save_fitted(
         (temporary / "run.json").write_text(json.dumps(facts | {"panels": panels}, indent=1))
 
 
-def _model_folder(run: Path) -> Path:
+def model_folder(run: Path) -> Path:
     for folder in (run / "model", run):
         if (folder / "run.json").is_file() and (folder / "embedder").is_dir():
             return folder
     raise ModelError(f"{run}: holds no finished run. Give the folder that lloki integrate wrote (--out).")
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
         missing = {"config", "panels", "embedder_key"} - set(facts)
@@ -203,7 +203,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _check_place(out: str | Path | None, model: Path) -> None:
+def check_place(out: str | Path | None, model: Path) -> None:
     """Results of a projection must not take the place of the run's own tables."""
     if out is not None and any((Path(out) / name).exists() for name in ("integrated.h5ad", "model")):
         raise ConfigError(f"{out}: holds the results of a run. Choose another place with --out (out=).")

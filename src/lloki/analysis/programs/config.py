@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lloki._settings import Settings
 from lloki.errors import ConfigError
@@ -25,6 +26,10 @@ class ProgramConfig(Settings):
         Iterations in which cells are independent of their neighbours.
     iterations
         Most iterations with affinities that follow.
+    affinities
+        What they are fitted to: compositions that cells have by their ``"own"`` features, or ``"coupled"``
+        ones, in which neighbours had a say through those same affinities, as published. The latter feed on
+        their own effect: the noisier the features, the more they are overrated, and states with them.
     tolerance
         They end once five have moved the objective, in nats per value of the features, by less. 0 runs all.
     state_rounds, state_steps
@@ -44,6 +49,7 @@ class ProgramConfig(Settings):
     regularisation: float = 1e-4
     pretraining: int = 10
     iterations: int = 200
+    affinities: Literal["own", "coupled"] = "own"
     tolerance: float = 1e-6
     state_rounds: int = 4
     state_steps: int = 12
@@ -56,5 +62,7 @@ class ProgramConfig(Settings):
         self._at_least(k=2, pretraining=1, iterations=0, tolerance=0, state_rounds=1, state_steps=1)
         self._at_least(metagene_steps=1, block=1, checkpoint_every=1, seed=0)
         self._above_zero("regularisation")
+        if self.affinities not in ("own", "coupled"):
+            raise ConfigError(f"affinities must be 'own' or 'coupled', got {self.affinities!r}")
         if self.k > MOST:
             raise ConfigError(f"k must be at most {MOST}, got {self.k}")

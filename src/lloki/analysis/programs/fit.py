@@ -18,11 +18,11 @@ from lloki._parallel import map_ordered, single_threaded
 from lloki._progress import Advance
 from lloki.analysis.order import content_order, given_order
 from lloki.analysis.programs.config import ProgramConfig
-from lloki.analysis.programs.parameters import fit_affinity, fit_metagenes
+from lloki.analysis.programs.parameters import fit_affinity, fit_metagenes, pairs_value
 from lloki.analysis.programs.result import Programs
 from lloki.analysis.programs.section import Section
 from lloki.analysis.programs.start import check_features, first_metagenes, given_metagenes
-from lloki.analysis.programs.states import coupled_states, free_states
+from lloki.analysis.programs.states import composition, coupled_states, free_states
 from lloki.cae.checkpoint import Checkpoint, fingerprint
 from lloki.errors import LlokiWarning
 
@@ -49,7 +49,8 @@ def fit_programs(
         p(X_s) \propto \prod_{(i,j) \in E_s} \exp(-z_i^T \Sigma^{-1} z_j),\quad z_i = x_i / |x_i|_1
 
     with :math:`X \ge 0`, columns of M on the simplex, and a Gaussian prior on :math:`\Sigma^{-1}` (Chidester
-    et al. 2023). Each iteration fits states, affinities, metagenes and noise in turn.
+    et al. 2023). Each iteration fits states, affinities, metagenes and noise in turn. Affinities are fitted
+    to compositions that cells have by their own features, unless `ProgramConfig.affinities` says otherwise.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def fit_programs(
     -----
     The objective is the negative log of likelihood and prior, with half the pseudo-likelihood's
     log-partition in place of the intractable one. Steps for states, metagenes and noise never raise their
-    part of it, nor does that for affinities; since the states' step takes the partition as given, the sum can
+    part of it; since they take the partition as given, and affinities have an aim of their own, the sum can
     rise by a little while affinities still move.
 
     Time grows with cells x (D + neighbours + K) x K an iteration; memory with cells x (D + K), on the device
@@ -126,9 +127,10 @@ def fit_programs(
         fit.states(coupled=config.iterations > 0)
         found = fit.result(order)
     if 2 * len(found.unused) >= config.k:
+        mend = 'Set affinities="own"' if config.affinities == "coupled" else "Ask for fewer metagenes"
         text = (
             f"{len(found.unused)} of {config.k} metagenes are used by almost no cell: affinities took over. "
-            f"Raise regularisation, now {config.regularisation:g}, to 1e-2, or ask for fewer metagenes."
+            f"{mend}, or raise regularisation, now {config.regularisation:g}, to 1e-2."
         )
         warnings.warn(text, LlokiWarning, stacklevel=2)
     return found
@@ -165,16 +167,16 @@ class _Fit:
         values = sum(s.cells for s in self.sections) * len(self.m)
         pairs = 0.0
         if coupled:
-            self.affinity, self.bend, pairs = fit_affinity(
-                [
-                    (s.z.to(self.double, torch.float64), s.neighbours(s.z).to(self.double, torch.float64))
-                    for s in self.sections
-                ],
+            own, penalty = self.config.affinities == "own", self.config.regularisation
+            self.affinity, self.bend, _ = fit_affinity(
+                [self._compositions(s, own=own) for s in self.sections],
                 self.affinity.to(self.double),
-                regularisation=self.config.regularisation,
+                regularisation=penalty,
                 block=self.config.block,
                 bend=self.bend,
             )
+            now = [self._compositions(s, own=False) for s in self.sections]
+            pairs = pairs_value(now, self.affinity, regularisation=penalty, block=self.config.block)
         if self.history or coupled:
             self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
         fit = 0.0
@@ -193,12 +195,19 @@ class _Fit:
             }
         )
 
+    def _compositions(self, section: Section, *, own: bool) -> tuple[Tensor, Tensor]:
+        """(n, K) compositions by own features or with neighbours' say, and their sums over neighbours."""
+        z = composition(section.own)[0] if own else section.z
+        return z.to(self.double, torch.float64), section.neighbours(z).to(self.double, torch.float64)
+
     def states(self, *, coupled: bool) -> None:
         """Fit the states of all slices."""
 
         def one(section: Section) -> None:
-            if not coupled:
+            if not coupled or self.config.affinities == "own":
                 free_states(section, self.m, steps=_FREE_STEPS)
+            if not coupled:
+                section.z, section.s = composition(section.own)
                 return
             coupled_states(
                 section,
@@ -231,15 +240,15 @@ class _Fit:
     def state(self) -> dict[str, Any]:
         """Return everything that changes, as torch can save it."""
         return {
-            "sections": [(s.z.cpu(), s.s.cpu(), s.noise) for s in self.sections],
+            "sections": [(s.z.cpu(), s.s.cpu(), s.own.cpu(), s.noise) for s in self.sections],
             "shared": (self.m.cpu(), self.affinity.cpu(), None if self.bend is None else self.bend.cpu()),
             "history": self.history,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
-        for s, (z, size, noise) in zip(self.sections, saved["sections"]):
-            s.z, s.s, s.noise = z.to(s.z), size.to(s.s), noise
+        for s, (z, size, own, noise) in zip(self.sections, saved["sections"]):
+            s.z, s.s, s.own, s.noise = z.to(s.z), size.to(s.s), own.to(s.own), noise
         m, affinity, bend = saved["shared"]
         self.m, self.affinity = m.to(self.m), affinity.to(self.double)
         self.bend = None if bend is None else bend.to(self.double)

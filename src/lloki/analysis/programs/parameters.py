@@ -117,7 +117,7 @@ def fit_affinity(
     -----
     Time grows with cells x K for the gradient, cells x K⁴ for the Hessian; memory with the block.
     """
-    ridge = regularisation * sum(float(nu.sum()) for _, nu in given)  # every neighbour adds a sum of one
+    ridge = _ridge(given, regularisation)
     here = pull(given, affinity, ridge, block, hessian=bend is None)
     for attempt in range(2):
         known = bend if here.bend is None else here.bend
@@ -128,6 +128,18 @@ def fit_affinity(
             break
         here = pull(given, affinity, ridge, block, hessian=True)
     return affinity, here.bend, here.value
+
+
+def pairs_value(
+    given: Sequence[tuple[Tensor, Tensor]], affinity: Tensor, *, regularisation: float, block: int
+) -> float:
+    """Compute the objective of `fit_affinity`; parameters as there."""
+    return pull(given, affinity, _ridge(given, regularisation), block, hessian=False).value
+
+
+def _ridge(given: Sequence[tuple[Tensor, Tensor]], regularisation: float) -> float:
+    """λ |E|: every neighbour adds a sum of one."""
+    return regularisation * sum(float(nu.sum()) for _, nu in given)
 
 
 def pull(

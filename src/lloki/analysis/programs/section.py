@@ -37,6 +37,8 @@ class Section:
         (n, K) composition of each cell's state, on the simplex.
     s
         (n, 1) its size: the state is s·z.
+    own
+        (n, K) the state that the cell's own features give.
     noise
         σ of the features given the states.
     square
@@ -51,6 +53,7 @@ class Section:
     degree: Tensor
     z: Tensor
     s: Tensor
+    own: Tensor
     noise: float
     square: float
     block: int
@@ -72,7 +75,7 @@ class Section:
         degree = torch.from_numpy(np.asarray(w.sum(1), np.float32).reshape(-1, 1)).to(device)
         z = torch.full((n, k), 1.0 / k, device=device)
         s = torch.full((n, 1), float(k), device=device)
-        return cls(features, scale, adjacency, degree, z, s, 1.0, square, block)
+        return cls(features, scale, adjacency, degree, z, s, s * z, 1.0, square, block)
 
     @property
     def cells(self) -> int:

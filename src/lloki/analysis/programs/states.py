@@ -17,7 +17,7 @@ def free_states(section: Section, m: Tensor, *, steps: int) -> None:
     Parameters
     ----------
     section
-        Its ``z`` and ``s`` are where to begin, and are replaced.
+        Its ``own`` is where to begin, and is replaced.
     m
         (D, K) metagenes.
     steps
@@ -26,18 +26,21 @@ def free_states(section: Section, m: Tensor, *, steps: int) -> None:
     quad, linear = m.T @ m, section.onto(m)
     # diag(Q 1) bounds Q where all entries are 0 or more
     step = 1.0 / quad.sum(1)[None, :].clamp(min=_FLAT)
-    x = descend(
-        section.s * section.z,
+    section.own = descend(
+        section.own,
         lambda x: x @ quad - linear,
         project_positive,
         step,
         steps=steps,
-        tolerance=1e-5 * float(section.s.mean()),
+        tolerance=1e-5 * float(section.own.sum(1).mean()),
     )
+
+
+def composition(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Part states (n, K) into compositions (n, K), even ones for states of 0, and sizes (n, 1)."""
     size = x.sum(1, keepdim=True)
     there = size > 0
-    section.z = torch.where(there, x / torch.where(there, size, 1.0), 1.0 / x.shape[1])
-    section.s = size
+    return torch.where(there, x / torch.where(there, size, 1.0), 1.0 / x.shape[1]), size
 
 
 def coupled_states(section: Section, m: Tensor, affinity: Tensor, *, rounds: int, steps: int) -> None:

@@ -1,0 +1,132 @@
+"""A single-cell reference through a finished run: its labels and genes can then be carried over to slices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+from lloki._progress import Progress, Silent
+from lloki._version import __version__
+from lloki.cae import CAEModel, fit_token
+from lloki.cae.token import STEPS
+from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
+from lloki.errors import ConfigError, GeneError
+from lloki.fp import log_normalise
+from lloki.io import read_reference
+from lloki.io.files import open_input
+from lloki.run.outputs import write_h5ad
+from lloki.run.project import check_place, model_folder, read_facts
+
+NAME = "reference"  # of its cells in obs["slice"], obs["sample"] and obs["panel"]
+
+
+def project_reference(
+    reference: AnnData | str | Path,
+    *,
+    run: str | Path,
+    out: str | Path | None = None,
+    technology: str = "scRNA-seq",
+    layer: str | None = None,
+    allow_normalised: bool = False,
+    progress: Progress | None = None,
+) -> AnnData:
+    """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
+
+    What `integrate` takes of its reference is how sparse cells are. Here the reference's cells themselves get
+    a place in the joint space, from which :func:`lloki.tl.transfer_labels` and :func:`lloki.tl.impute` carry
+    labels and genes over to slices.
+
+    Parameters
+    ----------
+    reference
+        File or AnnData with counts; see :func:`lloki.io.read_reference`. It may be another than the run's.
+    run
+        Folder of a finished run (or its ``model`` folder).
+    out
+        Folder for ``reference.h5ad``, not the run's own; ``None`` writes nothing.
+    technology
+        Its name, of which a batch token is fitted, with all else of the model as it is
+        (:func:`lloki.cae.fit_token`).
+    layer, allow_normalised
+        How it is read.
+    progress
+        Shows what is done.
+
+    Returns
+    -------
+    AnnData
+        The reference, counts of all its genes, with ``obsm["X_lloki"]`` in the space of the run and
+        ``obsm["X_lloki_fp"]`` before batch alignment; ``obs["slice"]`` is ``"reference"``. Its own columns of
+        our names are kept as ``slice_input`` and so on.
+
+    Raises
+    ------
+    ModelError
+        If there is no finished run, or it cannot be read.
+    ConfigError
+        If the run knows a technology and panel of this name, or ``out`` holds a run.
+    InputError, GeneError
+        If the reference cannot be read, or has none of the genes that the run's slices measured.
+
+    Notes
+    -----
+    Cells are embedded by the genes that some slice of the run measured, as they are: a reference is what
+    LLOKI-FP takes for complete, and it has no positions. Time and memory grow with its cells.
+    """
+    folder = model_folder(Path(run))
+    check_place(out, folder)
+    facts = read_facts(folder)
+    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
+    token = f"{technology}|{NAME}"
+    if token in model.tokens:
+        raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
+    adata = read_reference(reference, layer=layer, allow_normalised=allow_normalised)
+    advance = (progress or Silent()).task("Fitting the batch token", STEPS, "steps")
+    if isinstance(embedder, Precomputed):
+        rows = embedder.take(open_input(reference).obsm, where=NAME)
+    else:
+        rows = _embedded(adata, embedder, facts["panels"], seed=facts["config"]["seed"])
+    some = np.asarray(adata.X.sum(axis=1)).ravel() > 0
+    fitted = fit_token(model, {NAME: rows[some]}, token=token, advance=advance)
+    adata.obsm[keys.FP] = rows
+    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=NAME)
+    for column, value in (
+        (keys.SLICE, NAME),
+        (keys.SAMPLE, NAME),
+        (keys.PANEL, NAME),
+        (keys.TECHNOLOGY, technology),
+        (keys.FLAG, np.where(some, "", "no counts")),
+    ):
+        adata.obs[column] = value
+    adata.uns[keys.UNS] |= {
+        "version": __version__,
+        "run": str(run),
+        "parameters": json.dumps(facts["config"]),
+    }
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_h5ad(Path(out) / "reference.h5ad", adata)
+    return adata
+
+
+def _embedded(
+    adata: AnnData, embedder: Embedder, panels: dict[str, Any], *, seed: int
+) -> NDArray[np.float32]:
+    """(m, d) by the genes that some slice of the run measured."""
+    measured = {gene for genes in panels.values() for gene in genes}
+    columns = [i for i, gene in enumerate(adata.var_names) if gene in measured]
+    if not columns:
+        mend = "Are they of one species, and both symbols or both Ensembl ids?"
+        raise GeneError("has none of the genes of the run's slices", where=NAME, mend=mend)
+    counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
+    genes = tuple(map(str, adata.var_names[columns]))
+    expression = log_normalise(counts) if embedder.uses_expression else counts
+    state = embedder.summarise(expression, genes) if embedder.joint else SliceSummary(genes)
+    return embedder.embed(expression, genes, state=state, cell_ids=list(map(str, adata.obs_names)), seed=seed)
