@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +23,7 @@ from lloki.datasets import ALPHAFISH, BETASEQ
 pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning", "ignore:Writing zarr v2")
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/labels.md", "docs/quickstart.md", "docs/tutorials/made_up_tissue.md")
+REAL = "docs/tutorials/mouse_cortex.md"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -61,6 +66,39 @@ def test_python_of_the_pages_runs(page, place):
     code = blocks(page, "python")
     assert code
     run(code)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_tutorial_on_real_slices_runs_and_finds_what_it_says(shared_data, tmp_path, monkeypatch):
+    tasks = shared_data.parent / "bench" / "tasks.py"
+    if not tasks.is_file():
+        pytest.skip(f"nothing to cut the slices of the tutorial from real data: {tasks} is absent")
+    subprocess.run([sys.executable, str(tasks), str(shared_data), str(tmp_path), "cortex"], check=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    (sheet,) = (text for text in blocks(REAL, "text") if text.startswith("path,"))
+    (tmp_path / "cortex" / "slices.csv").write_text(sheet)
+    for command in blocks(REAL, "shell"):
+        result = CliRunner().invoke(app, shlex.split(command.replace("\\\n", " "))[1:])
+        assert result.exit_code == 0, result.output
+    assert "types part less clearly across slices than within" in Path("run/report.html").read_text()
+
+    names = run(blocks(REAL, "python"))
+    shown = re.findall(r"images/tutorial-([\w-]+\.png)", (ROOT / REAL).read_text(encoding="utf-8"))
+    assert len(shown) == 9
+    assert {name for name in shown if not Path(name).is_file()} == set()
+    assert names["measured"].all(axis=1).sum() == 17
+    obs = names["joint"].obs
+    layers = pd.crosstab(obs["cell_type"], obs["lloki_domain"]).idxmax(axis=1)
+    assert layers[["Ex L2/3", "Ex L5", "Ex L6"]].is_unique
+    assert len(set(names["layer6"].values())) == 1
+    assert "Foxp2" in names["top_genes"](names["loadings"], most=5)[names["number"]]  # of Xenium
+    assert names["carried"].left_out == "slices"
+    alike = (names["by_label"] == names["by_markers"])[names["both"]]
+    assert alike.mean() > 0.85
+    assert names["estimate"].var.loc["Cux1", "validated"] == "within one slice"
+    assert (names["alignment"].table()["verdict"] != "aligned").all()
 
 
 def test_the_readme_runs_and_names_what_a_run_leaves(place):

@@ -7,12 +7,13 @@ from subprocess import run
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lloki import pl
+from lloki import analysis, pl
 from lloki.errors import InputError
 from lloki.report import figures
-from lloki.report.colouring import UNKNOWN, Colouring
+from lloki.report.colouring import DOUBTED, UNKNOWN, Colouring
 from lloki.report.palette import MOST, OTHER, as_seen, distinct_colours
 
 
@@ -52,6 +53,13 @@ def test_colouring_follows_categories_and_natural_order() -> None:
     assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", UNKNOWN]
 
 
+def test_a_label_in_doubt_is_grey() -> None:
+    assert DOUBTED == analysis.UNKNOWN
+    told = pd.Series(pd.Categorical(["unknown", "a", None], categories=["unknown", "a"]))
+    assert Colouring.of(told).names == ["a", DOUBTED, UNKNOWN]
+    assert list(Colouring.of(told).rows == OTHER) == [True, False, True]
+
+
 def test_only_the_largest_categories_are_coloured() -> None:
     values = pd.Series([f"k{i}" for i in range(MOST + 5) for _ in range(1 + (i >= 5))])
     colouring = Colouring.of(values)
@@ -78,6 +86,14 @@ def test_points_of_any_kind_can_be_drawn(xy: np.ndarray) -> None:
         svg = figures.to_svg(draw(xy, colours), salt="s")
         assert svg.startswith("<svg")
         assert svg.endswith("</svg>")
+
+
+def test_cells_without_a_category_lie_beneath_the_others() -> None:
+    colours = np.array([OTHER, "#0072b2"] * 50)
+    (points,) = figures.embedding(np.random.default_rng(0).normal(size=(100, 2)), colours).axes[0].collections
+    grey = (points.get_facecolors() == to_rgba(OTHER)).all(axis=1)
+    assert grey[:50].all()
+    assert not grey[50:].any()
 
 
 def test_sections_keep_their_proportions_and_run_downwards() -> None:

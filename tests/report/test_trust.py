@@ -54,7 +54,10 @@ def test_labels_are_put_into_words_where_there_are_any() -> None:
     said = trust.in_words(GOOD | {"types_kept": 1.02, "like_with_like": 0.91})
     assert said.startswith("Yes")
     assert "91% as often" in said
-    assert trust.in_words(GOOD | {"types_kept": 0.95, "like_with_like": 0.91}).startswith("With care")
+    said = trust.in_words(GOOD | {"types_kept": 0.95, "like_with_like": 0.91})
+    assert said.startswith("With care")
+    assert "types part less clearly than before:" in said
+    assert "less clearly across slices than within:" in trust.in_words(GOOD | {"like_with_like": 0.7})
 
 
 def test_verdicts_grade_what_is_known_and_show_the_rest() -> None:

@@ -29,7 +29,7 @@ def umap(adata: ad.AnnData, *, color: str = keys.CLUSTER, basis: str = keys.UMAP
     basis
         Key of ``obsm``.
     seed
-        Shuffles the order of drawing, so that no category covers the others.
+        Shuffles the order of drawing, so that no category covers the others; cells without one lie beneath.
 
     Raises
     ------

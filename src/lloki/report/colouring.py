@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lloki.report.palette import MOST, OTHER, category_colours
 
 UNKNOWN = "not given"
+DOUBTED = "unknown"  # lloki.analysis.UNKNOWN: a label that was sought and not found
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Colouring:
     """Colours of all cells by one column.
 
     ``legend`` holds (name, colour, number of cells) in the order to be read: the categories in theirs, then
-    the ones that share the grey, summed up, then the cells without a value.
+    the ones that share the grey, summed up, then the cells called unknown and those without a value.
     """
 
     rows: NDArray  # (n,) of "#rrggbb"
@@ -36,6 +37,7 @@ class Colouring:
 
         A categorical keeps the order of its categories (unused ones are left out); anything else is read as
         text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are coloured.
+        ``"unknown"``, as label transfer says, is grey.
         """
         known = values.notna().to_numpy()
         text = values.astype(str).to_numpy(dtype=object)
@@ -44,7 +46,8 @@ class Colouring:
             order = [c for c in dict.fromkeys(values.cat.categories.astype(str)) if c in counts.index]
         else:
             order = sorted(counts.index, key=_natural)
-        coloured = order
+        doubted = [c for c in order if c == DOUBTED]
+        coloured = order = [c for c in order if c != DOUBTED]
         if len(order) > MOST:
             largest = set(sorted(order, key=lambda c: (-counts[c], _natural(c)))[:MOST])
             coloured = [c for c in order if c in largest]
@@ -53,6 +56,7 @@ class Colouring:
         rest = [c for c in order if c not in colour]
         if rest:
             legend.append((f"{len(rest)} smaller categories", OTHER, int(counts[rest].sum())))
+        legend += [(c, OTHER, int(counts[c])) for c in doubted]
         if not known.all():
             legend.append((UNKNOWN, OTHER, int((~known).sum())))
         rows = pd.Series(text).map(colour).where(known).fillna(OTHER).to_numpy(dtype=str)

@@ -40,7 +40,8 @@ def embedding(xy: NDArray, colours: ArrayLike, *, seed: int = 0) -> Figure:
     colours
         Colour of every row (n,), as ``#rrggbb``.
     seed
-        Points are drawn in an order shuffled by it, so that no category covers the others.
+        Points are drawn in an order shuffled by it, so that no category covers the others; those in the grey
+        of cells without a category lie beneath.
     """
     figure, ax = _blank(WIDTH, WIDTH)
     # Points of a UMAP pile up: half the size that would tile the square.
@@ -162,6 +163,7 @@ def draw_points(
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if shuffle is not None:
         rows = shuffle.permutation(rows)
+        rows = rows[np.argsort(colours[rows] != OTHER, kind="stable")]
     if not rows.size:
         ax.text(0.5, 0.5, "no cells to draw", transform=ax.transAxes, ha="center", va="center", color=INK)
         return

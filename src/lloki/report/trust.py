@@ -52,6 +52,10 @@ KNOWN_METRICS: dict[str, tuple[str, str, float, float]] = {
     "transfer_macro_f1": ("Label transfer, macro F1", "The same with every label counted alike.", 0.3, 0.6),
 }
 
+_DOUBTS = {
+    "types_kept": "less clearly than before",
+    "like_with_like": "less clearly across slices than within",
+}
 _UNKNOWN = "No figures of mixing and preservation were computed for this run: judge it by the plots below."
 _LIMIT = (
     "Without cell types in two or more slices, no figure can tell whether like was matched with like: look "
@@ -108,9 +112,10 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     elif mixing == kept == "good" and "fair" not in labels:
         said = "Yes, as far as figures can tell. The slices mix well and keep their inner structure."
     elif mixing == kept == "good":
+        doubts = " and ".join(text for name, text in _DOUBTS.items() if grades.get(name) == "fair")
         said = (
-            "With care. The slices mix well and keep their inner structure, but types part less clearly than "
-            "before, or less clearly across slices than within: check those you care about below."
+            f"With care. The slices mix well and keep their inner structure, but types part {doubts}: check "
+            "those you care about below."
         )
     else:
         said = (
