@@ -20,6 +20,7 @@ from lloki.cli import (
     models,
     programs,
     project,
+    project_reference,
     transfer_labels,
 )
 from lloki.cli.failures import Commands
@@ -37,6 +38,7 @@ for _command in (
     demo.demo,
     integrate.integrate,
     project.project,
+    project_reference.project_reference,
     align.align,
     programs.programs,
     transfer_labels.transfer_labels,
