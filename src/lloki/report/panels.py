@@ -39,6 +39,14 @@ def colourings(joint: ad.AnnData, label_key: str | None) -> dict[str, Colouring]
     return {k: Colouring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
 
 
+def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
+    """Slice → its rows; all rows as one where no column names slices."""
+    if slice_key not in adata.obs:
+        return {"": np.arange(adata.n_obs)}
+    names = adata.obs[slice_key].astype(str).to_numpy()
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+
 def umaps(
     joint: ad.AnnData, by: Mapping[str, Colouring], label_key: str | None
 ) -> list[tuple[Shown, tuple[tuple[str, str, int], ...]]]:
@@ -88,6 +96,22 @@ def sections(
         if technology is not None:
             about = f"{technology[cells[0]]}, {about}"
         shown.append((name, about, maps))
+    return shown
+
+
+def maps(
+    adata: ad.AnnData, colouring: Colouring, *, slice_key: str, title: str, about: Mapping[str, str]
+) -> list[Shown]:
+    """Map every slice in one colouring, called ``title``; ``about`` is what else to say of each."""
+    xy = np.asarray(adata.obsm[keys.SPATIAL])
+    shown = []
+    for name, cells in by_slice(adata, slice_key).items():
+        drawn, left_out = _drawn(len(cells))
+        rows = cells[drawn]
+        caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
+        alt = f"Map of {len(rows):,} cells of slice {name}, coloured by {title}"
+        figure = figures.section(xy[rows], colouring.rows[rows])
+        shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
     return shown
 
 

@@ -44,9 +44,15 @@ def score_against_share(
 
 
 def scores_in_space(
-    xy: NDArray, score: NDArray, neighbour: NDArray[np.bool_], *, title: str, ink: str = INK
+    xy: NDArray,
+    score: NDArray,
+    neighbour: NDArray[np.bool_],
+    *,
+    title: str,
+    label: str = "score of the program",
+    ink: str = INK,
 ) -> Figure:
-    """Draw focal cells by score, cells of the neighbour type in grey, all others left out."""
+    """Draw focal cells by a score, NaN for other cells; those of the neighbour type in grey, no others."""
     low, high = xy.min(0), xy.max(0)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
@@ -69,7 +75,7 @@ def scores_in_space(
     ax.set_title(title, fontsize=9, color=ink, parse_math=False)
     scale_bar(ax, float(high[0] - low[0]), ink)
     bar = figure.colorbar(points, ax=ax, shrink=0.7, aspect=25)
-    bar.set_label("score of the program", color=ink, fontsize=8)
+    bar.set_label(label, color=ink, fontsize=8)
     bar.ax.tick_params(colors=ink, labelsize=7)
     bar.outline.set_visible(False)
     return figure
