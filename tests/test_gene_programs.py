@@ -124,12 +124,14 @@ def test_the_command_writes_tables_and_figures(tmp_path):
         "moran.csv",
         "objective.csv",
         "enrichment.csv",
+        "genes.csv",
+        "programs.html",
         "figures",
     }
     assert pd.read_csv(out / "moran.csv", index_col=0).shape == (3, 2)
     assert set(pd.read_csv(out / "enrichment.csv")["slice"]) == {"a"}
     drawn = {p.stem for p in (out / "figures").iterdir()}
-    assert drawn == {"metagene1", "metagene2", "metagene3", "moran", "enrichment"}
+    assert drawn == {"metagene1", "metagene2", "metagene3", "affinity", "moran", "enrichment"}
     unknown = CliRunner().invoke(app, [*call, "--label-key", "kind"])
     assert unknown.exit_code == 1
     assert "There are: slice, cell_type" in unknown.output

@@ -37,6 +37,7 @@ class Table:
         headings: Mapping[str, str] | None = None,
         *,
         shares: Collection[str] = (),
+        hundredths: Collection[str] = (),
         title: str = "",
         note: str = "",
     ) -> Table:
@@ -50,12 +51,17 @@ class Table:
             Column → what to call it. These come first, in this order; others follow under their own names.
         shares
             Columns of shares, shown in %.
+        hundredths
+            Columns of numbers between -1 and 1 or so, shown with two digits after the point.
         """
         headings = headings or {}
         columns = [c for c in headings if c in frame] + [c for c in frame.columns if c not in headings]
         shown = frame[columns].astype(object)
         cells = [
-            tuple(_share(v) if c in shares else words.number(v) for c, v in zip(columns, row))
+            tuple(
+                _fixed(v, "%") if c in shares else _fixed(v, "f") if c in hundredths else words.number(v)
+                for c, v in zip(columns, row)
+            )
             for row in shown.itertuples(index=False, name=None)
         ]
         return cls(
@@ -67,5 +73,5 @@ class Table:
         )
 
 
-def _share(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.0%}"
+def _fixed(value: float, kind: str) -> str:
+    return "–" if pd.isna(value) else f"{value:.0%}" if kind == "%" else f"{value:.2f}"

@@ -18,6 +18,7 @@ from lloki.report.table import Table
 
 DRAWN = 6  # genes in space
 _LISTED = 20  # genes in the table; all are in genes.csv
+_SCORES = ("score", "error")
 _GENES = {
     "gene": "Gene",
     "score": "Score",
@@ -94,7 +95,7 @@ def _best(kept: pd.DataFrame) -> Section:
         "The error is the root mean square difference from the measurement, in the unit of the values: log "
         "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms."
     )
-    return Section("Genes", [text], tables=[Table.of(shown, _GENES, note=note)])
+    return Section("Genes", [text], tables=[Table.of(shown, _GENES, hundredths=_SCORES, note=note)])
 
 
 def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
@@ -103,16 +104,18 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
     xy, shown = np.asarray(imputed.obsm[keys.SPATIAL], float)[:, :2], []
     for gene in kept.index[:DRAWN]:
         values = np.asarray(imputed[:, gene].X, float).ravel()
-        score, sd = kept.loc[gene, "score"], float(np.mean(imputed[:, gene].layers["sd"]))
-        caption = f"{gene}. Score {words.number(float(score))}; a value is off by some {sd:.2f}."
+        score, tried = kept.loc[gene, ["score", "validated"]]
+        how = f"score {score:.2f}, tried {tried}" if np.isfinite(score) else "never tried"
+        sd = float(np.mean(imputed[:, gene].layers["sd"]))
+        caption = f"{gene}: {how}. A value is off by some {sd:.2f}."
         alt = f"Map of {len(xy):,} cells coloured by the estimate of {gene}"
-        figure = value_panels(xy, {f"{gene}, estimated": values})
+        figure = value_panels(xy, {"": values})
         shown.append(Shown.of(figure, f"gene-{gene}", alt, caption))
     text = (
         f"The {words.plural(len(shown), 'gene')} with the best scores. Estimates are means over like cells, "
         "so they are smoother than measurements."
     )
-    return Section("In space", [text], shown, width="")
+    return Section("In space", [text], shown)
 
 
 def _left_out(left_out: pd.DataFrame) -> Section:
@@ -123,4 +126,4 @@ def _left_out(left_out: pd.DataFrame) -> Section:
     note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
     text = "Not estimated: the score is too low, or there was no way to try them."
-    return Section("Left out", [text], tables=[Table.of(table, _GENES, note=note)])
+    return Section("Left out", [text], tables=[Table.of(table, _GENES, hundredths=_SCORES, note=note)])

@@ -30,11 +30,13 @@ _TYPES = {
     "told": "Cells told",
 }
 _SLICES = {"slice": "Slice", "cells": "Cells", "given": "Had a label", "told": "Told", "unknown": "Unknown"}
-_LEFT_OUT = {
+_LEARNED = {
     "slices": "each labelled slice was labelled from the others, as if it had none",
-    "cells": "cells were labelled from other cells of their own slice, as no two slices share a labelled "
-    "type. Differences between slices do not show in that: for other slices, expect less than it says",
+    "cells": "cells were labelled from other cells, as no two slices share a labelled type. Differences "
+    "between slices do not show in that: for other slices, expect less than it says",
 }
+_JUDGED = {"slices": "a slice", "cells": "cells"}
+_FAR = 0.1  # error of the confidence from which on it is worth a warning
 
 
 def build_labels_page(
@@ -72,8 +74,12 @@ def build_labels_page(
         "Can labels be believed?",
         [
             f"The confidence of a label is the chance that it is right. It was learned where the truth is "
-            f"known: {_LEFT_OUT[found.left_out]}. The points should lie on the dotted line; below it, labels "
-            f"are less often right than they say. On average they are off by {found.error:.3f}.",
+            f"known: {_LEARNED[found.left_out]}.",
+            f"Judged on {_JUDGED[found.left_out]} that it was not learned from, the confidence is off by "
+            f"{found.error:.2f} on average"
+            + (": take it with care." if found.error >= _FAR else ".")
+            + " The figure shows it on all that it was learned from: points should lie on the dotted line; "
+            "below it, labels are less often right than they say.",
         ],
         [
             Shown.of(
@@ -162,11 +168,12 @@ def _by_slice(adata: ad.AnnData, column: str, given: NDArray | None, slice_key: 
 
 
 def _slices(slices: pd.DataFrame) -> Section:
-    shown = slices.drop(columns="unknown_cells")
-    if not shown["given"].any():
+    shown, text = slices.drop(columns="unknown_cells"), []
+    if shown["given"].any():
+        text.append("Unknown is the share of the cells that had no label to begin with.")
+    else:
         shown = shown.drop(columns="given")
-    text = "Unknown is the share of the cells that had no label to begin with."
-    return Section("Slices", [text], tables=[Table.of(shown, _SLICES, shares=("unknown",))])
+    return Section("Slices", text, tables=[Table.of(shown, _SLICES, shares=("unknown",))])
 
 
 def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) -> Section:
@@ -178,8 +185,10 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
         pd.Series(pd.Categorical(values.where(values != UNKNOWN), categories=types)), missing=UNKNOWN
     )
     about = {}
-    for name, cells, unknown in zip(slices["slice"], slices["cells"], slices["unknown"]):
-        said = "all had a label" if np.isnan(unknown) else f"{unknown:.0%} unknown"
+    for name, cells, given, unknown in zip(*(slices[c] for c in ("slice", "cells", "given", "unknown"))):
+        said = "all had a label" if given == cells else f"{unknown:.0%} unknown"
+        if 0 < given < cells:
+            said = f"{cells - given:,} had no label, {unknown:.0%} of these are unknown"
         about[str(name)] = f"{words.plural(int(cells), 'cell')}, {said}"
     text = (
         "Cells where they lie; a colour means the same in every slice. Where a type is known to form layers "

@@ -13,7 +13,7 @@ from lloki.analysis import NeighbourhoodProgram
 from lloki.report import words
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
 from lloki.report.panels import Shown, by_slice
-from lloki.report.programs import score_against_share, scores_in_space
+from lloki.report.programs import score_against_share, score_ends, scores_in_space
 from lloki.report.table import Table
 
 _GENES = {
@@ -24,6 +24,7 @@ _GENES = {
     "share_correlation": "Correlation with neighbours",
     "share_q": "Its q",
 }
+_RATIOS = ("log2_fold", "share_correlation", "pearson", "spearman")
 _SETS = {"dataset": "Data set", "cells": "Cells", "pearson": "Pearson", "spearman": "Spearman", "p": "p"}
 _LISTED = 15  # genes of each direction; all are in genes.csv
 
@@ -62,9 +63,10 @@ def build_neighbourhood_page(
     OutputError
         If the page cannot be written there.
     """
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
     slices = len(by_slice(adata, slice_key))
     summary = (
-        f"Do {focal} cells express something where {neighbour} cells are around them? Asked of "
+        f"Do {who} express something where {others} are around them? Asked of "
         f"{words.plural(len(found.share), 'cell')} of {words.plural(slices, 'slice')}; around each, the "
         f"{k} nearest cells were counted."
     )
@@ -87,19 +89,20 @@ def build_neighbourhood_page(
 
 
 def _clusters(found: NeighbourhoodProgram, focal: str, neighbour: str) -> Section:
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
     frame = pd.DataFrame({"cluster": found.cluster, "share": found.share, "rich": found.infiltrating})
     by = frame.groupby("cluster")
     table = pd.DataFrame({"cells": by.size(), "share": by["share"].mean(), "rich": by["rich"].first()})
     table = table.reset_index().astype({"cluster": object, "rich": object})
     headings = {
-        "cluster": f"Cluster of {focal}",
+        "cluster": f"Group of {focal}",
         "cells": "Cells",
         "share": f"{neighbour} around them",
         "rich": "Rich in them",
     }
     text = (
-        f"{focal} cells of all slices were grouped by their place in the joint embedding, and the groups "
-        f"with most {neighbour} cells around them compared with the others. The share of {neighbour} cells "
+        f"{who} of all slices were grouped by their place in the joint embedding, and the groups "
+        f"with most {others} around them compared with the others. The share of {others} "
         f"around them is {100 * found.contrast:.1f} percentage points higher; shuffled positions give as "
         f"much in {found.contrast_p:.1%} of trials."
     )
@@ -119,7 +122,7 @@ def _genes(found: NeighbourhoodProgram) -> Section:
             more = len(names) - len(shown)
             note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
             table = shown.rename_axis("gene").reset_index()
-            tables.append(Table.of(table, _GENES, title=title, note=note))
+            tables.append(Table.of(table, _GENES, hundredths=_RATIOS, title=title, note=note))
     if not tables:
         text += " None was found."
     return Section("Genes", [text], tables=tables)
@@ -135,10 +138,13 @@ def _against(adata: ad.AnnData, found: NeighbourhoodProgram, neighbour: str, gro
         "parts of each data set; they should all rise. The last column says how often shuffled positions "
         "gave as high a rank correlation: a check on chance, not on what else varies over the tissue."
     )
+    others = words.cells_of(neighbour)
     figure = score_against_share(share, score, groups)
-    alt = f"Score of the program against the share of {neighbour} cells around, with medians by data set"
-    shown = Shown.of(figure, "score", alt, f"A point is a cell. Share of {neighbour} cells around it.")
-    return Section("Score and neighbours", [text], [shown], [Table.of(found.correlations, _SETS)])
+    alt = f"Score of the program against the share of {others} around, with medians by data set"
+    shown = Shown.of(figure, "score", alt, f"A point is a cell. Share of {others} around it.")
+    return Section(
+        "Score and neighbours", [text], [shown], [Table.of(found.correlations, _SETS, hundredths=_RATIOS)]
+    )
 
 
 def _in_space(
@@ -149,21 +155,24 @@ def _in_space(
     label_key: str,
     slice_key: str,
 ) -> Section:
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
     scored = bool(np.isfinite(found.score).any())
     column, label = (
         (keys.PROGRAM_SCORE, "score of the program")
         if scored
-        else (keys.NEIGHBOUR_SHARE, f"share of {neighbour}")
+        else (keys.NEIGHBOUR_SHARE, f"% {neighbour} around")
     )
     xy, types = np.asarray(adata.obsm[keys.SPATIAL], float), adata.obs[label_key].astype(str).to_numpy()
-    values = adata.obs[column].to_numpy(float)
+    values = adata.obs[column].to_numpy(float) * (1 if scored else 100)
+    ends = score_ends(values)
     shown = []
     for name, rows in by_slice(adata, slice_key).items():
         near = types[rows] == neighbour
-        figure = scores_in_space(xy[rows, :2], values[rows], near, title="", label=label)
+        figure = scores_in_space(xy[rows, :2], values[rows], near, title="", label=label, ends=ends)
         cells = int(np.isfinite(values[rows]).sum())
-        caption = f"{name}: {cells:,} {focal} cells in colour, {int(near.sum()):,} {neighbour} cells in grey."
-        alt = f"Map of slice {name}: {focal} cells coloured by {label}, {neighbour} cells in grey"
+        caption = f"{name}: {cells:,} {who} in colour, {int(near.sum()):,} {others} in grey."
+        alt = f"Map of slice {name}: {who} coloured by {label}, {others} in grey"
         shown.append(Shown.of(figure, f"space-{name}", alt, caption))
-    what = "the score of the program" if scored else f"the share of {neighbour} cells around them"
-    return Section("In space", [f"{focal} cells by {what}; cells of other types are not drawn."], shown)
+    what = "the score of the program" if scored else f"the share of {others} around them"
+    text = f"{who} by {what}, all slices on one colour scale. Cells of other types are not drawn."
+    return Section("In space", [text], shown)

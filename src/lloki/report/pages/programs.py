@@ -103,7 +103,7 @@ def _in_space(
         figure = figures.in_space(
             {s: xy[r] for s, r in rows.items()},
             {s: states[r, i] for s, r in rows.items()},
-            label="state",
+            label="how much of it",
             panel=_PANEL,
             ink=INK,
         )
@@ -177,7 +177,7 @@ def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
     text = (
         "Which cell types use which programs: the mean state of cells that use it at all, over the largest "
         "of that slice. Programs stand in one order for all slices, so that the same pattern means that "
-        "slices agree."
+        "slices agree. Types with too few cells in a slice are blank there."
     )
     alt = f"Heat maps of cell types by metagenes in {words.listed(list(enrichment))}"
     shown = Shown.of(figure, "enrichment", alt, f"Slices with labels: {words.listed(list(enrichment))}.")
