@@ -12,11 +12,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from lloki import keys
-from lloki.analysis import ACROSS, NOT, NeighbourhoodProgram, ProgramConfig, Programs
+from lloki.analysis import ACROSS, NOT, WITHIN, NeighbourhoodProgram, ProgramConfig, Programs
 from lloki.errors import OutputError
 from lloki.report import labelling, metagenes
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
-from lloki.report.pages import build_imputation_page, build_neighbourhood_page, build_programs_page
+from lloki.report.pages import (
+    best_first,
+    build_imputation_page,
+    build_neighbourhood_page,
+    build_programs_page,
+)
 from lloki.report.panels import Shown
 from lloki.report.table import Table
 from lloki.report.words import cells_of
@@ -108,6 +113,14 @@ def test_the_page_of_programs_names_genes_and_what_is_unused(tmp_path):
     assert "Down" not in text
     assert "Cell types" not in text
     assert page.read_text().count("<svg") == 3 + 2 + 2
+
+
+def test_genes_tried_across_slices_come_first():
+    validated = [WITHIN, ACROSS, NOT, ACROSS, WITHIN]
+    table = pd.DataFrame(
+        {"score": [0.9, 0.2, np.nan, 0.5, 0.95], "validated": validated}, index=list("abcde")
+    )
+    assert list(best_first(table).index) == ["d", "b", "e", "a", "c"]
 
 
 def test_the_page_of_an_imputation_tells_what_was_not_tried(tmp_path):

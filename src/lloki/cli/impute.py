@@ -51,7 +51,7 @@ def impute(
         import pandas as pd
 
         import lloki
-        from lloki.report.pages import build_imputation_page
+        from lloki.report.pages import best_first, build_imputation_page
 
         floor = None if keep_all else least
         found = lloki.tl.impute(
@@ -67,15 +67,15 @@ def impute(
             seed=seed,
         )
         left_out = found.uns[keys.UNS]["impute"]["left_out"]
-        genes = pd.concat([found.var.assign(imputed=True), left_out.assign(imputed=False)])
-        genes = genes.sort_values("score", ascending=False, kind="stable").rename_axis("gene")
+        both = pd.concat([found.var.assign(imputed=True), left_out.assign(imputed=False)])
+        genes = best_first(both).rename_axis("gene")
         write_results(out, "imputed", found, {"genes": genes})
         build_imputation_page(found, left_out, target=target, least=floor, out=page)
-        best = genes.index[genes["imputed"]][:6] if keys.SPATIAL in found.obsm else []
+        best = list(genes.index[genes["imputed"]])[:6] if keys.SPATIAL in found.obsm else []
         scores = {"scores": lloki.pl.imputation_scores(found)}
         write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
     shown = genes.reset_index().drop(columns="spread").head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
-    show_frame(shown, title=f"Genes with the best hold-out scores, of {len(genes)}")
+    show_frame(shown, title=f"Best genes of {len(genes)}, those tried across slices first")

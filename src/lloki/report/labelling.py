@@ -71,7 +71,7 @@ def shares_told(truth: NDArray, told: NDArray) -> tuple[NDArray[np.float64], lis
 
 
 def score_curve(scores: pd.DataFrame, *, least: float | None = None, ink: str = INK) -> Figure:
-    """Draw the hold-out scores of genes, from the best to the worst.
+    """Draw the hold-out scores of genes, from the best to the worst, by how they were tried.
 
     Parameters
     ----------
@@ -82,12 +82,11 @@ def score_curve(scores: pd.DataFrame, *, least: float | None = None, ink: str = 
     """
     figure, ax = plot_area(ink, WIDTH * 0.9)
     known = scores[scores["score"].notna()].sort_values("score", ascending=False, kind="stable")
-    rank = np.arange(1, len(known) + 1)
-    for name, colour in zip((ACROSS, WITHIN), (_LINE, _OTHER_LINE)):
-        rows = (known["validated"] == name).to_numpy()
-        if rows.any():
-            y = known["score"].to_numpy(float)[rows]
-            ax.scatter(rank[rows], y, s=12, lw=0, color=colour, label=f"tried {name}", rasterized=True)
+    for name, colour in ((ACROSS, _LINE), (WITHIN, _OTHER_LINE)):
+        y = known.loc[known["validated"] == name, "score"].to_numpy(float)
+        if len(y):
+            x = np.arange(1, len(y) + 1)
+            ax.scatter(x, y, s=10, lw=0, color=colour, label=f"tried {name}", rasterized=True)
     if least is not None:
         ax.axhline(least, color=ink, ls=":", lw=1.2)
     ax.set(xlabel="genes, the best first", ylabel="hold-out score (Spearman)")

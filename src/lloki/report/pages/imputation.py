@@ -51,7 +51,7 @@ def build_imputation_page(
     OutputError
         If the page cannot be written there.
     """
-    kept = imputed.var.sort_values("score", ascending=False, kind="stable")
+    kept = best_first(imputed.var)
     summary = (
         f"{words.plural(imputed.n_vars, 'gene')} estimated for {words.plural(imputed.n_obs, 'cell')} of "
         f"{target}, from the nearest cells of slices that measured them"
@@ -60,9 +60,17 @@ def build_imputation_page(
         summary += f"; median hold-out score {kept['score'].median():.2f}"
     summary += "."
     if len(left_out):
-        summary += f" {words.plural(len(left_out), 'gene')} were left out, as they failed when tried."
+        summary += (
+            f" {words.plural(len(left_out), 'gene')} were left out: too low a score, or no way to try them."
+        )
     sections = [_scores(kept, left_out, least), _best(kept), _in_space(imputed, kept), _left_out(left_out)]
     return build_analysis_page(f"Genes imputed into {target}", summary, sections, out=out)
+
+
+def best_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort a hold-out table: genes tried across slices first, as a score within one slice promises less."""
+    order = pd.DataFrame({"within": table["validated"] != ACROSS, "down": -table["score"]})
+    return table.loc[order.sort_values(["within", "down"], kind="stable").index]
 
 
 def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None) -> Section:
@@ -93,7 +101,8 @@ def _best(kept: pd.DataFrame) -> Section:
     note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
     text = (
         "The error is the root mean square difference from the measurement, in the unit of the values: log "
-        "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms."
+        "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms. "
+        "Genes that were tried across slices come first."
     )
     return Section("Genes", [text], tables=[Table.of(shown, _GENES, hundredths=_SCORES, note=note)])
 
@@ -112,7 +121,7 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
         figure = value_panels(xy, {"": values})
         shown.append(Shown.of(figure, f"gene-{gene}", alt, caption))
     text = (
-        f"The {words.plural(len(shown), 'gene')} with the best scores. Estimates are means over like cells, "
+        f"The first {words.plural(len(shown), 'gene')} of these. Estimates are means over like cells, "
         "so they are smoother than measurements."
     )
     return Section("In space", [text], shown)
@@ -121,7 +130,7 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
 def _left_out(left_out: pd.DataFrame) -> Section:
     if not len(left_out):
         return Section("")
-    shown = left_out.sort_values("score", ascending=False, kind="stable").head(_LISTED)
+    shown = best_first(left_out).head(_LISTED)
     more = len(left_out) - len(shown)
     note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])

@@ -32,8 +32,8 @@ _TYPES = {
 _SLICES = {"slice": "Slice", "cells": "Cells", "given": "Had a label", "told": "Told", "unknown": "Unknown"}
 _LEARNED = {
     "slices": "each labelled slice was labelled from the others, as if it had none",
-    "cells": "cells were labelled from other cells, as no two slices share a labelled type. Differences "
-    "between slices do not show in that: for other slices, expect less than it says",
+    "cells": "cells were labelled from other cells, as there are no two labelled slices that share a type. "
+    "Differences between slices do not show in that: for other slices, expect less than it says",
 }
 _JUDGED = {"slices": "a slice", "cells": "cells"}
 _FAR = 0.1  # error of the confidence from which on it is worth a warning
@@ -90,12 +90,14 @@ def build_labels_page(
             )
         ],
     )
+    untried = bool((found.table["tested"] == 0).any())
     types = Section(
         "Types",
         [
             "Whether each type can be carried over at all, tried where it is known: the share of its cells "
             "that were found again, how often a cell given the type was of it, and how often its cells "
-            "would have been called unknown. Types that one slice alone holds could not be tried."
+            "would have been called unknown."
+            + (" Types that one slice alone holds could not be tried." if untried else "")
         ],
         tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "unknown"))],
     )
