@@ -14,6 +14,8 @@ from lloki.cli.integrated import look_at, read_integrated, types_in_space, write
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
+_METHOD = "Method"
+
 
 def annotate(
     integrated: options.Integrated,
@@ -23,18 +25,26 @@ def annotate(
         typer.Option(
             metavar="FILE.csv",
             help="Columns type, positive and, if wanted, negative: genes separated by ';'.",
+            rich_help_panel="Inputs",
         ),
     ],
     slice_key: options.SliceColumn = "slice",
     layer: options.CountsLayer = None,
     key: options.JointKey = "X_lloki",
     k: Annotated[
-        int, typer.Option(min=0, help="Neighbours to average over; 0: each cell by its own counts alone.")
+        int,
+        typer.Option(
+            min=0,
+            help="Neighbours to average over; 0: each cell by its own counts alone.",
+            rich_help_panel=_METHOD,
+        ),
     ] = 15,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least probability of a type.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Least probability of a type.", rich_help_panel=_METHOD)
+    ] = 0.5,
     debug: Debug = False,
 ) -> None:
-    """Tell cell types by marker genes, *unknown* where in doubt."""
+    """Tell cell types by marker genes, unknown where in doubt."""
     page = out / "annotation.html"
     with speaking(debug=debug):
         adata = read_integrated(integrated)

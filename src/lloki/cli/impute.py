@@ -13,32 +13,47 @@ from lloki.cli.integrated import look_at, read_integrated, write_figures, write_
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
+_SLICES, _METHOD = "Slices", "Method"
 _SHOWN = 15  # genes printed; all are in the table
 
 
 def impute(
     integrated: options.Integrated,
-    target: Annotated[str, typer.Argument(help="Name of the slice that did not measure the genes.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Slice that did not measure the genes.")],
     out: options.Out,
     gene: Annotated[
         list[str] | None,
         typer.Option(
-            help="Gene to estimate; repeatable. Default: all that a donor has and the target has not."
+            metavar="GENE",
+            help="Gene to estimate; repeatable. Default: all that a donor has and the target has not.",
+            rich_help_panel=_SLICES,
         ),
     ] = None,
     donor: Annotated[
         list[str] | None,
-        typer.Option(metavar="SLICE", help="Slice to take from; repeatable. Default: all others."),
+        typer.Option(
+            metavar="SLICE",
+            help="Slice to take from; repeatable. Default: all others.",
+            rich_help_panel=_SLICES,
+        ),
     ] = None,
     slice_key: options.SliceColumn = "slice",
     layer: options.CountsLayer = None,
     key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Neighbours in each donor.")] = 30,
+    k: Annotated[int, typer.Option(min=1, help="Neighbours in each donor.", rich_help_panel=_METHOD)] = 30,
     least: Annotated[
-        float, typer.Option(help="Least hold-out score (Spearman): other genes are left out.")
+        float,
+        typer.Option(
+            help="Least hold-out score (Spearman): other genes are left out.", rich_help_panel=_METHOD
+        ),
     ] = 0.1,
     keep_all: Annotated[
-        bool, typer.Option("--keep-all", help="Leave no gene out, not even those that could not be tried.")
+        bool,
+        typer.Option(
+            "--keep-all",
+            help="Leave no gene out, not even those that could not be tried.",
+            rich_help_panel=_METHOD,
+        ),
     ] = False,
     seed: options.Seed = 0,
     debug: Debug = False,

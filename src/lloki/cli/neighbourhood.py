@@ -12,22 +12,36 @@ from lloki.cli.integrated import look_at, read_integrated, write_figures, write_
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
+_SLICES, _METHOD = "Slices", "Method"
+
 
 def neighbourhood(
     integrated: options.Integrated,
     out: options.Out,
-    focal: Annotated[str, typer.Option(metavar="TYPE", help="Cell type that may have a program.")],
-    neighbour: Annotated[str, typer.Option(metavar="TYPE", help="Cell type around it.")],
+    focal: Annotated[
+        str, typer.Option(metavar="TYPE", help="Cell type that may have a program.", rich_help_panel=_SLICES)
+    ],
+    neighbour: Annotated[
+        str, typer.Option(metavar="TYPE", help="Cell type around it.", rich_help_panel=_SLICES)
+    ],
     label_key: options.TypeColumn,
     slice_key: options.SliceColumn = "slice",
     dataset_key: Annotated[
         str | None,
-        typer.Option(help="obs column of data sets, where one has several slices. Default: the slices."),
+        typer.Option(
+            help="obs column of data sets, where one has several slices. Default: the slices.",
+            rich_help_panel=_SLICES,
+        ),
     ] = None,
     layer: options.CountsLayer = None,
     key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Nearest cells among which the type is counted.")] = 100,
-    permutations: Annotated[int, typer.Option(min=1, help="Shuffles of positions to compare with.")] = 200,
+    k: Annotated[
+        int,
+        typer.Option(min=1, help="Nearest cells among which the type is counted.", rich_help_panel=_METHOD),
+    ] = 100,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Shuffles of positions to compare with.", rich_help_panel=_METHOD)
+    ] = 200,
     seed: options.Seed = 0,
     debug: Debug = False,
 ) -> None:

@@ -13,28 +13,44 @@ from lloki.cli.integrated import look_at, read_integrated, types_in_space, write
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
+_SLICES, _METHOD = "Slices", "Method"
+
 
 def transfer_labels(
     integrated: options.Integrated,
     out: options.Out,
-    label_key: Annotated[str, typer.Option(help="obs column of cell types; cells without one get one.")],
+    label_key: Annotated[
+        str,
+        typer.Option(help="obs column of cell types; cells without one get one.", rich_help_panel=_SLICES),
+    ],
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="SLICE", help="Slice whose labels count; repeatable. Default: all with labels."),
+        typer.Option(
+            metavar="SLICE",
+            help="Slice whose labels count; repeatable. Default: all with labels.",
+            rich_help_panel=_SLICES,
+        ),
     ] = None,
     slice_key: options.SliceColumn = "slice",
     key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Labelled neighbours that vote.")] = 15,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a label.")] = 0.5,
+    k: Annotated[
+        int, typer.Option(min=1, help="Labelled neighbours that vote.", rich_help_panel=_METHOD)
+    ] = 15,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Least confidence of a label.", rich_help_panel=_METHOD)
+    ] = 0.5,
     novelty: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Unknown are cells farther off than all but this share of known ones."
+            min=0,
+            max=1,
+            help="Unknown are cells farther off than all but this share of known ones.",
+            rich_help_panel=_METHOD,
         ),
     ] = 0.01,
     debug: Debug = False,
 ) -> None:
-    """Carry cell types from labelled slices to the others, *unknown* where in doubt."""
+    """Carry cell types from labelled slices to the others, unknown where in doubt."""
     page = out / "labels.html"
     with speaking(debug=debug):
         adata = read_integrated(integrated)
