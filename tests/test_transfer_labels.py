@@ -10,7 +10,7 @@ import pytest
 
 import lloki
 from lloki import keys
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 from planted import TYPES, planted
 
 
@@ -79,8 +79,27 @@ def test_confidence_falls_where_types_lie_on_each_other():
 
 
 def test_one_labelled_slice_is_calibrated_by_its_cells_and_says_so():
-    found = lloki.tl.transfer_labels(planted("ab"), label_key="cell_type", sources="a")
+    with pytest.warns(LlokiWarning, match="labels come from one slice"):
+        found = lloki.tl.transfer_labels(planted("ab"), label_key="cell_type", sources="a")
     assert found.left_out == "cells"
+
+
+def test_types_that_were_not_found_again_or_not_tried_are_warned_of():
+    adata = planted()
+    labels, b = adata.obs["cell_type"].astype(object), adata.obs["slice"] == "b"
+    turned = labels.where(~b, labels.replace({"Astro": "Oligo", "Oligo": "Astro"}))
+    adata.obs["cell_type"] = turned.where(~b | (labels != "Vascular"), "Neuron")
+    with pytest.warns(LlokiWarning) as said:
+        lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"], threshold=0)
+    texts = [str(w.message) for w in said]
+    assert any("cells of Astro, Oligo fewer than 1 in 5" in t for t in texts)
+    assert any(t.startswith("Vascular: one source alone") for t in texts)
+
+
+def test_the_curve_is_that_of_the_error(done):
+    _, found = done
+    gaps = (found.curve["confidence"] - found.curve["accuracy"]).abs()
+    assert found.error == pytest.approx(np.average(gaps, weights=found.curve["cells"]))
 
 
 def test_a_labelled_reference_beside_a_list_of_slices():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lloki.analysis import Calibration, expected_error, reliability
-from lloki.analysis.calibration import calibration_error
+from lloki.analysis.calibration import cross_calibrated
 
 SHARES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1))
 
@@ -31,7 +31,8 @@ def test_it_finds_the_chance_of_being_right():
     right = rng.random(20_000) < scores**2
     told = Calibration.fit(scores, right).predict(scores)
     assert np.abs(told - scores**2).mean() < 0.02
-    assert calibration_error(scores, right, None) < 0.02
+    crossed = cross_calibrated(scores, right, None)
+    assert expected_error(reliability(crossed, right)) < 0.02
     assert expected_error(reliability(scores, right)) == pytest.approx(1 / 6, abs=0.01)
 
 
@@ -48,5 +49,13 @@ def test_reliability_is_a_table_of_bins():
     assert np.isnan(expected_error(pd.DataFrame(columns=["confidence", "accuracy", "cells"])))
 
 
-def test_one_group_cannot_judge_itself():
-    assert np.isnan(calibration_error(np.ones(4), np.ones(4, bool), np.zeros(4)))
+def test_no_answer_has_a_say_in_its_own_probability():
+    rng = np.random.default_rng(1)
+    scores, groups = rng.random(300), np.repeat(["a", "b", "c"], 100)
+    right = rng.random(300) < scores
+    turned = np.where(groups == "a", ~right, right)
+    before, after = (cross_calibrated(scores, r, groups) for r in (right, turned))
+    np.testing.assert_array_equal(before[groups == "a"], after[groups == "a"])
+    assert (before[groups != "a"] != after[groups != "a"]).any()
+    alone = cross_calibrated(scores, right, np.zeros(300))
+    assert np.isfinite(alone).all()

@@ -70,22 +70,24 @@ def expected_error(curve: pd.DataFrame) -> float:
     return float(np.average((curve["confidence"] - curve["accuracy"]).abs(), weights=curve["cells"]))
 
 
-def calibration_error(scores: Doubles, right: NDArray[np.bool_], groups: NDArray | None) -> float:
-    """Return the expected calibration error of groups of answers, each calibrated by the others.
+def cross_calibrated(scores: Doubles, right: NDArray[np.bool_], groups: NDArray | None) -> Doubles:
+    """Turn the scores of each group of answers into probabilities by what the other groups teach.
 
     Parameters
     ----------
     scores, right
         (n,).
     groups
-        (n,) such as slices; ``None`` makes five of interleaved cells. With a single group: NaN.
+        (n,) such as slices; ``None``, or a single one, makes five of interleaved cells.
+
+    Returns
+    -------
+    (n,) probabilities, none of which has seen its own answer.
     """
-    groups = np.arange(len(scores)) % 5 if groups is None else groups
-    names = np.unique(groups)
-    if len(names) < 2:
-        return float("nan")
+    if groups is None or len(np.unique(groups)) < 2:
+        groups = np.arange(len(scores)) % 5
     confidence = np.empty(len(scores))
-    for name in names:
+    for name in np.unique(groups):
         held = groups == name
         confidence[held] = Calibration.fit(scores[~held], right[~held]).predict(scores[held])
-    return expected_error(reliability(confidence, right))
+    return confidence

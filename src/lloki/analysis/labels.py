@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lloki._progress import Advance
 from lloki.analysis import votes
-from lloki.analysis.calibration import Calibration, calibration_error, reliability
+from lloki.analysis.calibration import Calibration, cross_calibrated, expected_error, reliability
 from lloki.analysis.neighbours import nearest
 from lloki.errors import ConfigError, InputError
 
@@ -42,9 +42,10 @@ class LabelTransfer:
     table
         One row a type; see :func:`transfer_labels`.
     curve
-        Reliability of the confidence on left-out cells: columns confidence, accuracy, cells.
+        Reliability of the confidence on left-out cells, each by a calibration that did not see its slice:
+        columns confidence, accuracy, cells.
     error
-        Expected calibration error on left-out cells, each by a calibration that did not see its slice.
+        Expected calibration error: the mean gap in that curve.
     left_out
         ``"slices"`` if the confidence was calibrated by leaving out slices, ``"cells"`` if there was but one.
     """
@@ -153,6 +154,7 @@ def transfer_labels(
         votes.usual(far, told, far[right], told[right], len(types)) < novelty
     )
     counts = np.bincount(code[believed], minlength=len(types))
+    curve = reliability(cross_calibrated(share, right, slices[tested] if across else None), right)
     return LabelTransfer(
         tuple(map(str, types)),
         np.where(given | believed, names[code], UNKNOWN).astype(object),
@@ -161,8 +163,8 @@ def transfer_labels(
         usual,
         given,
         _table(types, codes, slices[voters], code[tested], told, doubted, counts),
-        reliability(fitted.predict(share), right),
-        calibration_error(share, right, slices[tested] if across else None),
+        curve,
+        expected_error(curve),
         "slices" if across else "cells",
     )
 

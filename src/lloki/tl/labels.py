@@ -18,6 +18,7 @@ from lloki.tl._parts import joint_embedding, named, owners, read_parts, record, 
 if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer
 
+_ENOUGH, _LOST = 10, 0.2  # known cells of a type to judge it by; share found again below which it is lost
 _REFERENCE = "\0reference"  # of the labelled reference among the slices; no slice has this name
 
 
@@ -81,6 +82,12 @@ def transfer_labels(
     ConfigError
         If a parameter is out of its range.
 
+    Warns
+    -----
+    LlokiWarning
+        If the labels come from one source, whose confidence cannot know how sources differ; of types that
+        were not found again where they are known, or could not be tried.
+
     Notes
     -----
     Method, time and memory are those of :func:`lloki.analysis.transfer_labels`.
@@ -124,7 +131,26 @@ def transfer_labels(
         error=found.error,
         left_out=found.left_out,
     )
+    _warn(found)
     return found
+
+
+def _warn(found: LabelTransfer) -> None:
+    """Say which labels are not to be believed."""
+    told = found.table[found.table["told"] > 0]
+    said = []
+    if found.left_out == "cells":
+        text = "labels come from one slice, whose confidence does not know how slices differ: it is too high"
+        said.append(f"{text} where they do. A second labelled slice or a reference mends that.")
+    lost = told.loc[(told["tested"] >= _ENOUGH) & (told["recall"] < _LOST), "type"]
+    if len(lost):
+        text = f"of known cells of {', '.join(lost)} fewer than 1 in {round(1 / _LOST)} were found again"
+        said.append(f"{text}: look for markers before believing these labels.")
+    untried = told.loc[told["tested"] == 0, "type"]
+    if len(untried):
+        said.append(f"{', '.join(untried)}: one source alone has them, so they could not be tried.")
+    for text in said:
+        warnings.warn(text, LlokiWarning, stacklevel=3)
 
 
 def annotate_by_markers(

@@ -78,8 +78,7 @@ def build_labels_page(
             f"Judged on {_JUDGED[found.left_out]} that it was not learned from, the confidence is off by "
             f"{found.error:.2f} on average"
             + (": take it with care." if found.error >= _FAR else ".")
-            + " The figure shows it on all that it was learned from: points should lie on the dotted line; "
-            "below it, labels are less often right than they say.",
+            + " Points should lie on the dotted line; below it, labels are less often right than they say.",
         ],
         [
             Shown.of(
