@@ -1,10 +1,13 @@
 """Do spatial domains find cortical layers, and the same ones on every platform?
 
-    python benchmarks/domains.py OUT RUN... [--labels cell_type] [--layers "Ex L"]
+    python benchmarks/domains.py OUT RUN... [--labels cell_type] [--layers "Ex L"] [--number N]
+        [--column SLICE=FILE=COLUMN]
 
 RUN is a folder of lloki integrate. Prints a Markdown table for every slice with labels: ARI and NMI of the
 domains against the types whose names begin with --layers (all types where none does), on cells of those,
-beside those of as many clusters by k-means of the cells' own embedding. Draws the domains into OUT.
+beside those of as many clusters by k-means of the cells' own embedding. --column adds layers that FILE, the
+slice's own with its cells in the same order, has in an obs column: all cells with a value are scored. Draws
+the domains into OUT.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--labels", default="cell_type")
     parser.add_argument("--layers", default="Ex L")
+    parser.add_argument("--number", type=int)
+    parser.add_argument("--column")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -44,22 +49,30 @@ def main() -> None:
         scored = layered if layered.any() else types != ""
         ways = {}
         for method in ("mixture", "leiden"):
-            found = lloki.tl.domains(joint, method=method)
+            found = lloki.tl.domains(joint, method=method, number=options.number)
             ways[method] = joint.obs[keys.DOMAIN].astype(str).to_numpy()
             lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
+            if found.stability is None:
+                continue
             told = {int(k): round(float(v), 3) for k, v in found.stability.items()}
             print(f"<!-- {task}, {method}: stability {told} -->", flush=True)
         number = len(set(ways["mixture"]))
         ways["no neighbourhood"] = KMeans(number, n_init=4, random_state=0).fit_predict(joint.obsm["X_lloki"])
-        for name in dict.fromkeys(slices):
-            here = scored & (slices == name)
+        truths = [(name, "types", types, scored & (slices == name)) for name in dict.fromkeys(slices)]
+        if options.column:
+            name, file, column = options.column.split("=")
+            layers = np.full(len(types), "", object)
+            own = ad.read_h5ad(file, backed="r").obs[column].astype(object)
+            layers[slices == name] = own.where(own.notna(), "").astype(str)
+            truths.append((name, column, layers, layers != ""))
+        for name, kind, truth, here in truths:
             if here.sum() < 50:
                 continue
             for way, labels in ways.items():
-                ari = adjusted_rand_score(types[here], labels[here])
-                nmi = normalized_mutual_info_score(types[here], labels[here])
+                ari = adjusted_rand_score(truth[here], labels[here])
+                nmi = normalized_mutual_info_score(truth[here], labels[here])
                 print(
-                    f"| {task} | {name} | {here.sum():,} | {way} | {len(set(labels))} |",
+                    f"| {task} | {name}, {kind} | {here.sum():,} | {way} | {len(set(labels))} |",
                     f"{ari:.3f} | {nmi:.3f} |",
                     flush=True,
                 )
