@@ -37,6 +37,15 @@ def test_check_lists_every_error_and_leaves_with_1(lloki, tissue_files, tmp_path
     assert "1 of 2 slices cannot be used" in result.stdout
 
 
+def test_check_says_once_what_several_slices_share(lloki, tissue_files):
+    slices = sorted(tissue_files.glob("*_1.h5ad"))
+    result = lloki("check", *slices, *(f"--technology=T{i}={file}" for i, file in enumerate(slices)))
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stdout.splitlines() if "obs['technology']" in line]
+    text = "obs['technology'] has a name that lloki uses; kept as obs['technology_input']"
+    assert said == [f"Warning: alphafish_1, betaseq_1, gammamap_1: {text}"]
+
+
 def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
     adata = anndata.read_h5ad(tissue_files / "reference.h5ad")
     adata.var_names = adata.var_names.str.upper()
@@ -129,14 +138,18 @@ def test_warnings_are_said_once_as_sentences(capsys):
         warnings.warn("not ours", UserWarning, stacklevel=1)
         logger.warning("a %s died", "worker")
         voice.messages(
-            [{"slice": "s", "text": "/a.h5ad: odd"}, {"slice": "s", "text": "few genes"}],
+            [
+                {"slice": "reference", "text": "/a.h5ad: odd"},
+                *({"slice": name, "text": "few genes"} for name in "st"),
+                {"slice": "t", "text": "set aside: bad"},
+            ],
             files=[Path("/a.h5ad")],
         )
     assert capsys.readouterr().err.splitlines() == [
         "Warning: a gene is odd",
         "Warning: a worker died",
         "Warning: /a.h5ad: odd",
-        "Warning: s: few genes",
+        "Warning: s, t: few genes",
     ]
     assert not logger.handlers
 

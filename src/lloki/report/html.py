@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.io.messages import grouped
 from lloki.io.writing import atomic
 from lloki.report import benchmark, panels, trust, words
 
@@ -97,7 +98,7 @@ def build_report(
         trust=trust.in_words(metrics),
         cards=trust.verdicts(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
-        warnings=words.grouped([*_messages(run), *words.notes(qc)]),
+        warnings=grouped([*_messages(run), *words.notes(qc)]),
         qc=_qc_table(qc),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),
