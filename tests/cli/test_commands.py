@@ -69,12 +69,12 @@ def test_names_are_never_read_as_markup(lloki, tissue_files, tmp_path):
     assert "[red]x[bold]<script>" in result.stdout
 
 
-def test_demo_runs_the_pipeline_and_says_first_where_the_report_is(lloki, tmp_path, monkeypatch):
+def test_demo_runs_the_pipeline_and_says_where_the_report_is(lloki, tmp_path, monkeypatch):
     monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     out = tmp_path / "demo run"
     result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[0] == f"Report: {out / 'report.html'}"
+    assert result.stdout.splitlines()[1] == f"Report: {out / 'report.html'}"
     assert (out / "report.html").stat().st_size > 10_000
     joint = anndata.read_h5ad(out / "integrated.h5ad")
     assert joint.n_obs == 360
