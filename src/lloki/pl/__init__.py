@@ -5,6 +5,7 @@ or make it the last line of a notebook cell (after ``%matplotlib inline``).
 """
 
 from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotations
+from lloki.pl.genes import gene
 from lloki.pl.labels import confusion, imputed, reliability
 from lloki.pl.maps import losses, sparsity, spatial, umap
 from lloki.pl.neighbourhoods import program, program_in_space
@@ -16,6 +17,7 @@ __all__ = [
     "deformation",
     "domains",
     "enrichment",
+    "gene",
     "imputed",
     "losses",
     "metagene",
