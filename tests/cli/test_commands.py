@@ -160,6 +160,12 @@ def test_version_and_help(lloki):
         assert lloki(command, "--help").exit_code == 0
 
 
+def test_python_m_lloki_is_the_command():
+    command = [sys.executable, "-m", "lloki", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == f"lloki {package.__version__}"
+
+
 def test_help_loads_nothing_heavy():
     heavy = {"torch", "numpy", "pandas", "scipy", "anndata", "scanpy", "numba", "matplotlib"}
     code = f"import sys, lloki.cli; print(sorted({heavy} & set(sys.modules)))"
