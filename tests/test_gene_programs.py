@@ -111,6 +111,35 @@ def test_domains_have_one_name_everywhere():
     assert adata.obs[keys.DOMAIN_CONFIDENCE].between(0, 1).all()
 
 
+def test_genes_of_a_metagene_are_named_by_every_slice_that_measured_them():
+    adata = joint(150)
+    adata.uns[keys.UNS] = {"slices": ["a", "b"]}
+    lloki.tl.metagenes(adata, **FEW)
+    states = adata.obsm[keys.METAGENES].copy()
+    adata.X = adata.X.toarray()
+    adata.X[:, 0] = np.round(20 * states[:, 1] / states.sum(1))  # g0 follows metagene 2; a did not measure it
+    adata.X = sparse.csr_matrix(adata.X)
+    table = lloki.tl.gene_loadings(adata)
+    assert list(table.columns) == ["slice", "metagene", "gene", "weight"]
+    assert set(table["metagene"]) == {1, 2, 3}
+    first = table.groupby(["slice", "metagene"])["gene"].first()
+    assert first["b", 2] == "g0"
+    assert "g0" not in set(table[table["slice"] == "a"]["gene"])
+    falls = table.groupby(["slice", "metagene"])["weight"].apply(lambda w: w.is_monotonic_decreasing)
+    assert falls.all()
+    again = lloki.tl.gene_loadings([adata[adata.obs["slice"] == s].copy() for s in "ab"])
+    pd.testing.assert_frame_equal(
+        again[again["slice"] == "b"].reset_index(drop=True),
+        table[table["slice"] == "b"].reset_index(drop=True),
+    )
+    adata.X = -adata.X
+    with pytest.raises(InputError, match="negative"):
+        lloki.tl.gene_loadings(adata)
+    del adata.obsm[keys.METAGENES]
+    with pytest.raises(InputError, match=r"tl\.metagenes first"):
+        lloki.tl.gene_loadings(adata)
+
+
 def test_the_command_writes_tables_and_figures(tmp_path):
     joint().write_h5ad(tmp_path / "in.h5ad")
     out = tmp_path / "out"
@@ -124,12 +153,14 @@ def test_the_command_writes_tables_and_figures(tmp_path):
         "moran.csv",
         "objective.csv",
         "enrichment.csv",
+        "genes.csv",
+        "programs.html",
         "figures",
     }
     assert pd.read_csv(out / "moran.csv", index_col=0).shape == (3, 2)
     assert set(pd.read_csv(out / "enrichment.csv")["slice"]) == {"a"}
     drawn = {p.stem for p in (out / "figures").iterdir()}
-    assert drawn == {"metagene1", "metagene2", "metagene3", "moran", "enrichment"}
+    assert drawn == {"metagene1", "metagene2", "metagene3", "affinity", "moran", "enrichment"}
     unknown = CliRunner().invoke(app, [*call, "--label-key", "kind"])
     assert unknown.exit_code == 1
     assert "There are: slice, cell_type" in unknown.output
@@ -141,6 +172,8 @@ def test_figures_say_what_they_lack():
     adata = joint()
     with pytest.raises(InputError, match="X_lloki_metagenes"):
         lloki.pl.metagene(adata, 1)
+    with pytest.raises(InputError, match="holds no metagenes"):
+        lloki.pl.affinity(adata)
     with pytest.raises(InputError, match="lloki_domain"):
         lloki.pl.domains(adata)
     lloki.tl.metagenes(adata, **FEW)

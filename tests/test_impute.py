@@ -132,5 +132,8 @@ def test_the_figure_stands_beside_the_truth():
     assert len(lloki.pl.imputed(found, "G1", truth=truth[:, 1]).axes) == 3
     with pytest.raises(InputError, match="was not imputed"):
         lloki.pl.imputed(found, "G9")
+    assert lloki.pl.imputation_scores(found).axes[0].collections
+    with pytest.raises(InputError, match="holds no imputation"):
+        lloki.pl.imputation_scores(slices[0])
     with pytest.raises(InputError, match="one a cell"):
         lloki.pl.imputed(found, "G1", truth=truth)

@@ -18,7 +18,9 @@ def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
     assert "unknown" in result.stdout
     written = ad.read_h5ad(out / "labelled.h5ad").obs
     assert (written[keys.LABEL].astype(str) == adata.obs["cell_type"]).mean() > 0.95
-    assert {p.name for p in out.iterdir()} == {"labelled.h5ad", "types.csv", "reliability.png"}
+    assert {p.name for p in out.iterdir()} == {"labelled.h5ad", "types.csv", "labels.html", "figures"}
+    drawn = {p.stem for p in (out / "figures").iterdir()}
+    assert drawn == {"reliability", "types-a", "types-b", "types-c"}
 
 
 def test_the_command_names_what_is_wrong(lloki, tmp_path):

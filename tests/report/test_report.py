@@ -87,7 +87,7 @@ def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Pat
     assert "0.90" in page.text
     assert "–" in page.text
     given["scores"], given["run"]["benchmark"] = None, {"why": f"no {EVIL}"}
-    assert f"could not be scored: no {EVIL}" in Page(built(tmp_path, given)).text
+    assert f"Not scored: no {EVIL}" in Page(built(tmp_path, given)).text
 
 
 def test_every_figure_has_a_caption_and_a_description(inputs: Inputs, tmp_path: Path) -> None:

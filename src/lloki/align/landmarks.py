@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lloki._parallel import blocks, map_ordered
+from lloki._vectors import unit_rows
 from lloki.align.channels import Cells
 from lloki.align.rigid import Rigid
 
@@ -62,9 +63,7 @@ def niches(cells: Cells) -> Floats:
         if k in HOODS or k == near.shape[1] - 1:
             parts.append(total / (k + 1))
     parts = [_OWN * _unit_power(cells.channels)] + [_unit_power(p) for p in parts]
-    features = np.hstack(parts)
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit_rows(np.hstack(parts)).astype(np.float32)
 
 
 def mutual_nearest(a: Floats, b: Floats, *, threads: int | None = None) -> tuple[Longs, Longs]:

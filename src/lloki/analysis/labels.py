@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from lloki._progress import Advance
+from lloki.analysis import votes
 from lloki.analysis.calibration import Calibration, calibration_error, reliability
-from lloki.analysis.neighbours import Near, nearest
+from lloki.analysis.neighbours import nearest
 from lloki.errors import ConfigError, InputError
 
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 UNKNOWN = "unknown"
-_RARE = 50  # left-out cells of a type below which its distances are compared with those of all types
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,22 +135,22 @@ def transfer_labels(
     types, codes = np.unique(labels[given], return_inverse=True)
     voters, asked, code = np.flatnonzero(given), np.flatnonzero(~given & ok), np.full(len(x), -1)
     code[voters] = codes
-    home = _at_home(x, slices, ok, k, threads)
-    across, tested, (told, share, far) = _left_out(x, slices, voters, code, k, len(types), threads)
+    home = votes.at_home(x, slices, ok, k, threads)
+    across, tested, (told, share, far) = votes.left_out(x, slices, voters, code, k, len(types), threads)
     right, far = told == code[tested], far**2 / home[tested]
     fitted = Calibration.fit(share, right)
 
     near = nearest(x[asked], x[voters], k, threads=threads, advance=advance)
-    best, raw, distance = _score(near, codes, len(types))
+    best, raw, distance = votes.score(near, codes, len(types))
     confidence, usual = np.full(len(x), np.nan), np.full(len(x), np.nan)
     confidence[~ok], usual[~ok] = 0.0, 0.0
     confidence[asked] = fitted.predict(raw)
-    usual[asked] = _usual(distance**2 / home[asked], best, far[right], told[right], len(types))
+    usual[asked] = votes.usual(distance**2 / home[asked], best, far[right], told[right], len(types))
     code[asked] = best
     believed = (confidence >= threshold) & (usual >= novelty)
     names = np.append(types, UNKNOWN).astype(object)
     doubted = (fitted.predict(share) < threshold) | (
-        _usual(far, told, far[right], told[right], len(types)) < novelty
+        votes.usual(far, told, far[right], told[right], len(types)) < novelty
     )
     counts = np.bincount(code[believed], minlength=len(types))
     return LabelTransfer(
@@ -187,66 +186,6 @@ def _check(
         raise InputError(
             "all cells have a label", mend="Cells to be labelled have no value in the column, or are named."
         )
-
-
-def _left_out(
-    x: NDArray[np.floating],
-    slices: NDArray,
-    voters: NDArray[np.int64],
-    code: Codes,
-    k: int,
-    kinds: int,
-    threads: int | None,
-) -> tuple[bool, NDArray[np.int64], tuple[NDArray, ...]]:
-    """Label labelled cells from the other slices, or if no two share a type, from all other cells.
-
-    Returns whether slices were left out, the rows (t,) that were labelled, and what `_score` says of them.
-    """
-    rows, scores = [], []
-    for name in np.unique(slices[voters]):
-        out, rest = voters[slices[voters] == name], voters[slices[voters] != name]
-        out = out[np.isin(code[out], code[rest])]  # of other types no answer could be right
-        if len(out):
-            rows.append(out)
-            scores.append(_score(nearest(x[out], x[rest], k, threads=threads), code[rest], kinds))
-    if rows:
-        told, share, far = (np.concatenate(part) for part in zip(*scores))
-        return True, np.concatenate(rows), (told, share, far)
-    near = nearest(x[voters], x[voters], k, exclude=np.arange(len(voters)), threads=threads)
-    return False, voters, _score(near, code[voters], kinds)
-
-
-def _at_home(
-    x: NDArray[np.floating], slices: NDArray, usable: NDArray[np.bool_], k: int, threads: int | None
-) -> Doubles:
-    """(n,) mean distance to the k nearest cells of the own slice; 1 for a cell that is alone."""
-    out = np.ones(len(x))
-    for name in np.unique(slices[usable]):
-        rows = np.flatnonzero((slices == name) & usable)
-        if len(rows) > 1:
-            near = nearest(x[rows], x[rows], k, exclude=np.arange(len(rows)), threads=threads)
-            out[rows] = near.distance.mean(1)
-    return np.maximum(out, 1e-9)
-
-
-def _score(near: Near, codes: Codes, kinds: int) -> tuple[Codes, Doubles, Doubles]:
-    """Winning type of each query, its share of the votes, and the mean distance to the voters."""
-    kind = sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), kinds))
-    votes = (near.weights() @ kind).toarray()
-    best = votes.argmax(1)
-    share = votes[np.arange(len(votes)), best] / votes.sum(1)
-    return best, np.minimum(share, 1.0), near.distance.mean(1)
-
-
-def _usual(far: Doubles, best: Codes, known_far: Doubles, known: Codes, kinds: int) -> Doubles:
-    """Share of the known cells of the same type that lie at least as far: (1 + those) / (1 + all)."""
-    everyone, out = np.sort(known_far), np.empty(len(far))
-    for t in range(kinds):
-        rows = best == t
-        like = np.sort(known_far[known == t])
-        base = like if len(like) >= _RARE else everyone
-        out[rows] = (1 + len(base) - np.searchsorted(base, far[rows])) / (1 + len(base))
-    return out
 
 
 def _table(

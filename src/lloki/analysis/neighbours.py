@@ -10,6 +10,7 @@ from scipy import sparse
 
 from lloki._parallel import blocks, map_ordered
 from lloki._progress import Advance
+from lloki._vectors import unit_rows
 from lloki.errors import ConfigError
 
 Doubles = NDArray[np.float64]
@@ -56,12 +57,6 @@ class Near:
         return np.asarray(self.distance[:, -1])
 
 
-def unit_rows(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows scaled to length one; rows of zeros stay."""
-    x = np.asarray(x, np.float32)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
 def nearest(
     queries: NDArray[np.floating],
     targets: NDArray[np.floating],
@@ -100,7 +95,7 @@ def nearest(
     k = min(k, len(targets) - own)
     if k < 1:
         raise ConfigError(f"neighbours need k of at least 1 and a cell to find, got {len(targets)} cells")
-    left, right = unit_rows(queries), unit_rows(targets)
+    left, right = (unit_rows(np.asarray(x, np.float32)) for x in (queries, targets))
     n, m = len(left), len(right)
     index, distance = np.empty((n, k), np.int64), np.empty((n, k))
 

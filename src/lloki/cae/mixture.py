@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import blocks, single_threaded
+from lloki._vectors import unit_rows
 
 Floats = NDArray[np.float32]
 
@@ -85,13 +86,13 @@ class Mixture:
         moved = x
         with single_threaded(), catch_warnings():
             simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centres
-            start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(_unit(moved))
-            directions = _unit(start.cluster_centers_.astype(np.float32))
+            start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(unit_rows(moved))
+            directions = unit_rows(start.cluster_centers_.astype(np.float32))
             for _ in range(ROUNDS):
                 for _ in range(STEPS):
-                    shares = _shares(_unit(moved), directions)
-                    directions = _unit(shares.T @ _unit(moved))
-                shares = _shares(_unit(moved), directions)
+                    shares = _shares(unit_rows(moved), directions)
+                    directions = unit_rows(shares.T @ unit_rows(moved))
+                shares = _shares(unit_rows(moved), directions)
                 centres = (shares.T @ x) / np.maximum(shares.sum(0), 1e-9)[:, None]
                 parts = [_offsets(x[token == t], shares[token == t], centres) for t in range(tokens)]
                 moved = x.copy()
@@ -108,7 +109,7 @@ class Mixture:
         if len(self.centres):
             with single_threaded():
                 for _ in range(ROUNDS):
-                    means, offsets = _offsets(x, _shares(_unit(x), _unit(means)), self.centres)
+                    means, offsets = _offsets(x, _shares(unit_rows(x), unit_rows(means)), self.centres)
         return replace(
             self,
             means=np.concatenate([self.means, means[None]]),
@@ -120,10 +121,10 @@ class Mixture:
         if not len(self.centres):
             return x
         out = np.empty_like(x)
-        directions = _unit(self.means[token])
+        directions = unit_rows(self.means[token])
         with single_threaded():
             for rows in blocks(len(x), BLOCK):
-                shares = _shares(_unit(x[rows] - self.origin), directions)
+                shares = _shares(unit_rows(x[rows] - self.origin), directions)
                 out[rows] = x[rows] - shares @ self.offsets[token]
         return out
 
@@ -133,10 +134,6 @@ def _draw(slices: Sequence[Floats], token_of: Sequence[int], seed: int) -> tuple
     rng, each = np.random.default_rng(seed), max(CELLS // len(slices), CELLS_EACH)
     parts = [x if len(x) <= each else x[np.sort(rng.choice(len(x), each, replace=False))] for x in slices]
     return np.concatenate(parts), np.repeat(np.asarray(token_of), [len(part) for part in parts])
-
-
-def _unit(x: Floats) -> Floats:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def _shares(x: Floats, directions: Floats) -> Floats:

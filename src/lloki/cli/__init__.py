@@ -12,14 +12,18 @@ import typer
 from lloki._version import __version__
 from lloki.cli import (
     align,
+    annotate,
     benchmark,
     check,
     demo,
     doctor,
+    impute,
     integrate,
     models,
+    neighbourhood,
     programs,
     project,
+    project_reference,
     transfer_labels,
 )
 from lloki.cli.failures import Commands
@@ -37,9 +41,13 @@ for _command in (
     demo.demo,
     integrate.integrate,
     project.project,
+    project_reference.project_reference,
     align.align,
     programs.programs,
     transfer_labels.transfer_labels,
+    annotate.annotate,
+    impute.impute,
+    neighbourhood.neighbourhood,
     benchmark.benchmark,
     check.check,
     doctor.doctor,

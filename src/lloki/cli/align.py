@@ -10,6 +10,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
+from lloki.cli.integrated import look_at, read_integrated, write_figures
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -17,9 +18,7 @@ _SLICES, _METHOD = "Slices", "Method"
 
 
 def align(
-    integrated: Annotated[
-        Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding and positions.")
-    ],
+    integrated: options.Integrated,
     out: options.Out,
     fixed: Annotated[
         str | None,
@@ -50,9 +49,7 @@ def align(
             rich_help_panel=_SLICES,
         ),
     ] = False,
-    slice_key: Annotated[
-        str, typer.Option(help="obs column that names the slices.", rich_help_panel=_SLICES)
-    ] = "slice",
+    slice_key: options.SliceColumn = "slice",
     z_step: Annotated[
         float | None,
         typer.Option(help="Distance between sections, in order: written as z.", rich_help_panel=_SLICES),
@@ -60,9 +57,7 @@ def align(
     z_key: Annotated[
         str | None, typer.Option(help="obs column to write as z instead.", rich_help_panel=_SLICES)
     ] = None,
-    key: Annotated[
-        str, typer.Option(help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
-    ] = "X_lloki",
+    key: options.JointKey = "X_lloki",
     allow_reflection: Annotated[
         bool,
         typer.Option("--allow-reflection", help="Sections may lie upside down.", rich_help_panel=_METHOD),
@@ -87,22 +82,13 @@ def align(
 ) -> None:
     """Bring slices into one coordinate frame, from the embedding that they share."""
     with speaking(debug=debug):
-        import anndata
-
         import lloki
-        from lloki.errors import ConfigError, InputError
+        from lloki.errors import ConfigError
         from lloki.io import atomic
 
         if z_step is not None and z_key is not None:
             raise ConfigError("--z-step and --z-key exclude each other.")
-        if not integrated.exists():
-            raise InputError("does not exist", where=str(integrated), mend="Give the file's path.")
-        try:
-            adata = anndata.read_h5ad(integrated)
-        except OSError as error:
-            raise InputError(
-                f"cannot be read ({error})", where=str(integrated), mend="Is it .h5ad?"
-            ) from error
+        adata = read_integrated(integrated)
         known = list(adata.obs[slice_key].astype(str).unique()) if slice_key in adata.obs else []
         alignment = lloki.tl.align_slices(
             adata,
@@ -124,7 +110,7 @@ def align(
         with atomic(out / "transforms.json") as temporary:
             temporary.write_text(json.dumps(alignment.facts(), indent=1))
         _draw(alignment, out)
-    typer.echo(f"Look at: {(out / 'alignment.html').resolve()}")
+    look_at(out / "alignment.html")
     typer.echo(f"Positions in the frame of {alignment.reference}: {(out / 'aligned.h5ad').resolve()}")
     shown = alignment.table().drop(columns="reason").rename(columns={"reflected": "mirrored"})
     show_frame(shown.assign(mirrored=shown["mirrored"].map({True: "yes", False: "no"})), title="Alignments")
@@ -142,7 +128,6 @@ def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> li
 def _draw(alignment: Any, out: Path) -> None:
     """Write the page, and every figure as a PNG."""
     import lloki
-    from lloki.io import atomic
     from lloki.report.alignment_page import Pair, build_alignment_page
 
     pairs = {
@@ -153,12 +138,9 @@ def _draw(alignment: Any, out: Path) -> None:
     counts = ", ".join(f"{words.count(w)} {w}" for w in ("aligned", "ambiguous", "failed") if w in words)
     summary = f"{len(alignment.transforms)} slices in the frame of {alignment.reference}: {counts}."
     build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=out / "alignment.html")
-    with atomic(out / "figures") as folder:
-        folder.mkdir()
-        drawn: list[tuple[str, Any]] = [("all", lloki.pl.aligned(alignment))]
-        for i, (f, m) in enumerate(alignment.results, start=1):
-            name = f"{f} {m}" if alignment.stack is not None else m
-            kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
-            drawn += [(f"{i}-{kind}", getattr(lloki.pl, kind)(alignment, name)) for kind in kinds]
-        for name, figure in drawn:
-            figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white", bbox_inches="tight")
+    drawn = {"all": lloki.pl.aligned(alignment)}
+    for i, (f, m) in enumerate(alignment.results, start=1):
+        name = f"{f} {m}" if alignment.stack is not None else m
+        kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
+        drawn |= {f"{i}-{kind}": getattr(lloki.pl, kind)(alignment, name) for kind in kinds}
+    write_figures(out, drawn)

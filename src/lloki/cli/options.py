@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_INPUTS, _METHOD, _RUNNING = "Inputs", "Method", "Running"
+_INPUTS, _SLICES, _METHOD, _RUNNING = "Inputs", "Slices", "Method", "Running"
 
 Slices = Annotated[
     list[Path] | None,
@@ -85,5 +85,21 @@ Scheduler = Annotated[
         help="An existing Dask scheduler for them instead, for example tcp://head:8786.",
         rich_help_panel=_RUNNING,
     ),
+]
+Integrated = Annotated[
+    Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding, in one AnnData.")
+]
+SliceColumn = Annotated[
+    str, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
+]
+TypeColumn = Annotated[
+    str, typer.Option("--label-key", help="obs column of cell types.", rich_help_panel=_SLICES)
+]
+JointKey = Annotated[
+    str, typer.Option("--key", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
+]
+CountsLayer = Annotated[
+    str | None,
+    typer.Option("--layer", help="Layer of counts, where X does not hold them.", rich_help_panel=_SLICES),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_METHOD)]

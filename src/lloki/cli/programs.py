@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
+from lloki.cli.integrated import look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
+from lloki.cli.voice import Voice, speaking
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from pandas import DataFrame
+
+    from lloki.analysis import Programs
 
 _SLICES, _METHOD = "Slices", "Method"
 
 
 def programs(
-    integrated: Annotated[
-        Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding and positions.")
-    ],
+    integrated: options.Integrated,
     out: options.Out,
     key: Annotated[
         str, typer.Option(help="obsm key of features of 0 or more.", rich_help_panel=_SLICES)
@@ -29,9 +34,7 @@ def programs(
             "--genes", help="Use the genes that all slices measure instead.", rich_help_panel=_SLICES
         ),
     ] = False,
-    slice_key: Annotated[
-        str, typer.Option(help="obs column that names the slices.", rich_help_panel=_SLICES)
-    ] = "slice",
+    slice_key: options.SliceColumn = "slice",
     label_key: Annotated[
         str | None,
         typer.Option(help="obs column of cell types: which of them use which.", rich_help_panel=_SLICES),
@@ -50,28 +53,20 @@ def programs(
     debug: Debug = False,
 ) -> None:
     """Find gene programs that slices share, and which of them go together in space."""
+    page = out / "programs.html"
     with speaking(debug=debug) as voice:
-        import anndata
+        adata = read_integrated(integrated)
 
         import lloki
         from lloki.errors import InputError
-        from lloki.io import atomic
+        from lloki.report.pages import build_programs_page
 
-        if not integrated.exists():
-            raise InputError("does not exist", where=str(integrated), mend="Give the file's path.")
-        try:
-            adata = anndata.read_h5ad(integrated)
-        except OSError as error:
-            raise InputError(
-                f"cannot be read ({error})", where=str(integrated), mend="Is it .h5ad?"
-            ) from error
         if label_key is not None and label_key not in adata.obs:
             raise InputError(
                 "the column is absent",
                 slot=f"obs[{label_key!r}]",
                 mend=f"There are: {', '.join(adata.obs.columns)}.",
             )
-        out.mkdir(parents=True, exist_ok=True)
         unfinished = out / "unfinished.pt"
         found = lloki.tl.metagenes(
             adata,
@@ -86,51 +81,76 @@ def programs(
         )
         if domains:
             lloki.tl.domains(adata, key=key, slice_key=slice_key, seed=seed)
-        tables = _tables(adata, found, slice_key, label_key)
-        for name, table in tables.items():
-            with atomic(out / f"{name}.csv") as temporary:
-                table.to_csv(temporary)
-        with atomic(out / "programs.h5ad") as temporary:
-            adata.write_h5ad(temporary, compression="gzip")
+        moran = lloki.tl.moran(adata, slice_key=slice_key)
+        enrichment = lloki.tl.enrichment(adata, label_key, slice_key=slice_key) if label_key else None
+        loadings = _loadings(adata, slice_key, voice)
+        tables = _tables(adata, found, moran, enrichment, loadings)
+        write_results(out, "programs", adata, tables)
+        build_programs_page(
+            adata,
+            found,
+            moran=moran,
+            enrichment=enrichment,
+            loadings=loadings,
+            domains=domains,
+            slice_key=slice_key,
+            out=page,
+        )
         _draw(adata, out, slice_key, label_key, k, domains)
         unfinished.unlink(missing_ok=True)
+    look_at(page)
     typer.echo(f"States in obsm['X_lloki_metagenes']: {(out / 'programs.h5ad').resolve()}")
     show_frame(tables["moran"].describe().loc[["min", "50%", "max"]].T.reset_index(), title="Moran's I")
 
 
-def _tables(adata: Any, found: Any, slice_key: str, label_key: str | None) -> dict[str, Any]:
-    """Tables to write: metagenes, affinities, Moran's I, the objective, and types if there are labels."""
+def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
+    """Weights of genes, None where there are no counts: an embedding is enough for all else."""
+    from lloki import tl
+    from lloki.errors import InputError
+
+    try:
+        return tl.gene_loadings(adata, slice_key=slice_key)
+    except InputError as error:
+        voice.warn(f"the genes of programs are not named: {error}")
+        return None
+
+
+def _tables(
+    adata: AnnData,
+    found: Programs,
+    moran: dict[str, Any],
+    enrichment: dict[str, DataFrame] | None,
+    loadings: DataFrame | None,
+) -> dict[str, DataFrame]:
+    """Tables to write: metagenes, affinities, Moran's I, the objective, types and genes if they are known."""
     import pandas as pd
 
-    from lloki import keys, tl
+    from lloki import keys
 
-    names = [f"metagene{i + 1}" for i in range(found.metagenes.shape[1])]
-    said = adata.uns[keys.UNS]["metagenes"]
+    names = pd.Index([f"metagene{i + 1}" for i in range(found.metagenes.shape[1])], name="metagene")
+    features = pd.Index(adata.uns[keys.UNS]["metagenes"]["features"], name="feature")
     tables = {
-        "metagenes": pd.DataFrame(found.metagenes, index=said["features"], columns=names),
+        "metagenes": pd.DataFrame(found.metagenes, index=features, columns=names),
         "affinity": pd.DataFrame(found.affinity, index=names, columns=names),
-        "moran": pd.DataFrame(tl.moran(adata, slice_key=slice_key), index=names),
-        "objective": found.history,
+        "moran": pd.DataFrame(moran, index=names),
+        "objective": found.history.rename_axis("iteration"),
     }
-    if label_key is not None:
-        by_slice = tl.enrichment(adata, label_key, slice_key=slice_key)
-        renamed = {s: t.set_axis(names, axis=1) for s, t in by_slice.items()}
+    if enrichment is not None:
+        renamed = {s: t.set_axis(names, axis=1) for s, t in enrichment.items()}
         tables["enrichment"] = pd.concat(renamed, names=["slice", "type"])
+    if loadings is not None:
+        tables["genes"] = loadings
     return tables
 
 
-def _draw(adata: Any, out: Path, slice_key: str, label_key: str | None, k: int, domains: bool) -> None:
+def _draw(adata: AnnData, out: Path, slice_key: str, label_key: str | None, k: int, domains: bool) -> None:
     """Write every figure as a PNG."""
     from lloki import pl
-    from lloki.io import atomic
 
-    with atomic(out / "figures") as folder:
-        folder.mkdir()
-        drawn = {f"metagene{i + 1}": pl.metagene(adata, i + 1, slice_key=slice_key) for i in range(k)}
-        drawn["moran"] = pl.moran(adata, slice_key=slice_key)
-        if label_key is not None:
-            drawn["enrichment"] = pl.enrichment(adata, label_key, slice_key=slice_key)
-        if domains:
-            drawn["domains"] = pl.domains(adata, slice_key=slice_key)
-        for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white", bbox_inches="tight")
+    drawn = {f"metagene{i + 1}": pl.metagene(adata, i + 1, slice_key=slice_key) for i in range(k)}
+    drawn |= {"affinity": pl.affinity(adata), "moran": pl.moran(adata, slice_key=slice_key)}
+    if label_key is not None:
+        drawn["enrichment"] = pl.enrichment(adata, label_key, slice_key=slice_key)
+    if domains:
+        drawn["domains"] = pl.domains(adata, slice_key=slice_key)
+    write_figures(out, drawn)

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
+from lloki.cli.integrated import look_at, read_integrated, types_in_space, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
+_SLICES, _METHOD = "Slices", "Method"
+
 
 def transfer_labels(
-    integrated: Annotated[
-        Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding.")
-    ],
+    integrated: options.Integrated,
     out: options.Out,
-    label_key: Annotated[str, typer.Option(help="obs column of cell types; cells without one get one.")],
+    label_key: Annotated[
+        str,
+        typer.Option(help="obs column of cell types; cells without one get one.", rich_help_panel=_SLICES),
+    ],
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="SLICE", help="Slice whose labels count; repeatable. Default: all with labels."),
+        typer.Option(
+            metavar="SLICE",
+            help="Slice whose labels count; repeatable. Default: all with labels.",
+            rich_help_panel=_SLICES,
+        ),
     ] = None,
-    slice_key: Annotated[str, typer.Option(help="obs column that names the slices.")] = "slice",
-    key: Annotated[str, typer.Option(help="obsm key of the joint embedding.")] = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Labelled neighbours that vote.")] = 15,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a label.")] = 0.5,
+    slice_key: options.SliceColumn = "slice",
+    key: options.JointKey = "X_lloki",
+    k: Annotated[
+        int, typer.Option(min=1, help="Labelled neighbours that vote.", rich_help_panel=_METHOD)
+    ] = 15,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Least confidence of a label.", rich_help_panel=_METHOD)
+    ] = 0.5,
     novelty: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Unknown are cells farther off than all but this share of known ones."
+            min=0,
+            max=1,
+            help="Unknown are cells farther off than all but this share of known ones.",
+            rich_help_panel=_METHOD,
         ),
     ] = 0.01,
     debug: Debug = False,
 ) -> None:
-    """Carry cell types from labelled slices to the others, *unknown* where in doubt."""
+    """Carry cell types from labelled slices to the others, unknown where in doubt."""
+    page = out / "labels.html"
     with speaking(debug=debug):
-        import anndata
+        adata = read_integrated(integrated)
 
         import lloki
-        from lloki.errors import InputError
-        from lloki.io import atomic
+        from lloki.report.pages import build_labels_page
 
-        if not integrated.exists():
-            raise InputError("does not exist", where=str(integrated), mend="Give the file's path.")
-        try:
-            adata = anndata.read_h5ad(integrated)
-        except OSError as error:
-            raise InputError(
-                f"cannot be read ({error})", where=str(integrated), mend="Is it .h5ad?"
-            ) from error
         found = lloki.tl.transfer_labels(
             adata,
             label_key=label_key,
@@ -61,15 +68,13 @@ def transfer_labels(
             threshold=threshold,
             novelty=novelty,
         )
-        with atomic(out / "labelled.h5ad") as temporary:
-            adata.write_h5ad(temporary, compression="gzip")
-        with atomic(out / "types.csv") as temporary:
-            found.table.to_csv(temporary, index=False)
-        with atomic(out / "reliability.png") as temporary:
-            figure = lloki.pl.reliability(found)
-            figure.savefig(temporary, format="png", dpi=150, facecolor="white", bbox_inches="tight")
+        write_results(out, "labelled", adata, {"types": found.table})
+        build_labels_page(adata, found, slice_key=slice_key, out=page)
+        reliability = {"reliability": lloki.pl.reliability(found)}
+        write_figures(out, reliability | types_in_space(adata, keys.LABEL, slice_key))
     told = ~found.given
     unknown = float((found.labels[told] == lloki.analysis.UNKNOWN).mean())
+    look_at(page)
     typer.echo(f"Labelled slices: {(out / 'labelled.h5ad').resolve()}")
     typer.echo(f"{int(told.sum())} cells labelled, {unknown:.0%} of them unknown.")
     typer.echo(f"Confidence is off by {found.error:.3f} on average, by leaving out {found.left_out}.")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lloki._vectors import unit_rows
 from lloki.align import Rigid, kabsch
 from lloki.align.landmarks import mutual_nearest
 from lloki.embed import Factor
@@ -177,8 +178,7 @@ def nearest_kabsch(embeddings: Sequence[NDArray], positions: tuple[Doubles, Doub
 
     With fewer than three pairs, nothing is moved.
     """
-    unit = [z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in embeddings]
-    i, j = mutual_nearest(*(u.astype(np.float32) for u in unit))
+    i, j = mutual_nearest(*(unit_rows(z).astype(np.float32) for z in embeddings))
     try:
         return kabsch(positions[1][j], positions[0][i])
     except InputError:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import blocks, map_ordered
+from lloki._vectors import unit_rows
 
 BLOCK = (
     1024  # queries compared with a whole slice at a time; bounds memory at 4 bytes x BLOCK x cells a thread
@@ -41,7 +42,7 @@ def transfer_accuracy(
     -----
     Time grows with n²·d over all pairs, memory with the largest slice.
     """
-    unit = _unit_rows(embedding)
+    unit = unit_rows(np.asarray(embedding, np.float32))
     _, codes = np.unique(labels, return_inverse=True)
     known = [np.flatnonzero((slices == name) & (labels != "")) for name in np.unique(slices)]
     known = [rows for rows in known if len(rows) > k]
@@ -106,8 +107,3 @@ def _scores(told: NDArray[np.int64], truth: NDArray[np.int64], types: int) -> tu
     hits = np.bincount(truth[told == truth], minlength=types)
     total = np.bincount(told, minlength=types) + np.bincount(truth, minlength=types)
     return float(np.mean(told == truth)), float(np.mean(2 * hits / total))
-
-
-def _unit_rows(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    x = np.asarray(x, np.float32)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -6,18 +6,20 @@ or make it the last line of a notebook cell (after ``%matplotlib inline``).
 
 from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotations
 from lloki.pl.genes import gene
-from lloki.pl.labels import confusion, imputed, reliability
+from lloki.pl.labels import confusion, imputation_scores, imputed, reliability
 from lloki.pl.maps import losses, sparsity, spatial, umap
 from lloki.pl.neighbourhoods import program, program_in_space
-from lloki.pl.programs import domains, enrichment, metagene, moran
+from lloki.pl.programs import affinity, domains, enrichment, metagene, moran
 
 __all__ = [
+    "affinity",
     "aligned",
     "confusion",
     "deformation",
     "domains",
     "enrichment",
     "gene",
+    "imputation_scores",
     "imputed",
     "losses",
     "metagene",

@@ -53,14 +53,6 @@ def obs_slot(key: str) -> str:
     return f"obs[{key!r}]"
 
 
-def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
-    """Slice → its rows; all rows as one where no column names slices."""
-    if slice_key not in adata.obs:
-        return {"": np.arange(adata.n_obs)}
-    names = adata.obs[slice_key].astype(str).to_numpy()
-    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
-
-
 def with_legend(figure: Figure, entries: tuple[tuple[str, str, int], ...], title: str) -> Figure:
     """Widen the figure by as many columns of 20 names as the legend needs."""
     from matplotlib.lines import Line2D

@@ -63,6 +63,33 @@ def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
     return labelling.confusion_map(shares, rows, columns, ink=INK)
 
 
+def imputation_scores(adata: ad.AnnData) -> Figure:
+    """Draw how well genes were imputed where the truth is known, those left out too.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.impute` returned it.
+
+    Raises
+    ------
+    InputError
+        It is none of these.
+    """
+    import json
+
+    import pandas as pd
+
+    from lloki.report import labelling
+
+    said = adata.uns.get(keys.UNS, {}).get("impute")
+    if said is None:
+        slot = f"uns[{keys.UNS!r}]"
+        raise InputError("holds no imputation", slot=slot, mend="Pass what lloki.tl.impute returned")
+    scores = pd.concat([adata.var, said["left_out"]])
+    return labelling.score_curve(scores, least=json.loads(said["parameters"])["least"], ink=INK)
+
+
 def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:
     """Draw an imputed gene where the cells lie, beside its truth (n,) if that is known.
 

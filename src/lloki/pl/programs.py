@@ -8,7 +8,7 @@ import numpy as np
 
 from lloki import keys, tl
 from lloki.errors import InputError
-from lloki.pl._slots import by_slice, colouring, obsm
+from lloki.pl._slots import colouring, obsm
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -28,6 +28,7 @@ def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> 
         Column of ``obs`` that names the slices.
     """
     from lloki.report import metagenes as figures
+    from lloki.report.panels import by_slice
 
     states, xy = obsm(adata, keys.METAGENES), obsm(adata, keys.SPATIAL)
     if not 1 <= number <= states.shape[1]:
@@ -70,6 +71,23 @@ def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     return figures.moran_boxes({"metagenes": tl.moran(_slices(adata, slice_key), slice_key=slice_key)})
 
 
+def affinity(adata: ad.AnnData) -> Figure:
+    """Draw which metagenes lie side by side in space, of an AnnData as :func:`lloki.tl.metagenes` left it.
+
+    Raises
+    ------
+    InputError
+        If it has no metagenes.
+    """
+    from lloki.report import metagenes as figures
+
+    said = adata.uns.get(keys.UNS, {}).get("metagenes", {})
+    if "affinity" not in said:
+        slot = f"uns[{keys.UNS!r}]"
+        raise InputError("holds no metagenes", slot=slot, mend="Run lloki.tl.metagenes first.")
+    return figures.affinity_map(said["affinity"])
+
+
 def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw the spatial domains of all slices side by side; a domain has one colour everywhere.
 
@@ -81,6 +99,7 @@ def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
         Column of ``obs`` that names the slices.
     """
     from lloki.report import metagenes as figures
+    from lloki.report.panels import by_slice
 
     coloured, rows = colouring(adata, keys.DOMAIN), by_slice(adata, slice_key)
     xy = obsm(adata, keys.SPATIAL)

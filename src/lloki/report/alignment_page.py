@@ -8,16 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki.align import AlignResult, Warp
-from lloki.io.writing import atomic
 from lloki.report import alignment as figures
 from lloki.report.colouring import Colouring
-from lloki.report.figures import INK, section, to_svg
+from lloki.report.figures import INK, section
+from lloki.report.page import write_page
 from lloki.report.panels import Shown
 
 _GRADES = {"aligned": "good", "ambiguous": "fair", "failed": "poor"}
@@ -64,9 +62,6 @@ def build_alignment_page(
     OutputError
         If the page cannot be written there.
     """
-    environment = Environment(
-        loader=PackageLoader("lloki.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     shown = [
         {
             "fixed": fixed,
@@ -80,14 +75,8 @@ def build_alignment_page(
         for (fixed, moving), pair in pairs.items()
     ]
     whole, legend = all_placed(placed)
-    everything = _shown(whole, "whole", "All slices in the common frame", "Each slice has its colour.")
-    page = environment.get_template("alignment.html.j2").render(
-        summary=summary, pairs=shown, whole=everything, legend=legend
-    )
-    path = Path(out)
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    everything = Shown.of(whole, "whole", "All slices in the common frame", "Each slice has its colour.")
+    return write_page("alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=legend)
 
 
 def all_placed(
@@ -132,7 +121,7 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
                 "The deformation that followed the rigid step: displacement as lines, strain in colour.",
             )
         )
-    return [_shown(f, f"{salt}-{i}", alt, caption) for i, (f, alt, caption) in enumerate(made)]
+    return [Shown.of(f, f"{salt}-{i}", alt, caption) for i, (f, alt, caption) in enumerate(made)]
 
 
 def _rows(result: AlignResult) -> list[tuple[str, str]]:
@@ -153,7 +142,3 @@ def _rows(result: AlignResult) -> list[tuple[str, str]]:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "unknown"
-
-
-def _shown(figure: Figure, salt: str, alt: str, caption: str) -> Shown:
-    return Shown(Markup(to_svg(figure, salt=salt)), alt, caption)

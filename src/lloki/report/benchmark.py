@@ -38,7 +38,7 @@ def section(scores: pd.DataFrame | None, about: Mapping[str, Any]) -> dict[str, 
     """
     if scores is None:
         why = about.get("why")
-        return {"text": f"The run could not be scored: {why}", "columns": [], "groups": []} if why else None
+        return {"text": f"Not scored: {why}", "columns": [], "groups": []} if why else None
     table = scores.set_index("embedding")
     groups = [
         {

@@ -32,12 +32,13 @@ class Colouring:
         return [name for name, _, _ in self.legend]
 
     @classmethod
-    def of(cls, values: pd.Series) -> Colouring:
+    def of(cls, values: pd.Series, *, missing: str = UNKNOWN) -> Colouring:
         """Colour a column of ``obs``.
 
         A categorical keeps the order of its categories (unused ones are left out); anything else is read as
         text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are coloured.
         ``"unknown"``, as label transfer says, is grey.
+        Cells without a value are grey, and called ``missing`` in the legend.
         """
         known = values.notna().to_numpy()
         text = values.astype(str).to_numpy(dtype=object)
@@ -58,7 +59,7 @@ class Colouring:
             legend.append((f"{len(rest)} smaller categories", OTHER, int(counts[rest].sum())))
         legend += [(c, OTHER, int(counts[c])) for c in doubted]
         if not known.all():
-            legend.append((UNKNOWN, OTHER, int((~known).sum())))
+            legend.append((missing, OTHER, int((~known).sum())))
         rows = pd.Series(text).map(colour).where(known).fillna(OTHER).to_numpy(dtype=str)
         return cls(np.asarray(rows), tuple(legend))
 

@@ -128,20 +128,22 @@ def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK
     return figure
 
 
-def to_svg(figure: Figure, *, salt: str) -> str:
+def to_svg(figure: Figure, *, salt: str, dpi: int = 200) -> str:
     """Return the figure as an ``<svg>`` element whose text takes the colour and font of the page around it.
 
-    Point clouds inside are pictures of 200 dots an inch, so the size does not grow with the number of cells;
+    Point clouds inside are pictures, so the size does not grow with the number of cells;
     lines and text are vectors. The same figure gives the same text.
 
     Parameters
     ----------
     salt
         Goes into the ids of the element; differs between the figures of one page.
+    dpi
+        Dots an inch of these pictures.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", transparent=True, dpi=200, metadata=_NO_METADATA)
+        figure.savefig(buffer, format="svg", transparent=True, dpi=dpi, metadata=_NO_METADATA)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").rstrip()
     return _PNG.sub(lambda found: _PNG_PREFIX + _fewer_colours(found[1]), svg)

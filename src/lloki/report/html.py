@@ -9,13 +9,13 @@ from typing import Any
 
 import anndata as ad
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.io.messages import grouped
-from lloki.io.writing import atomic
 from lloki.report import benchmark, panels, trust, words
+from lloki.report.page import write_page
+from lloki.report.table import Table
 
 # Column of the table of slices -> heading. Others follow under their own names.
 _QC_HEADINGS = {
@@ -91,15 +91,16 @@ def build_report(
     by = panels.colourings(joint, label_key)
     in_tissue = {k: by[k] for k in (keys.CLUSTER, label_key) if k in by}
     metrics = run.get("metrics") or {}
-    template = _environment().get_template("report.html.j2")
-    page = template.render(
+    return write_page(
+        "report.html.j2",
+        path,
         run=run,
         summary=_summary(joint, run),
         trust=trust.in_words(metrics),
         cards=trust.verdicts(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
         warnings=grouped([*_messages(run), *words.notes(qc)]),
-        qc=_qc_table(qc),
+        qc=Table.of(qc, _QC_HEADINGS),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),
         legends={k: colouring.legend for k, colouring in in_tissue.items()},
@@ -109,17 +110,6 @@ def build_report(
         versions=_rows({"lloki": run.get("lloki", ""), **(run.get("versions") or {})}),
         stages=list(run.get("stages") or []),
     )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("lloki.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": words.number, "seconds": words.seconds, "listed": words.listed}
-    return environment
 
 
 def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
@@ -144,15 +134,6 @@ def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
 
 def _messages(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(m.get("slice", "")), str(m.get("text", ""))) for m in run.get("messages") or []]
-
-
-def _qc_table(qc: pd.DataFrame) -> dict[str, Any]:
-    columns = [c for c in _QC_HEADINGS if c in qc] + [c for c in qc.columns if c not in _QC_HEADINGS]
-    return {
-        "headings": [_QC_HEADINGS.get(c, str(c)) for c in columns],
-        "numeric": [bool(pd.api.types.is_numeric_dtype(qc[c])) for c in columns],
-        "rows": [[words.number(v) for v in row] for row in qc[columns].itertuples(index=False, name=None)],
-    }
 
 
 def _rows(nested: Mapping[str, Any]) -> list[tuple[str, str]]:

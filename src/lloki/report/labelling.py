@@ -11,10 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lloki.analysis import ACROSS, WITHIN
 from lloki.report.figures import INK, WIDTH, legend, plot_area, scale_bar
 from lloki.report.palette import OTHER
 
-_LINE = "#0072b2"
+_LINE, _OTHER_LINE = "#0072b2", "#e69f00"
 _MAP = "viridis"
 
 
@@ -67,6 +68,31 @@ def shares_told(truth: NDArray, told: NDArray) -> tuple[NDArray[np.float64], lis
     columns = [*[r for r in rows if r in set(told)], *sorted(set(map(str, told)) - set(rows))]
     table = pd.crosstab(pd.Series(truth, dtype=str), pd.Series(told, dtype=str), normalize="index")
     return table.reindex(index=rows, columns=columns, fill_value=0.0).to_numpy(), rows, columns
+
+
+def score_curve(scores: pd.DataFrame, *, least: float | None = None, ink: str = INK) -> Figure:
+    """Draw the hold-out scores of genes, from the best to the worst, by how they were tried.
+
+    Parameters
+    ----------
+    scores
+        Of :func:`lloki.analysis.held_out`: columns score and validated. Genes without a score are left out.
+    least
+        Score below which genes were left out, drawn as a line.
+    """
+    figure, ax = plot_area(ink, WIDTH * 0.9)
+    known = scores[scores["score"].notna()].sort_values("score", ascending=False, kind="stable")
+    for name, colour in ((ACROSS, _LINE), (WITHIN, _OTHER_LINE)):
+        y = known.loc[known["validated"] == name, "score"].to_numpy(float)
+        if len(y):
+            x = np.arange(1, len(y) + 1)
+            ax.scatter(x, y, s=10, lw=0, color=colour, label=f"tried {name}", rasterized=True)
+    if least is not None:
+        ax.axhline(least, color=ink, ls=":", lw=1.2)
+    ax.set(xlabel="genes, the best first", ylabel="hold-out score (Spearman)")
+    ax.set_ylim(min(0.0, float(known["score"].min()) if len(known) else 0.0) - 0.03, 1)
+    legend(ax, ink)
+    return figure
 
 
 def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> Figure:

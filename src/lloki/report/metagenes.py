@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki.report.figures import scale_bar
+from lloki.report.palette import distinct_colours
 
-COLOURS = "viridis"
+COLOURS, DIVERGING = "viridis", "PuOr"
 _NO_VALUE = "#c8c8c8"
 _MOST_IN_A_ROW = 5
-_PANEL = 2.6  # inches
 
 
 def in_space(
@@ -25,6 +25,7 @@ def in_space(
     *,
     label: str,
     colours: Mapping[str, NDArray] | None = None,
+    panel: float = 2.6,
     ink: str = "black",
 ) -> Figure:
     """Draw slices side by side, cells where they lie, on one colour scale.
@@ -41,13 +42,15 @@ def in_space(
         Of the scale.
     colours
         Slice → (n,) colours as ``#rrggbb``, in place of numbers; there is no scale then.
+    panel
+        Width of a slice, in inches.
     ink
         Colour of names and scale bars.
     """
     names = list(positions)
     columns = min(len(names), _MOST_IN_A_ROW)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(_PANEL * columns + 0.9, (_PANEL + 0.35) * rows), layout="constrained")
+    figure = Figure(figsize=(panel * columns + 0.9, (panel + 0.35) * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     top = 1.0
@@ -60,7 +63,7 @@ def in_space(
     for ax, name in zip(axes, names):
         xy = np.asarray(positions[name], float)[:, :2]
         extent = np.maximum(np.ptp(xy, axis=0), 1e-9)
-        size = np.clip(0.6 * (72 * _PANEL) ** 2 * min(extent) / max(extent) / max(len(xy), 1), 0.3, 40)
+        size = np.clip(0.6 * (72 * panel) ** 2 * min(extent) / max(extent) / max(len(xy), 1), 0.3, 40)
         title = _short(name)
         if colours is None and name not in values:
             order, title = np.arange(len(xy)), f"{title}\nnot measured"
@@ -114,7 +117,7 @@ def enrichment_maps(
         drawn = ax.imshow(np.ma.masked_invalid(share), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
         ax.set_title(_short(name), fontsize=8, color=ink, parse_math=False)
         ax.set_xticks(range(len(order)), [str(k + 1) for k in order], fontsize=6, color=ink)
-        ax.set_yticks(range(len(types)), types, fontsize=7, color=ink)
+        ax.set_yticks(range(len(types)), types, fontsize=7, color=ink, parse_math=False)
         ax.tick_params(length=0, colors=ink)
         for spine in ax.spines.values():
             spine.set_visible(False)
@@ -137,8 +140,6 @@ def moran_boxes(groups: Mapping[str, Mapping[str, NDArray]], *, ink: str = "blac
     ink
         Colour of all that is not data.
     """
-    from lloki.report.palette import distinct_colours
-
     slices = list(dict.fromkeys(s for by in groups.values() for s in by))
     colours = distinct_colours(len(groups))
     figure = Figure(
@@ -169,10 +170,38 @@ def moran_boxes(groups: Mapping[str, Mapping[str, NDArray]], *, ink: str = "blac
     ax.set_ylabel("Moran's I", fontsize=8, color=ink)
     ax.tick_params(labelsize=7, colors=ink)
     ax.axhline(0, color=ink, lw=0.5, ls=":")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(ink)
     if len(groups) > 1:
         figure.legend(loc="outside upper center", ncols=len(groups), frameon=False, fontsize=8)
+    return figure
+
+
+def affinity_map(affinity: NDArray, *, ink: str = "black") -> Figure:
+    """Draw affinities (K, K) of metagenes; the two colours meet at 0, where there is neither of them.
+
+    The scale ends at the largest value of a pair of different metagenes: those of a metagene with itself
+    are mostly far larger.
+    """
+    a = np.asarray(affinity, float)
+    k = len(a)
+    apart = np.abs(a[~np.eye(k, dtype=bool)])
+    end = max(float(apart.max(initial=0)) or float(np.abs(a).max()), 1e-9)
+    figure = Figure(figsize=(0.22 * k + 2.2, 0.22 * k + 1.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.subplots()
+    image = ax.imshow(a, cmap=DIVERGING, vmin=-end, vmax=end)
+    numbers = [str(i + 1) for i in range(k)]
+    ax.set_xticks(range(k), numbers, fontsize=7, color=ink)
+    ax.set_yticks(range(k), numbers, fontsize=7, color=ink)
+    ax.tick_params(length=0, colors=ink)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("metagene", fontsize=8, color=ink)
+    ax.set_ylabel("metagene", fontsize=8, color=ink)
+    bar = figure.colorbar(image, ax=ax, shrink=0.9, aspect=20, extend="both")
+    bar.set_label("below 0: side by side, above 0: apart", fontsize=8, color=ink)
+    bar.ax.tick_params(labelsize=7, colors=ink)
+    bar.outline.set_visible(False)
     return figure
 
 

@@ -27,11 +27,24 @@ class Shown:
     alt: str
     caption: str
 
+    @classmethod
+    def of(cls, figure: Figure, name: str, alt: str, caption: str, *, dpi: int = 200) -> Shown:
+        """Turn a figure into a part of a page, on which no other has its name."""
+        return cls(Markup(figures.to_svg(figure, salt=name, dpi=dpi)), alt, caption)
+
 
 def colourings(joint: ad.AnnData, label_key: str | None) -> dict[str, Colouring]:
     """Colour all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
     wanted = (keys.TECHNOLOGY, keys.SLICE, keys.CLUSTER, label_key)
     return {k: Colouring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
+
+
+def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
+    """Slice → its rows; all rows as one where no column names slices."""
+    if slice_key not in adata.obs:
+        return {"": np.arange(adata.n_obs)}
+    names = adata.obs[slice_key].astype(str).to_numpy()
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
 
 
 def umaps(
@@ -46,7 +59,7 @@ def umaps(
     for key, colouring in by.items():
         title = _title(key, label_key)
         alt = f"Scatter plot of the joint embedding, {len(rows):,} cells coloured by {title}: "
-        figure = _shown(
+        figure = Shown.of(
             figures.embedding(xy[rows], colouring.rows[rows]),
             f"umap-{key}",
             alt + words.listed(colouring.names, most=12),
@@ -71,7 +84,7 @@ def sections(
         drawn, left_out = _drawn(len(cells))
         rows = cells[drawn]
         maps = [
-            _shown(
+            Shown.of(
                 figures.section(xy[rows], colouring.rows[rows]),
                 f"section-{name}-{key}",
                 f"Map of {len(rows):,} cells of slice {name}, coloured by {_title(key, label_key)}",
@@ -86,6 +99,22 @@ def sections(
     return shown
 
 
+def maps(
+    adata: ad.AnnData, colouring: Colouring, *, slice_key: str, title: str, about: Mapping[str, str]
+) -> list[Shown]:
+    """Map every slice in one colouring, called ``title``; ``about`` is what else to say of each."""
+    xy = np.asarray(adata.obsm[keys.SPATIAL])
+    shown = []
+    for name, cells in by_slice(adata, slice_key).items():
+        drawn, left_out = _drawn(len(cells))
+        rows = cells[drawn]
+        caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
+        alt = f"Map of {len(rows):,} cells of slice {name}, coloured by {title}"
+        figure = figures.section(xy[rows], colouring.rows[rows])
+        shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
+    return shown
+
+
 def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
     """Draw the sparsity per cell of every slice: before, target and after."""
     shown = []
@@ -93,7 +122,7 @@ def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
         values = {k: np.asarray(given.get(k, ()), dtype=float) for k in ("before", "target", "after")}
         means = ", ".join(f"{k} {np.nanmean(v):.2f}" for k, v in values.items() if np.isfinite(v).any())
         shown.append(
-            _shown(
+            Shown.of(
                 figures.sparsity_curves(values["before"], values["target"], values["after"]),
                 f"sparsity-{name}",
                 f"Cumulative curves of sparsity per cell in slice {name}. Means: {means}",
@@ -126,7 +155,7 @@ def losses(table: pd.DataFrame) -> list[Shown]:
         series = {c: table[c].to_numpy(float) for c in group}
         ends = ", ".join(f"{c} {words.number(float(table[c].dropna().iloc[-1]))}" for c in group)
         shown.append(
-            _shown(
+            Shown.of(
                 figures.loss_curves(steps, series),
                 f"loss-{group[0]}".replace(" ", "-"),
                 f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimiser steps",
@@ -134,10 +163,6 @@ def losses(table: pd.DataFrame) -> list[Shown]:
             )
         )
     return shown
-
-
-def _shown(figure: Figure, name: str, alt: str, caption: str) -> Shown:
-    return Shown(Markup(figures.to_svg(figure, salt=name)), alt, caption)
 
 
 def _drawn(n: int) -> tuple[NDArray, str]:

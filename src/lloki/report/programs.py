@@ -43,10 +43,29 @@ def score_against_share(
     return figure
 
 
+def score_ends(score: NDArray) -> tuple[float, float]:
+    """Where all but 2 % of the scores lie, at either side; NaN are left out."""
+    known = score[np.isfinite(score)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.quantile(known, [0.02, 0.98])
+    return float(low), float(high)
+
+
 def scores_in_space(
-    xy: NDArray, score: NDArray, neighbour: NDArray[np.bool_], *, title: str, ink: str = INK
+    xy: NDArray,
+    score: NDArray,
+    neighbour: NDArray[np.bool_],
+    *,
+    title: str,
+    label: str = "score of the program",
+    ends: tuple[float, float] | None = None,
+    ink: str = INK,
 ) -> Figure:
-    """Draw focal cells by score, cells of the neighbour type in grey, all others left out."""
+    """Draw focal cells by a score, NaN for other cells; those of the neighbour type in grey, no others.
+
+    The colour scale ends at ``ends``; by default where all but 2 % of the scores lie, at either side.
+    """
     low, high = xy.min(0), xy.max(0)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
@@ -57,7 +76,8 @@ def scores_in_space(
     ax.scatter(xy[neighbour, 0], xy[neighbour, 1], s=size, lw=0, color=OTHER, alpha=0.45, rasterized=True)
     known = np.flatnonzero(np.isfinite(score))
     order = known[np.argsort(score[known], kind="stable")]
-    ends = np.quantile(score[known], [0.02, 0.98]) if len(known) else (0, 1)
+    if ends is None:
+        ends = score_ends(score)
     norm = mpl.colors.Normalize(*ends)
     points = ax.scatter(
         xy[order, 0], xy[order, 1], s=size, lw=0, c=score[order], cmap=_MAP, norm=norm, rasterized=True
@@ -69,7 +89,7 @@ def scores_in_space(
     ax.set_title(title, fontsize=9, color=ink, parse_math=False)
     scale_bar(ax, float(high[0] - low[0]), ink)
     bar = figure.colorbar(points, ax=ax, shrink=0.7, aspect=25)
-    bar.set_label("score of the program", color=ink, fontsize=8)
+    bar.set_label(label, color=ink, fontsize=8)
     bar.ax.tick_params(colors=ink, labelsize=7)
     bar.outline.set_visible(False)
     return figure

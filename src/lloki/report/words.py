@@ -47,6 +47,13 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def cells_of(kind: str) -> str:
+    """Name cells of a type: ``malignant cells``, but ``T cells`` for ``T cell``."""
+    if kind.lower().endswith("cells"):
+        return kind
+    return f"{kind}s" if kind.lower().endswith("cell") else f"{kind} cells"
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """List the leaves of nested mappings, named ``stage.parameter``."""
     rows: list[tuple[str, Any]] = []

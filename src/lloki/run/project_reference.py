@@ -97,14 +97,15 @@ def project_reference(
     fitted = fit_token(model, {NAME: rows[some]}, token=token, advance=advance)
     adata.obsm[keys.FP] = rows
     adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=NAME)
-    for column, value in (
-        (keys.SLICE, NAME),
-        (keys.SAMPLE, NAME),
-        (keys.PANEL, NAME),
-        (keys.TECHNOLOGY, technology),
-        (keys.FLAG, np.where(some, "", "no counts")),
-    ):
-        adata.obs[column] = value
+    ours = {
+        keys.SLICE: NAME,
+        keys.SAMPLE: NAME,
+        keys.PANEL: NAME,
+        keys.TECHNOLOGY: technology,
+        keys.FLAG: np.where(some, "", "no counts"),
+    }
+    theirs = {column: column + keys.INPUT_SUFFIX for column in ours if column in adata.obs}
+    adata.obs = adata.obs.rename(columns=theirs).assign(**ours)
     adata.uns[keys.UNS] |= {
         "version": __version__,
         "run": str(run),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import single_threaded
+from lloki._vectors import unit_rows
 from lloki.graph import cosine_neighbours, leiden
 
 NEIGHBOURS = 15
@@ -49,7 +50,7 @@ def _neighbours(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDA
     near = cosine_neighbours(x, k).astype(np.int64)
     own = np.arange(len(x))[:, None]
     near = np.hstack([own, np.where(near < 0, own, near)])
-    unit = np.asarray(x, np.float32) / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    unit = unit_rows(np.asarray(x, np.float32))
     distance = np.empty(near.shape, np.float32)
     for column in range(near.shape[1]):
         distance[:, column] = 1 - np.einsum("nd,nd->n", unit, unit[near[:, column]])

@@ -13,7 +13,8 @@ from lloki.tl.alignment import align_slices
 from lloki.tl.imputation import impute
 from lloki.tl.labels import annotate_by_markers, transfer_labels
 from lloki.tl.neighbourhoods import neighbourhood_program
-from lloki.tl.programs import domains, enrichment, metagenes, moran
+from lloki.tl.program_measures import enrichment, gene_loadings, moran
+from lloki.tl.programs import domains, metagenes
 from lloki.tl.stages import align_batches, align_features, embed
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "domains",
     "embed",
     "enrichment",
+    "gene_loadings",
     "impute",
     "metagenes",
     "moran",

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
 
 from lloki import keys
-from lloki.errors import InputError
-from lloki.tl._parts import read_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
 
     from lloki._progress import Advance
     from lloki.analysis import Domains, Programs
@@ -172,93 +165,3 @@ def metagenes(
     parameters = config.to_dict() | {"key": key, "layer": layer, "neighbours": neighbours}
     _programs.write_metagenes(sections, found, features=names, parameters=parameters)
     return found
-
-
-def enrichment(
-    adatas: AnnData | Sequence[AnnData],
-    label_key: str,
-    *,
-    key: str = keys.METAGENES,
-    slice_key: str = keys.SLICE,
-    least: int = 10,
-) -> dict[str, pd.DataFrame]:
-    """Tell how strongly each cell type uses each metagene, slice by slice.
-
-    Parameters
-    ----------
-    adatas
-        All slices in one AnnData, or one AnnData each, with metagenes of :func:`lloki.tl.metagenes`.
-    label_key
-        ``obs`` column of cell types; cells without a value are left out.
-    key
-        ``obsm`` key of the states.
-    slice_key
-        ``obs`` column that names the slices.
-    least
-        Cells that a type must have in a slice.
-
-    Returns
-    -------
-    Slice → types by metagenes, see :func:`lloki.analysis.enrichment`; slices without labels are left out.
-
-    Raises
-    ------
-    InputError
-        If the states are absent, or no slice has a type of enough cells.
-    """
-    from lloki import analysis
-
-    parts = read_parts(adatas, slice_key=slice_key)
-    columns = {part.name: part.column(label_key) for part in parts}
-    slot = f"obs[{label_key!r}]"
-    if all(column is None for column in columns.values()):
-        there = ", ".join(map(str, parts[0].own.obs))
-        raise InputError("the column is absent", slot=slot, mend=f"There are: {there}.")
-    found = {}
-    for part in parts:
-        labels, states = columns[part.name], part.obsm(key, mend="Run lloki.tl.metagenes first.")
-        if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= least:
-            found[part.name] = analysis.enrichment(states, labels, least=least)
-    if not found:
-        raise InputError(f"no slice has a type of {least} cells", slot=slot, mend="Name another column.")
-    return found
-
-
-def moran(
-    adatas: AnnData | Sequence[AnnData],
-    *,
-    key: str = keys.METAGENES,
-    slice_key: str = keys.SLICE,
-    neighbours: int | None = None,
-) -> dict[str, NDArray[np.float64]]:
-    """Compute Moran's I of every metagene, or every column of another embedding, in each slice.
-
-    Parameters
-    ----------
-    adatas
-        All slices in one AnnData, or one AnnData each, with positions.
-    key
-        ``obsm`` key, (n, K).
-    slice_key
-        ``obs`` column that names the slices.
-    neighbours
-        Make the spatial graph of as many nearest cells; default the Delaunay triangulation.
-
-    Returns
-    -------
-    Slice → (K,), see :func:`lloki.analysis.moran`; NaN for a column that is constant there.
-
-    Raises
-    ------
-    InputError
-        If values or positions are absent or not finite, or a slice has no neighbours.
-    """
-    from lloki import analysis
-    from lloki.tl import _programs
-    from lloki.tl._sections import read_sections
-
-    sections = read_sections(adatas, key=key, slice_key=slice_key)
-    return {
-        s.name: analysis.moran(s.values, graph)
-        for s, graph in zip(sections, _programs.graphs(sections, neighbours))
-    }

@@ -1,0 +1,31 @@
+"""Pages: a template, what it shows, one self-contained file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from lloki.io.writing import atomic
+from lloki.report import words
+
+
+def write_page(template: str, out: str | Path, **content: Any) -> Path:
+    """Fill a template and write the page, whole or not at all.
+
+    Everything in ``content`` is escaped but what is marked as markup, such as the SVG of figures.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written there; what was there before stays.
+    """
+    environment = Environment(
+        loader=PackageLoader("lloki.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": words.number, "seconds": words.seconds, "listed": words.listed}
+    page, path = environment.get_template(template).render(content), Path(out)
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,178 @@
+"""The page of a program of one cell type near another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from lloki import keys
+from lloki.analysis import NeighbourhoodProgram
+from lloki.report import words
+from lloki.report.analysis_page import Answer, Section, build_analysis_page
+from lloki.report.panels import Shown, by_slice
+from lloki.report.programs import score_against_share, score_ends, scores_in_space
+from lloki.report.table import Table
+
+_GENES = {
+    "gene": "Gene",
+    "datasets": "Data sets",
+    "log2_fold": "Difference (log2)",
+    "q": "Chance of a false find (q)",
+    "share_correlation": "Correlation with neighbours",
+    "share_q": "Its q",
+}
+_RATIOS = ("log2_fold", "share_correlation", "pearson", "spearman")
+_SETS = {"dataset": "Data set", "cells": "Cells", "pearson": "Pearson", "spearman": "Spearman", "p": "p"}
+_LISTED = 15  # genes of each direction; all are in genes.csv
+
+
+def build_neighbourhood_page(
+    adata: ad.AnnData,
+    found: NeighbourhoodProgram,
+    *,
+    focal: str,
+    neighbour: str,
+    label_key: str,
+    k: int,
+    slice_key: str = keys.SLICE,
+    dataset_key: str | None = None,
+    out: str | Path,
+) -> Path:
+    """Write the page of a neighbourhood program.
+
+    Parameters
+    ----------
+    adata
+        All slices, as :func:`lloki.tl.neighbourhood_program` left them.
+    found
+        What it returned.
+    focal, neighbour, label_key
+        Names of the types, and ``obs`` column of types.
+    k
+        Nearest cells among which the neighbour type was counted.
+    slice_key, dataset_key
+        ``obs`` columns that name slices and data sets.
+    out
+        The file to write.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written there.
+    """
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
+    slices = len(by_slice(adata, slice_key))
+    summary = (
+        f"Do {who} express something where {others} are around them? Asked of "
+        f"{words.plural(len(found.share), 'cell')} of {words.plural(slices, 'slice')}; around each, the "
+        f"{k} nearest cells were counted."
+    )
+    reason = found.reason
+    if not found.found:
+        reason += " What follows is what was looked at, not a result."
+    answer = Answer(
+        "A program was found" if found.found else "No program was found",
+        "good" if found.found else "fair",
+        reason,
+    )
+    sections = [
+        _clusters(found, focal, neighbour),
+        _genes(found),
+        _against(adata, found, neighbour, dataset_key or slice_key),
+        _in_space(adata, found, focal, neighbour, label_key, slice_key),
+    ]
+    title = f"{focal} near {neighbour}"
+    return build_analysis_page(title, summary, sections, answer=answer, out=out)
+
+
+def _clusters(found: NeighbourhoodProgram, focal: str, neighbour: str) -> Section:
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
+    frame = pd.DataFrame({"cluster": found.cluster, "share": found.share, "rich": found.infiltrating})
+    by = frame.groupby("cluster")
+    table = pd.DataFrame({"cells": by.size(), "share": by["share"].mean(), "rich": by["rich"].first()})
+    table = table.reset_index().astype({"cluster": object, "rich": object})
+    headings = {
+        "cluster": f"Group of {focal}",
+        "cells": "Cells",
+        "share": f"{neighbour} around them",
+        "rich": "Rich in them",
+    }
+    text = (
+        f"{who} of all slices were grouped by their place in the joint embedding, and the groups "
+        f"with most {others} around them compared with the others. The share of {others} "
+        f"around them is {100 * found.contrast:.1f} percentage points higher; shuffled positions give as "
+        f"much in {found.contrast_p:.1%} of trials."
+    )
+    return Section("Groups of cells", [text], tables=[Table.of(table, headings, shares=("share",))])
+
+
+def _genes(found: NeighbourhoodProgram) -> Section:
+    text = (
+        "Genes of the focal type that differ between the groups in the same direction in every data set, and "
+        "also go with the neighbours themselves. Shuffled positions gave "
+        f"{found.null_genes:.2g} such genes on average."
+    )
+    tables = []
+    for names, title in ((found.up, "Up near the neighbours"), (found.down, "Down near the neighbours")):
+        if names:
+            shown = found.genes.loc[names[:_LISTED], list(_GENES)[1:]]
+            more = len(names) - len(shown)
+            note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
+            table = shown.rename_axis("gene").reset_index()
+            tables.append(Table.of(table, _GENES, hundredths=_RATIOS, title=title, note=note))
+    if not tables:
+        text += " None was found."
+    return Section("Genes", [text], tables=tables)
+
+
+def _against(adata: ad.AnnData, found: NeighbourhoodProgram, neighbour: str, group: str) -> Section:
+    if not np.isfinite(found.score).any():
+        return Section("")
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE))
+    groups = adata.obs[group].astype(str).to_numpy() if group in adata.obs else np.full(adata.n_obs, "all")
+    text = (
+        "Does the score of these genes rise with the number of neighbours? Lines are medians of eight equal "
+        "parts of each data set; they should all rise. The last column says how often shuffled positions "
+        "gave as high a rank correlation: a check on chance, not on what else varies over the tissue."
+    )
+    others = words.cells_of(neighbour)
+    figure = score_against_share(share, score, groups)
+    alt = f"Score of the program against the share of {others} around, with medians by data set"
+    shown = Shown.of(figure, "score", alt, f"A point is a cell. Share of {others} around it.")
+    return Section(
+        "Score and neighbours", [text], [shown], [Table.of(found.correlations, _SETS, hundredths=_RATIOS)]
+    )
+
+
+def _in_space(
+    adata: ad.AnnData,
+    found: NeighbourhoodProgram,
+    focal: str,
+    neighbour: str,
+    label_key: str,
+    slice_key: str,
+) -> Section:
+    who, others = words.cells_of(focal), words.cells_of(neighbour)
+    scored = bool(np.isfinite(found.score).any())
+    column, label = (
+        (keys.PROGRAM_SCORE, "score of the program")
+        if scored
+        else (keys.NEIGHBOUR_SHARE, f"% {neighbour} around")
+    )
+    xy, types = np.asarray(adata.obsm[keys.SPATIAL], float), adata.obs[label_key].astype(str).to_numpy()
+    values = adata.obs[column].to_numpy(float) * (1 if scored else 100)
+    ends = score_ends(values)
+    shown = []
+    for name, rows in by_slice(adata, slice_key).items():
+        near = types[rows] == neighbour
+        figure = scores_in_space(xy[rows, :2], values[rows], near, title="", label=label, ends=ends)
+        cells = int(np.isfinite(values[rows]).sum())
+        caption = f"{name}: {cells:,} {who} in colour, {int(near.sum()):,} {others} in grey."
+        alt = f"Map of slice {name}: {who} coloured by {label}, {others} in grey"
+        shown.append(Shown.of(figure, f"space-{name}", alt, caption))
+    what = "the score of the program" if scored else f"the share of {others} around them"
+    text = f"{who} by {what}, all slices on one colour scale. Cells of other types are not drawn."
+    return Section("In space", [text], shown)

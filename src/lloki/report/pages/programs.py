@@ -1,0 +1,220 @@
+"""The page of gene programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lloki import keys
+from lloki.analysis import Programs, by_maximum
+from lloki.report import metagenes as figures
+from lloki.report import words
+from lloki.report.analysis_page import Section, build_analysis_page
+from lloki.report.colouring import Colouring
+from lloki.report.figures import INK
+from lloki.report.panels import Shown, by_slice, maps
+from lloki.report.table import Table
+
+_GENES = 5  # of a metagene that are named
+_PANEL, _DPI = 2.0, 110  # K times as many pictures as slices: smaller ones keep the page small
+
+
+def build_programs_page(
+    adata: ad.AnnData,
+    found: Programs,
+    *,
+    moran: Mapping[str, NDArray],
+    enrichment: Mapping[str, pd.DataFrame] | None = None,
+    loadings: pd.DataFrame | None = None,
+    domains: bool = False,
+    slice_key: str = keys.SLICE,
+    out: str | Path,
+) -> Path:
+    """Write the page of metagenes.
+
+    Parameters
+    ----------
+    adata
+        All slices, with states in ``obsm["X_lloki_metagenes"]`` and positions.
+    found
+        The fit.
+    moran
+        Slice → (K,) Moran's I.
+    enrichment
+        Slice → types by metagenes, where there are labels.
+    loadings
+        Columns slice, metagene (from 1), gene and weight, where slices have counts.
+    domains
+        Show ``obs["lloki_domain"]`` as well.
+    slice_key
+        ``obs`` column that names the slices.
+    out
+        The file to write.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written there.
+    """
+    sections = [
+        _in_space(adata, found, enrichment, loadings, slice_key),
+        _genes(loadings),
+        _types(enrichment),
+        _affinity(found),
+        _order(moran),
+        _domains(adata, slice_key) if domains else Section(""),
+    ]
+    slices = len(by_slice(adata, slice_key))
+    return build_analysis_page("Gene programs", _summary(found, slices, adata.n_obs), sections, out=out)
+
+
+def _summary(found: Programs, slices: int, cells: int) -> str:
+    k = found.metagenes.shape[1]
+    text = (
+        f"{words.plural(k, 'gene program')} (metagenes) that {words.plural(slices, 'slice')} of "
+        f"{words.plural(cells, 'cell')} share. The fit "
+    )
+    steps = words.plural(len(found.history), "iteration")
+    text += f"settled after {steps}." if found.converged else f"was ended after {steps}, before it settled."
+    if found.unused:
+        named = words.listed([str(i + 1) for i in found.unused], most=k)
+        verb = "is" if len(found.unused) == 1 else "are"
+        text += f" {words.plural(len(found.unused), 'program')} {verb} used by almost no cell: {named}."
+    return text
+
+
+def _in_space(
+    adata: ad.AnnData,
+    found: Programs,
+    enrichment: Mapping[str, pd.DataFrame] | None,
+    loadings: pd.DataFrame | None,
+    slice_key: str,
+) -> Section:
+    states, xy = np.asarray(adata.obsm[keys.METAGENES]), np.asarray(adata.obsm[keys.SPATIAL])
+    rows = by_slice(adata, slice_key)
+    genes, types = _named(loadings), _users(enrichment)
+    shown = []
+    for i in range(found.metagenes.shape[1]):
+        figure = figures.in_space(
+            {s: xy[r] for s, r in rows.items()},
+            {s: states[r, i] for s, r in rows.items()},
+            label="how much of it",
+            panel=_PANEL,
+            ink=INK,
+        )
+        caption = f"Metagene {i + 1}."
+        if i in found.unused:
+            caption += " Used by almost no cell."
+        if i in types:
+            caption += f" Used most by {types[i]}."
+        if genes.get(i + 1):
+            caption += f" Genes: {', '.join(genes[i + 1])}."
+        alt = f"Cells of {words.plural(len(rows), 'slice')} coloured by their state in metagene {i + 1}"
+        shown.append(Shown.of(figure, f"metagene-{i + 1}", alt, caption, dpi=_DPI))
+    text = (
+        "How much of each program a cell has, where it lies. All slices of a row have one colour scale, so "
+        "what is bright in one and dark in another does differ. Bars give lengths in the units of the "
+        "coordinates."
+    )
+    if genes:
+        text += (
+            " Genes are those that cells with the program have more of than others, by the mean over the "
+            "slices that measured them."
+        )
+    return Section("In space", [text], shown, width="one" if len(rows) > 2 else "two")
+
+
+def _named(loadings: pd.DataFrame | None) -> dict[int, list[str]]:
+    """Metagene, from 1 → genes with the largest mean weights above 0."""
+    if loadings is None:
+        return {}
+    mean = loadings.groupby(["metagene", "gene"], as_index=False)["weight"].mean()
+    best = mean[mean["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
+    named: dict[int, list[str]] = {}
+    for k, gene in zip(best["metagene"], best["gene"]):
+        named.setdefault(int(k), []).append(str(gene))
+    return {k: genes[:_GENES] for k, genes in named.items()}
+
+
+def _users(enrichment: Mapping[str, pd.DataFrame] | None) -> dict[int, str]:
+    """Metagene, from 0 → the type that uses it most, by the mean over slices."""
+    if not enrichment:
+        return {}
+    mean = _mean_use(enrichment)
+    return {i: str(mean.index[int(best)]) for i, best in enumerate(mean.to_numpy().argmax(0))}
+
+
+def _mean_use(enrichment: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    scaled = pd.concat([t / t.max().replace(0, 1) for t in enrichment.values()])
+    return scaled.groupby(level=0).mean()
+
+
+def _genes(loadings: pd.DataFrame | None) -> Section:
+    if loadings is None:
+        return Section("")
+    best = loadings[loadings["weight"] > 0].groupby(["metagene", "slice"], sort=False).head(_GENES)
+    lists = best.groupby(["metagene", "slice"], sort=False)["gene"].agg(", ".join).unstack().fillna("–")
+    slices = list(dict.fromkeys(loadings["slice"]))
+    frame = lists.reindex(columns=slices, fill_value="–").sort_index().rename_axis("Metagene").reset_index()
+    text = (
+        f"The {_GENES} genes of each program that stand out most in each slice, out of those that its panel "
+        "has. Where panels have the same genes, the same ones should come up. Weights of all genes are in "
+        "genes.csv: standard deviations of the gene by which a cell that uses this program alone lies above "
+        "the mean cell."
+    )
+    return Section("Genes", [text], tables=[Table.of(frame.astype(object))])
+
+
+def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
+    if not enrichment:
+        return Section("")
+    figure = figures.enrichment_maps(enrichment, by_maximum(_mean_use(enrichment)), ink=INK)
+    text = (
+        "Which cell types use which programs: the mean state of cells that use it at all, over the largest "
+        "of that slice. Programs stand in one order for all slices, so that the same pattern means that "
+        "slices agree. Types with too few cells in a slice are blank there."
+    )
+    alt = f"Heat maps of cell types by metagenes in {words.listed(list(enrichment))}"
+    shown = Shown.of(figure, "enrichment", alt, f"Slices with labels: {words.listed(list(enrichment))}.")
+    return Section("Cell types", [text], [shown], width="one" if len(enrichment) > 1 else "two")
+
+
+def _affinity(found: Programs) -> Section:
+    figure = figures.affinity_map(found.affinity, ink=INK)
+    text = (
+        "Which programs lie next to which in the tissue. Below 0, cells of the two are neighbours more often "
+        "than by chance; above 0, less often. Values along the diagonal tell whether cells of one program "
+        "keep together; they are mostly far beyond the scale, which is set by pairs of different programs."
+    )
+    shown = Shown.of(
+        figure, "affinity", "Heat map of affinities of metagenes", "Affinities of all pairs of programs."
+    )
+    return Section("Side by side", [text], [shown])
+
+
+def _order(moran: Mapping[str, NDArray]) -> Section:
+    figure = figures.moran_boxes({"metagenes": moran}, ink=INK)
+    medians = [f"{name} {np.nanmedian(v):.2f}" for name, v in moran.items() if np.isfinite(v).any()]
+    text = (
+        "How far neighbouring cells have like states (Moran's I): 0 if a program is strewn about at random, "
+        "1 if it lies in smooth regions. Programs of scattered cell types are low without anything being "
+        "wrong. A box holds the middle half of the programs of a slice, the line is their median."
+    )
+    said = f"Medians: {words.listed(medians, most=12)}."
+    shown = Shown.of(figure, "moran", f"Box plots of Moran's I of metagenes. {said}", said)
+    return Section("Spatial order", [text], [shown])
+
+
+def _domains(adata: ad.AnnData, slice_key: str) -> Section:
+    colouring = Colouring.of(adata.obs[keys.DOMAIN])
+    text = (
+        "Regions whose surroundings are alike in the embedding, found in all slices together: one name and "
+        "colour is the same kind of region everywhere. D1 is the largest."
+    )
+    shown = maps(adata, colouring, slice_key=slice_key, title="domain", about={})
+    return Section("Domains", [text], shown, legend=colouring.legend, width="")

@@ -1,0 +1,173 @@
+"""What gene programs mean: the types that use them, their order in space, their genes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from anndata import AnnData
+
+from lloki import keys
+from lloki.errors import InputError
+from lloki.tl._parts import read_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_NONE = "Run lloki.tl.metagenes first."
+
+
+def enrichment(
+    adatas: AnnData | Sequence[AnnData],
+    label_key: str,
+    *,
+    key: str = keys.METAGENES,
+    slice_key: str = keys.SLICE,
+    least: int = 10,
+) -> dict[str, pd.DataFrame]:
+    """Tell how strongly each cell type uses each metagene, slice by slice.
+
+    Parameters
+    ----------
+    adatas
+        All slices in one AnnData, or one AnnData each, with metagenes of :func:`lloki.tl.metagenes`.
+    label_key
+        ``obs`` column of cell types; cells without a value are left out.
+    key
+        ``obsm`` key of the states.
+    slice_key
+        ``obs`` column that names the slices.
+    least
+        Cells that a type must have in a slice.
+
+    Returns
+    -------
+    Slice → types by metagenes, see :func:`lloki.analysis.enrichment`; slices without labels are left out.
+
+    Raises
+    ------
+    InputError
+        If the states are absent, or no slice has a type of enough cells.
+    """
+    from lloki import analysis
+
+    parts = read_parts(adatas, slice_key=slice_key)
+    columns = {part.name: part.column(label_key) for part in parts}
+    slot = f"obs[{label_key!r}]"
+    if all(column is None for column in columns.values()):
+        there = ", ".join(map(str, parts[0].own.obs))
+        raise InputError("the column is absent", slot=slot, mend=f"There are: {there}.")
+    found = {}
+    for part in parts:
+        labels, states = columns[part.name], part.obsm(key, mend=_NONE)
+        if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= least:
+            found[part.name] = analysis.enrichment(states, labels, least=least)
+    if not found:
+        raise InputError(f"no slice has a type of {least} cells", slot=slot, mend="Name another column.")
+    return found
+
+
+def moran(
+    adatas: AnnData | Sequence[AnnData],
+    *,
+    key: str = keys.METAGENES,
+    slice_key: str = keys.SLICE,
+    neighbours: int | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Compute Moran's I of every metagene, or every column of another embedding, in each slice.
+
+    Parameters
+    ----------
+    adatas
+        All slices in one AnnData, or one AnnData each, with positions.
+    key
+        ``obsm`` key, (n, K).
+    slice_key
+        ``obs`` column that names the slices.
+    neighbours
+        Make the spatial graph of as many nearest cells; default the Delaunay triangulation.
+
+    Returns
+    -------
+    Slice → (K,), see :func:`lloki.analysis.moran`; NaN for a column that is constant there.
+
+    Raises
+    ------
+    InputError
+        If values or positions are absent or not finite, or a slice has no neighbours.
+    """
+    from lloki import analysis
+    from lloki.tl import _programs
+    from lloki.tl._sections import read_sections
+
+    sections = read_sections(adatas, key=key, slice_key=slice_key)
+    return {
+        s.name: analysis.moran(s.values, graph)
+        for s, graph in zip(sections, _programs.graphs(sections, neighbours))
+    }
+
+
+def gene_loadings(
+    adatas: AnnData | Sequence[AnnData],
+    *,
+    key: str = keys.METAGENES,
+    slice_key: str = keys.SLICE,
+    layer: str | None = None,
+    ridge: float = 1e-2,
+) -> pd.DataFrame:
+    """Name the genes of metagenes, slice by slice, whatever features these were found in.
+
+    A metagene of the embedding has no genes of its own. Each slice says what it can of it: every gene that
+    it measured is regressed on the states of its cells.
+
+    Parameters
+    ----------
+    adatas
+        All slices in one AnnData, or one AnnData each, with metagenes of :func:`lloki.tl.metagenes` and
+        counts.
+    key
+        ``obsm`` key of the states, (n, K).
+    slice_key
+        ``obs`` column that names the slices.
+    layer
+        Layer of counts, where ``X`` does not hold them.
+    ridge
+        Of :func:`lloki.analysis.gene_loadings`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns slice, metagene (from 1), gene and weight: by how many standard deviations more of the gene a
+        cell has that uses the metagene alone than the slice's mean cell. The largest weights of a metagene
+        first.
+
+    Raises
+    ------
+    InputError
+        If states or counts are absent, negative or not finite.
+
+    Notes
+    -----
+    Time grows with cells x K x genes; the table has slices x K x genes rows.
+    """
+    from lloki import analysis
+    from lloki.fp import log_normalise
+
+    found = []
+    for part in read_parts(adatas, slice_key=slice_key):
+        states = part.obsm(key, mend=_NONE)
+        counts, genes = part.counts(layer)
+        table = analysis.gene_loadings(log_normalise(counts), states, genes, ridge=ridge)
+        long = table.rename(columns=lambda k: k + 1).rename_axis("gene").reset_index()
+        long = long.melt(id_vars="gene", var_name="metagene", value_name="weight")
+        found.append(long.assign(slice=part.name, metagene=long["metagene"].astype(int)))
+    whole = pd.concat(found, ignore_index=True)[["slice", "metagene", "gene", "weight"]]
+    order = whole["slice"].map({name: i for i, name in enumerate(dict.fromkeys(whole["slice"]))})
+    return (
+        whole.assign(order=order, down=-whole["weight"])
+        .sort_values(["order", "metagene", "down"], kind="stable", ignore_index=True)
+        .drop(columns=["order", "down"])
+    )
