@@ -40,15 +40,17 @@ class LogLines:
 
     def task(self, description: str, total: int, unit: str = "cells") -> Advance:
         start = last = time.monotonic()
-        done = 0
+        done, ended = 0, False
 
         def advance(n: int) -> None:
-            nonlocal done, last
+            nonlocal done, ended, last
             done += n
             now = time.monotonic()
             finished = done >= total
+            if ended:  # a stage may report once more, that nothing is left
+                return
             if finished or now - last >= self.every_s:
-                last = now
+                last, ended = now, finished
                 rate = done / max(now - start, 1e-9)
                 left = "" if finished else f", {max(total - done, 0) / max(rate, 1e-9):.0f} s left"
                 logger.info("%s: %d/%d %s, %.0f %s/s%s", description, done, total, unit, rate, unit, left)

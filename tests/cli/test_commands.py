@@ -37,6 +37,15 @@ def test_check_lists_every_error_and_leaves_with_1(lloki, tissue_files, tmp_path
     assert "1 of 2 slices cannot be used" in result.stdout
 
 
+def test_check_says_once_what_several_slices_share(lloki, tissue_files):
+    slices = sorted(tissue_files.glob("*_1.h5ad"))
+    result = lloki("check", *slices, *(f"--technology=T{i}={file}" for i, file in enumerate(slices)))
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stdout.splitlines() if "obs['technology']" in line]
+    text = "obs['technology'] has a name that lloki uses; kept as obs['technology_input']"
+    assert said == [f"Warning: alphafish_1, betaseq_1, gammamap_1: {text}"]
+
+
 def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
     adata = anndata.read_h5ad(tissue_files / "reference.h5ad")
     adata.var_names = adata.var_names.str.upper()
@@ -60,12 +69,12 @@ def test_names_are_never_read_as_markup(lloki, tissue_files, tmp_path):
     assert "[red]x[bold]<script>" in result.stdout
 
 
-def test_demo_runs_the_pipeline_and_says_first_where_the_report_is(lloki, tmp_path, monkeypatch):
+def test_demo_runs_the_pipeline_and_says_where_the_report_is(lloki, tmp_path, monkeypatch):
     monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     out = tmp_path / "demo run"
     result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[0] == f"Report: {out / 'report.html'}"
+    assert result.stdout.splitlines()[1] == f"Report: {out / 'report.html'}"
     assert (out / "report.html").stat().st_size > 10_000
     joint = anndata.read_h5ad(out / "integrated.h5ad")
     assert joint.n_obs == 360
@@ -129,14 +138,18 @@ def test_warnings_are_said_once_as_sentences(capsys):
         warnings.warn("not ours", UserWarning, stacklevel=1)
         logger.warning("a %s died", "worker")
         voice.messages(
-            [{"slice": "s", "text": "/a.h5ad: odd"}, {"slice": "s", "text": "few genes"}],
+            [
+                {"slice": "reference", "text": "/a.h5ad: odd"},
+                *({"slice": name, "text": "few genes"} for name in "st"),
+                {"slice": "t", "text": "set aside: bad"},
+            ],
             files=[Path("/a.h5ad")],
         )
     assert capsys.readouterr().err.splitlines() == [
         "Warning: a gene is odd",
         "Warning: a worker died",
         "Warning: /a.h5ad: odd",
-        "Warning: s: few genes",
+        "Warning: s, t: few genes",
     ]
     assert not logger.handlers
 
@@ -145,6 +158,12 @@ def test_version_and_help(lloki):
     assert lloki("--version").stdout.strip() == f"lloki {package.__version__}"
     for command in ("demo", "integrate", "project", "benchmark", "check", "doctor"):
         assert lloki(command, "--help").exit_code == 0
+
+
+def test_python_m_lloki_is_the_command():
+    command = [sys.executable, "-m", "lloki", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == f"lloki {package.__version__}"
 
 
 def test_help_loads_nothing_heavy():

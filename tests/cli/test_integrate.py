@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -9,19 +10,26 @@ import anndata
 import numpy as np
 import pytest
 
+from lloki.report.trust import in_words
 
-def test_a_run_says_where_the_report_is_and_how_good_it_is(finished):
+
+def test_a_run_says_whether_to_trust_it_where_the_report_is_and_how_good_it_is(finished):
     out, result = finished
-    first = result.stdout.splitlines()[0]
-    assert first == f"Report: {out.resolve() / 'report.html'}"
-    assert Path(first.removeprefix("Report: ")).is_file()
+    verdict, report = result.stdout.splitlines()[:2]
+    asked, said = verdict.split("? ", 1)
+    assert asked == "Can it be trusted"
+    assert said == in_words(json.loads((out / "run.json").read_text())["metrics"])
+    assert said in html.unescape((out / "report.html").read_text())
+    assert report == f"Report: {out.resolve() / 'report.html'}"
+    assert Path(report.removeprefix("Report: ")).is_file()
     assert "transfer accuracy" in result.stdout
     assert "X_lloki_fp" in result.stdout
 
 
 def test_without_a_terminal_progress_is_plain_lines_on_stderr(finished):
     _, result = finished
-    assert "Aligning features: 450/450 cells" in result.stderr
+    assert result.stderr.count("Aligning features: 450/450 cells") == 1
+    assert result.stderr.count("Aligning batches: 5/5 steps") == 1
     assert "\x1b" not in result.stderr
 
 

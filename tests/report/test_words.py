@@ -55,11 +55,3 @@ def test_notes_name_the_slice_and_the_trouble() -> None:
     assert "20%" in found[0][1]
     assert "10 of the panel's 100" in found[1][1]
     assert words.notes(qc[["slice"]]) == []
-
-
-def test_messages_shared_by_slices_are_gathered() -> None:
-    assert words.grouped([("a", "x"), ("b", "y"), ("c", "x"), ("a", "x"), ("", "z")]) == [
-        ("x", ["a", "c"]),
-        ("y", ["b"]),
-        ("z", []),
-    ]

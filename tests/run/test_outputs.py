@@ -323,3 +323,11 @@ def test_a_configuration_survives_json():
     assert (config.fp.k, config.fp.seed, config.cae.seed, config.cae.epochs) == (7, 5, 5, 3)
     with pytest.raises(ConfigError, match="no parameter 'new'"):
         RunConfig.from_dict({**config.to_dict(), "cae": {"new": 1}})
+
+
+def test_a_message_names_its_slice_and_not_its_file_as_well(files, integrate):
+    result = integrate(technology={"alphafish_1": "A", "alphafish_2": "A"})
+    text = "obs['technology'] has a name that lloki uses; kept as obs['technology_input']"
+    said = [m["slice"] for m in result.run["messages"] if m["text"] == text]
+    assert said == ["alphafish_1", "alphafish_2"]
+    assert f"alphafish_1: {text}" in list(result.adata.uns["lloki"]["messages"])

@@ -180,5 +180,5 @@ def integrate(
             **read,
             **inputs.about(),
         )
-        voice.messages(result.run["messages"], files=[*inputs.paths, *([reference] if reference else [])])
+        voice.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)

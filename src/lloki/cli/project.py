@@ -60,5 +60,5 @@ def project(
             progress=voice.progress,
             **inputs.about(),
         )
-        voice.messages(json.loads((out / "run.json").read_text())["messages"], files=inputs.paths)
+        voice.messages(json.loads((out / "run.json").read_text())["messages"])
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'projected.h5ad').resolve()}")

@@ -37,6 +37,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str
 
 def show_checks(checks: Sequence[SliceCheck], matched: Matched | None = None) -> None:
     """Print one line a slice, then every error and warning; ``matched`` adds those of a reference."""
+    from lloki.io.messages import together
+
     columns = ["slice", "technology", "panel", "cells", "genes", "values", "gene names", "state"]
     rows: list[list[object]] = []
     for c in checks:
@@ -44,7 +46,7 @@ def show_checks(checks: Sequence[SliceCheck], matched: Matched | None = None) ->
         state = _count(c.errors, "error") or _count(c.warnings, "warning") or "good"
         rows.append([c.name, c.technology, c.panel, c.cells, c.genes, c.scale, f"{species}{c.ids}", state])
     errors = [error for c in checks for error in c.errors]
-    warnings = [warning for c in checks for warning in c.warnings]
+    warnings = together((c.name, c.path, warning) for c in checks for warning in c.warnings)
     if matched is not None:
         columns.insert(5, "in reference")
         for row in rows:
@@ -69,7 +71,10 @@ def show_stages(stages: Sequence[PlannedStage]) -> None:
 
 
 def show_result(result: Result) -> None:
-    """Print where to look, first of all, and how well a run went."""
+    """Print whether a run can be trusted, first of all, then where to look, and its figures."""
+    from lloki.report.trust import in_words
+
+    typer.echo(f"Can it be trusted? {in_words(result.run['metrics'])}")
     typer.echo(f"Report: {result.report.resolve()}")
     typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
     show_frame(result.quality, title="Quality (higher is better)")

@@ -38,13 +38,14 @@ class Voice:
             self.said.add(text)
             typer.secho(f"Warning: {text}", fg="yellow", err=True)
 
-    def messages(self, messages: Iterable[Mapping[str, str]], *, files: Iterable[Path]) -> None:
-        """Say what a run mended, with the slice's name where the text does not begin with its file."""
+    def messages(self, messages: Iterable[Mapping[str, str]], *, files: Iterable[Path] = ()) -> None:
+        """Say what a run mended, with the slices' names where the text does not begin with its file."""
+        from lloki.io.messages import grouped, line
+
         known = tuple(map(str, files))
-        for message in messages:
-            text = message["text"]
+        for text, names in grouped((message["slice"], message["text"]) for message in messages):
             if not text.startswith("set aside"):  # logged when it was done
-                self.warn(text if text.startswith(known) else f"{message['slice']}: {text}")
+                self.warn(text if text.startswith(known) else line(text, names))
 
 
 class _ToVoice(logging.Handler):

@@ -87,7 +87,7 @@ def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None
     """All columns of ``obs`` under unique cell names, in a form that can be written again.
 
     Mended, with a message: repeated cell names (``-1``, ``-2``… from the second on, as scanpy does), a label
-    column of numbers (made categorical), and what :func:`lloki.io.frames.tidy` mends.
+    column of numbers (made categorical) or without any value, and what :func:`lloki.io.frames.tidy` mends.
     """
     obs = tidy(adata.obs, "obs", findings)
     names = pd.Index([str(name) for name in obs.index], dtype=object)
@@ -155,6 +155,9 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
 
 
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:
+    if column.isna().all():
+        findings.mended(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
+        return column.astype(object).astype("category")  # the categories of NaN would be numbers
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     if pd.api.types.is_numeric_dtype(values.dtype):
         findings.mended(

@@ -12,6 +12,7 @@ from lloki import keys
 from lloki.errors import ConfigError, InputError
 from lloki.io._findings import warn_once_each
 from lloki.io.cells import missing_column
+from lloki.io.messages import together
 from lloki.io.sections import ReadOptions, Section, read_sections
 from lloki.io.sources import Input, Source, plan_sources
 
@@ -123,7 +124,8 @@ def read_slices(
     Warns
     -----
     LlokiWarning
-        Once for each thing mended; also kept in ``uns["lloki"]["messages"]``.
+        Once for each thing mended, with the names of the slices it was mended in; each slice's own are also
+        kept in ``uns["lloki"]["messages"]``.
 
     Notes
     -----
@@ -131,12 +133,12 @@ def read_slices(
     """
     options = ReadOptions(allow_normalised, slice_key, label_key, k, dict(technology or {}))
     sources = _sources(paths, layer, samples, panels, layers, options)
-    new: list[str] = []
+    new: list[tuple[str, str, str]] = []
     slices: list[AnnData] = []
-    for adata, messages in _read(sources, options):
+    for adata, section in _read(sources, options):
         slices.append(adata)
-        new += messages
-    warn_once_each(new, stacklevel=2)
+        new += [(section.name, section.source.where, text) for text in section.findings.new]
+    warn_once_each(together(new), stacklevel=2)
     return slices
 
 
@@ -156,7 +158,7 @@ def iter_slices(
         yield adata
 
 
-def _read(sources: Sequence[Source], options: ReadOptions) -> Iterator[tuple[AnnData, list[str]]]:
+def _read(sources: Sequence[Source], options: ReadOptions) -> Iterator[tuple[AnnData, Section]]:
     """Read source after source; what is wrong between them is known, and raised, at the end."""
     sections: list[Section] = []
     for source in sources:
@@ -165,7 +167,7 @@ def _read(sources: Sequence[Source], options: ReadOptions) -> Iterator[tuple[Ann
         for section in found:
             adata, section.adata = section.adata, None
             if adata is not None:
-                yield adata, list(section.findings.new)
+                yield adata, section
     for error in _across(sections, options):
         raise error
 

@@ -5,6 +5,7 @@ or make it the last line of a notebook cell (after ``%matplotlib inline``).
 """
 
 from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotations
+from lloki.pl.genes import gene
 from lloki.pl.labels import confusion, imputation_scores, imputed, reliability
 from lloki.pl.maps import losses, sparsity, spatial, umap
 from lloki.pl.neighbourhoods import program, program_in_space
@@ -17,6 +18,7 @@ __all__ = [
     "deformation",
     "domains",
     "enrichment",
+    "gene",
     "imputation_scores",
     "imputed",
     "losses",

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.io.messages import grouped
 from lloki.report import benchmark, panels, trust, words
 from lloki.report.page import write_page
 from lloki.report.table import Table
@@ -98,7 +99,7 @@ def build_report(
         trust=trust.in_words(metrics),
         cards=trust.verdicts(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
-        warnings=words.grouped([*_messages(run), *words.notes(qc)]),
+        warnings=grouped([*_messages(run), *words.notes(qc)]),
         qc=Table.of(qc, _QC_HEADINGS),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),

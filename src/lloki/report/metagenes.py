@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from lloki.report.figures import scale_bar
 from lloki.report.palette import distinct_colours
 
 COLOURS, DIVERGING = "viridis", "PuOr"
+_NO_VALUE = "#c8c8c8"
 _MOST_IN_A_ROW = 5
 
 
@@ -34,7 +36,8 @@ def in_space(
         Slice → (n, 2 or more); y runs downwards.
     values
         Slice → (n,) numbers. The scale ends at the 99th percentile over all slices, so that a few cells do
-        not darken the rest.
+        not darken the rest (at the maximum, if fewer than one in a hundred are above 0). A slice without
+        numbers is drawn grey, as not measured.
     label
         Of the scale.
     colours
@@ -52,7 +55,8 @@ def in_space(
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     top = 1.0
     if colours is None:
-        top = max(float(np.percentile(np.concatenate([values[n] for n in names]), 99)), 1e-9)
+        every = np.concatenate([values[n] for n in names if n in values])
+        top = max(float(np.percentile(every, 99)) or float(every.max()), 1e-9)
     drawn = None
     for ax in axes:
         ax.axis("off")
@@ -60,16 +64,21 @@ def in_space(
         xy = np.asarray(positions[name], float)[:, :2]
         extent = np.maximum(np.ptp(xy, axis=0), 1e-9)
         size = np.clip(0.6 * (72 * panel) ** 2 * min(extent) / max(extent) / max(len(xy), 1), 0.3, 40)
-        if colours is None:
+        title = _short(name)
+        if colours is None and name not in values:
+            order, title = np.arange(len(xy)), f"{title}\nnot measured"
+            shown: dict[str, Any] = {"color": _NO_VALUE}
+        elif colours is None:
             order = np.argsort(values[name], kind="stable")  # what a metagene marks is drawn last
             shown = {"c": np.asarray(values[name])[order], "cmap": COLOURS, "vmin": 0.0, "vmax": top}
         else:
             order = np.arange(len(xy))
             shown = {"c": list(colours[name])}
-        drawn = ax.scatter(*xy[order].T, s=size, lw=0, rasterized=True, **shown)
+        points = ax.scatter(*xy[order].T, s=size, lw=0, rasterized=True, **shown)
+        drawn = points if name in values else drawn
         ax.set_aspect("equal")
         ax.invert_yaxis()
-        ax.set_title(_short(name), fontsize=8, color=ink, parse_math=False)
+        ax.set_title(title, fontsize=8, color=ink, parse_math=False)
         scale_bar(ax, float(extent[0]), ink)
     if colours is None and drawn is not None:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=25, pad=0.02)

@@ -94,14 +94,6 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
-def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """Gather the slices that share a message: (text, slices), in order of first appearance."""
-    groups: dict[str, dict[str, None]] = {}
-    for name, text in messages:
-        groups.setdefault(text, {})[name] = None
-    return [(text, [n for n in names if n]) for text, names in groups.items()]
-
-
 def _value(row: Mapping[Hashable, Any], column: str) -> float:
     """Return the number in a column, NaN (which compares as false) where there is none."""
     value = row.get(column)

@@ -17,6 +17,7 @@ from lloki.embed import Embedder, Precomputed
 from lloki.errors import GeneError, InputError
 from lloki.genes import PanelCoverage, match_reference
 from lloki.io import content_hash, iter_slices
+from lloki.io.messages import bare
 from lloki.run.door import Inputs, all_wrong
 from lloki.run.store import Store, key_of, save_arrays
 
@@ -115,7 +116,8 @@ def gather(
         except InputError as error:
             errors[name] = error
             continue
-        messages += [{"slice": name, "text": str(text)} for text in records[-1].said["messages"]]
+        said = records[-1].said
+        messages += [{"slice": name, "text": bare(str(text), said["source"])} for text in said["messages"]]
         found = records[-1].coverage
         if found is not None and found.diagnosis:
             messages.append({"slice": name, "text": f"{found.diagnosis}. {found.mend}".strip()})

@@ -1,0 +1,51 @@
+"""What is said of slices, put together for a reader: a mend that many share is one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from lloki.io._findings import some
+
+_SECTION = re.compile(r"( \[.*?\])?: ")
+
+
+def bare(text: str, where: str) -> str:
+    """Cut the input, and the section in it, off the beginning of a message that was kept in ``uns``."""
+    place = _SECTION.match(text, len(where)) if text.startswith(where) else None
+    return text[place.end() :] if place else text
+
+
+def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Gather the slices that share a message: (text, slices), in order of first appearance."""
+    groups: dict[str, dict[str, None]] = {}
+    for name, text in messages:
+        groups.setdefault(text, {})[name] = None
+    return [(text, [n for n in names if n]) for text, names in groups.items()]
+
+
+def line(text: str, names: Iterable[str]) -> str:
+    """Say of some slices, by their names, what is true of all of them: ``a, b: text``."""
+    return f"{some(names)}: {text}"
+
+
+def together(said: Iterable[tuple[str, str, str]]) -> list[str]:
+    """One line for each thing that was mended, however many slices it was mended in.
+
+    Parameters
+    ----------
+    said
+        Slice, its input, and a message that begins with the input.
+
+    Returns
+    -------
+    list of str
+        The message itself where one input has it, which all of its sections may; else the slices' names and
+        the message without its input.
+    """
+    said = list(said)
+    whole: dict[str, set[str]] = {}
+    for _, where, text in said:
+        whole.setdefault(bare(text, where), set()).add(text)
+    groups = grouped((name, bare(text, where)) for name, where, text in said)
+    return [whole[text].pop() if len(whole[text]) == 1 else line(text, names) for text, names in groups]
