@@ -43,6 +43,12 @@ def shared_pca(joint: ad.AnnData) -> np.ndarray:
     return expression_pca(sparse.csr_matrix(out), components=30)
 
 
+def same_cells(full: ad.AnnData, kept: ad.AnnData) -> list[int]:
+    """Rows of the cells that lie where the kept ones do: without the hidden genes, some had no count left."""
+    at = {tuple(xy): i for i, xy in enumerate(np.asarray(full.obsm["spatial"], float).round(6))}
+    return [at[tuple(xy)] for xy in np.asarray(kept.obsm["spatial"], float).round(6)]
+
+
 def only(genes: list[str], truth: np.ndarray, known: set[str]) -> tuple[list[str], np.ndarray]:
     """Leave out genes that are not known."""
     keep = [gene in known for gene in genes]
@@ -78,6 +84,7 @@ def main() -> None:
         at = list(joint.uns["lloki"]["slices"]).index(target)
         others = np.delete(measured, at, axis=1).any(axis=1)
         hidden = sorted(known & set(joint.var_names[others & ~measured[:, at]]) & set(full.var_names))
+        full = full[same_cells(full, joint[joint.obs["slice"] == target])]
         truth = log_normalise(full.X).toarray()[:, full.var_names.get_indexer(hidden)]
         varies = truth.std(0) > 0
         hidden, truth = [g for g, v in zip(hidden, varies) if v], truth[:, varies]
