@@ -33,10 +33,18 @@ class Silent:
 
 
 class LogLines:
-    """One plain line when a task starts getting long and when it ends, for logs of batch jobs."""
+    """One plain line when a task starts getting long and when it ends, for logs of batch jobs.
 
-    def __init__(self, every_s: float = 15.0) -> None:
-        self.every_s = every_s
+    Parameters
+    ----------
+    every_s
+        Seconds between two lines of a task.
+    say
+        Takes a line; default the package's log.
+    """
+
+    def __init__(self, every_s: float = 15.0, say: Callable[[str], None] = logger.info) -> None:
+        self.every_s, self.say = every_s, say
 
     def task(self, description: str, total: int, unit: str = "cells") -> Advance:
         start = last = time.monotonic()
@@ -53,9 +61,16 @@ class LogLines:
                 last, ended = now, finished
                 rate = done / max(now - start, 1e-9)
                 left = "" if finished else f", {max(total - done, 0) / max(rate, 1e-9):.0f} s left"
-                logger.info("%s: %d/%d %s, %.0f %s/s%s", description, done, total, unit, rate, unit, left)
+                self.say(f"{description}: {done}/{total} {unit}, {rate:.0f} {unit}/s{left}")
 
         return advance
+
+
+def chosen(progress: Progress | bool | None) -> Progress:
+    """Return what a caller asked for: ``True`` prints lines on standard error, None or False nothing."""
+    if isinstance(progress, bool) or progress is None:
+        return LogLines(say=lambda line: print(line, file=sys.stderr, flush=True)) if progress else Silent()
+    return progress
 
 
 class Bars:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from lloki import keys
-from lloki._progress import Progress, Silent
+from lloki._progress import Progress, chosen
 from lloki.align import align
 from lloki.benchmark.paste_bio import paste
 from lloki.errors import ConfigError, InputError
@@ -46,7 +46,7 @@ def benchmark_alignment(
     replicates: int = 5,
     paste_python: str | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> pd.DataFrame:
     """Align two slices of a run whose places are known, with ever fewer genes in common.
 
@@ -76,7 +76,7 @@ def benchmark_alignment(
     seed
         Of the first replicate.
     progress
-        Where to report.
+        Where to report; ``True`` prints lines.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def benchmark_alignment(
     )
     reference = _measured(cells)
     plan = [(r, o) for r in range(seed, seed + replicates) for o in overlaps]
-    advance = (progress or Silent()).task("Aligning", len(plan), "trials")
+    advance = chosen(progress).task("Aligning", len(plan), "trials")
     rows: list[dict[str, Any]] = []
     with Store(Path(out) / "work") as store:
         inputs = key_of(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from lloki._log import logger
-from lloki._progress import Progress, Silent
+from lloki._progress import Progress, chosen
 from lloki.benchmark.embeddings import Embeddings, Rows
 from lloki.benchmark.methods import ABLATIONS, DEFAULT_METHODS, METHODS, Baseline, Variant
 from lloki.benchmark.outputs import write_benchmark
@@ -53,7 +53,7 @@ def benchmark(
     layer: str | None = None,
     umap: bool = True,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Benchmark:
     """Score methods by how well they keep types apart and bring batches together.
 
@@ -90,7 +90,7 @@ def benchmark(
     seed
         Of the choice of cells and of kBET. Those of the run count from the run's own.
     progress
-        Where to report.
+        Where to report; ``True`` prints lines.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def benchmark(
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1, got {seeds}")
     paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    progress = progress or Silent()
+    progress = chosen(progress)
     subject = open_subject(
         paths, label_key=label_key, batch_key=batch_key, layer=layer, keep=[*(methods or ()), pre or ""]
     )

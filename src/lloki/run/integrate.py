@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lloki._device import choose_device
-from lloki._progress import Progress, Silent
+from lloki._progress import Progress, chosen
 from lloki.embed import get_embedder
 from lloki.errors import ConfigError
 from lloki.run.call import Call
@@ -43,7 +43,7 @@ def integrate(
     skip_bad: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Result:
     """Bring slices of any platforms and panels into one batch-free embedding.
@@ -78,7 +78,8 @@ def integrate(
     scheduler
         Address of a Dask scheduler for them instead; its workers must see ``out``.
     progress
-        Where to report; see :mod:`lloki._progress`.
+        ``True`` prints a line for every stage, and every 15 s in long ones; or an object to report to, see
+        :class:`lloki._progress.Progress`.
     settings
         Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``k``, ``alpha``,
         ``epochs``, ``label_key``, ``train_labels``, ``device``, ``seed``, and ``fp``, ``cae`` for all others.
@@ -125,7 +126,7 @@ def integrate(
     call = Call(slices, reference, read, reference_layer, project_only, skip_bad)
     with Store(Path(out) / "work") as store, places:
         places.check_sight(store.folder)
-        work = Work(store, config, Recorder(), progress or Silent(), places)
+        work = Work(store, config, Recorder(), chosen(progress), places)
         opened = open_inputs(work, call, embedder)
         embedded = embed_slices(work, opened, embedder)
         aligned = align_slices(work, opened, embedded)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from lloki._progress import Progress, Silent
+from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.cae.model import WEIGHTS
@@ -50,7 +50,7 @@ def project(
     skip_bad: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> AnnData:
     """Embed new slices with a finished run's model. The run's own embedding does not change.
 
@@ -107,7 +107,7 @@ def project(
         store = stack.enter_context(Store(Path(place) / "work"))
         stack.enter_context(places).check_sight(store.folder)
         recorder = Recorder()
-        work = Work(store, config, recorder, progress or Silent(), places)
+        work = Work(store, config, recorder, chosen(progress), places)
         with recorder.measure("check", "all slices"):
             given = check_inputs(slices, read=read, skip_bad=skip_bad)
             for name, token in given.tokens.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
-from lloki._progress import Progress, Silent
+from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
@@ -35,7 +35,7 @@ def project_reference(
     technology: str = "scRNA-seq",
     layer: str | None = None,
     allow_normalised: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> AnnData:
     """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
 
@@ -57,7 +57,7 @@ def project_reference(
     layer, allow_normalised
         How it is read.
     progress
-        Shows what is done.
+        As for :func:`lloki.integrate`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def project_reference(
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
     adata = read_reference(reference, layer=layer, allow_normalised=allow_normalised)
-    advance = (progress or Silent()).task("Fitting the batch token", STEPS, "steps")
+    advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
     if isinstance(embedder, Precomputed):
         rows = embedder.take(open_input(reference).obsm, where=NAME)
     else:
