@@ -1,6 +1,7 @@
 """Programs of a cell type near another: planted ones are found, absent ones are not, and one pair as found.
 
-    python benchmarks/neighbourhood.py planted OUT [--seeds N] [--steps N] [--figure FILE.png]
+    python benchmarks/neighbourhood.py planted OUT [--seeds N] [--steps N] [--preset NAME]
+        [--figure FILE.png]
     python benchmarks/neighbourhood.py real RUN FOCAL NEIGHBOUR [--labels cell_type]
 
 `planted` makes tumours of three panels (`lloki.datasets.tumour`), with a program in T cells among malignant
@@ -20,9 +21,10 @@ from pathlib import Path
 import anndata as ad
 
 import lloki
+from lloki.cae import CAEConfig
 
 
-def planted(out: Path, seeds: int, steps: int, figure: Path | None) -> None:
+def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None) -> None:
     heads = (
         "seed",
         "planted",
@@ -44,7 +46,7 @@ def planted(out: Path, seeds: int, steps: int, figure: Path | None) -> None:
                 reference=made.reference,
                 out=out / f"{seed}-{strength:g}",
                 samples=[s.uns["name"] for s in made.slices],
-                cae={"steps": steps},
+                cae=CAEConfig.preset(preset, steps=steps).to_dict(),
                 benchmark="none",
             )
             joint = run.adata
@@ -91,6 +93,7 @@ def main() -> None:
     made.add_argument("out", type=Path)
     made.add_argument("--seeds", type=int, default=1)
     made.add_argument("--steps", type=int, default=1000)
+    made.add_argument("--preset", default="default", help="of CAEConfig, such as ovarian")
     made.add_argument("--figure", type=Path)
     there = kinds.add_parser("real")
     there.add_argument("run", type=Path)
@@ -100,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.kind == "planted":
-        planted(options.out, options.seeds, options.steps, options.figure)
+        planted(options.out, options.seeds, options.steps, options.preset, options.figure)
     else:
         real(options.run, options.focal, options.neighbour, options.labels)
 
