@@ -78,6 +78,17 @@ def test_a_reference_lends_too():
     assert spearman_columns(truth[:, 2:3], found.X)[0] > 0.5
 
 
+def test_a_reference_without_the_layer_lends_its_counts_under_a_name_of_its_own():
+    slices, _ = three(noise=False)
+    reference = slices.pop(0)
+    for adata, name in zip(slices, ("reference", "c")):
+        adata.obs["slice"] = name
+        adata.layers["counts"], adata.X = adata.X, -adata.X
+    found = lloki.tl.impute(slices, "c", reference=reference, layer="counts", genes=["G2"])
+    assert found.var["donors"].tolist() == [2]
+    assert '["reference", "single-cell reference"]' in found.uns[keys.UNS]["impute"]["parameters"]
+
+
 def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch):
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(1.0, (60, 3)).astype(np.float32))

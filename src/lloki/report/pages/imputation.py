@@ -29,7 +29,13 @@ _GENES = {
 
 
 def build_imputation_page(
-    imputed: ad.AnnData, left_out: pd.DataFrame, *, target: str, least: float | None, out: str | Path
+    imputed: ad.AnnData,
+    left_out: pd.DataFrame,
+    *,
+    target: str,
+    least: float | None,
+    reference: int = 0,
+    out: str | Path,
 ) -> Path:
     """Write the page of an imputation.
 
@@ -43,6 +49,8 @@ def build_imputation_page(
         Name of the slice.
     least
         Least score, None if all genes were imputed.
+    reference
+        Single cells of a reference that lent as well.
     out
         The file to write.
 
@@ -52,9 +60,12 @@ def build_imputation_page(
         If the page cannot be written there.
     """
     kept = best_first(imputed.var)
+    lenders = "slices"
+    if reference:
+        lenders = f"slices and of the reference ({words.plural(reference, 'single cell')})"
     summary = (
         f"{words.plural(imputed.n_vars, 'gene')} estimated for {words.plural(imputed.n_obs, 'cell')} of "
-        f"{target}, from the nearest cells of slices that measured them"
+        f"{target}, from the nearest cells of {lenders} that measured them"
     )
     if kept["score"].notna().any():
         summary += f"; median hold-out score {kept['score'].median():.2f}"
@@ -63,7 +74,12 @@ def build_imputation_page(
         summary += (
             f" {words.plural(len(left_out), 'gene')} were left out: too low a score, or no way to try them."
         )
-    sections = [_scores(kept, left_out, least), _best(kept), _in_space(imputed, kept), _left_out(left_out)]
+    sections = [
+        _scores(kept, left_out, least, lent=reference > 0),
+        _best(kept),
+        _in_space(imputed, kept),
+        _left_out(left_out),
+    ]
     return build_analysis_page(f"Genes imputed into {target}", summary, sections, out=out)
 
 
@@ -73,14 +89,14 @@ def best_first(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.sort_values(["within", "down"], kind="stable").index]
 
 
-def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None) -> Section:
+def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None, *, lent: bool) -> Section:
     both = pd.concat([kept, left_out])
     across = int((both["validated"] == ACROSS).sum())
     text = [
         "Each gene was first estimated where it was measured, on cells of the slices that lend, from the "
         "other slices. The score is the rank correlation (Spearman) of estimate and measurement over cells: "
         "0 says nothing, 1 is perfect. With a few counts a cell, noise keeps even a perfect "
-        "estimate near 0.5.",
+        "estimate near 0.5." + (" The reference counts as a slice in all this." if lent else ""),
     ]
     if across < len(both):
         text.append(
