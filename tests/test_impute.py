@@ -107,6 +107,22 @@ def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch
     np.testing.assert_allclose(mean, again, rtol=1e-5)
 
 
+def test_var_says_how_often_each_donor_found_a_gene(tmp_path):
+    slices, _ = three(noise=False)
+    slices[1] = slices[1][:, slices[1].var_names != "G1"].copy()
+    slices[1].obs["slice"] = "b/2"
+    counts = slices[0].X.toarray()
+    counts[:, 0] = 0
+    counts[:50, 0] = 3
+    slices[0].X = sparse.csr_matrix(counts)
+    with pytest.warns(LlokiWarning, match="tried within"):
+        found = lloki.tl.impute(slices, "c", genes=["G0", "G1"], least=None).var
+    assert found["detected in a"].tolist() == [0.2, (counts[:, 1] > 0).mean()]
+    at = slices[1].var_names.get_loc("G0")
+    assert found["detected in b_2"].iloc[0] == pytest.approx((slices[1].X[:, [at]] > 0).mean())
+    assert np.isnan(found["detected in b_2"].iloc[1])
+
+
 def test_the_hold_out_never_lets_a_cell_lend_to_itself():
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(3.0, (200, 2)).astype(np.float32))

@@ -84,6 +84,8 @@ def test_impute_writes_estimates_and_what_they_are_worth(lloki, folder):
     html = page_of(Path("out/imputation.html"))
     assert html.count("<svg") == 1 + 2
     assert "median hold-out score" in html
+    assert table["detected in a"].between(0.3, 0.9).all()
+    assert "Detected in a" in html
     drawn = {p.stem for p in Path("out/figures").iterdir()}
     assert drawn == {"scores", "gene-G0", "gene-G1"}
 

@@ -95,6 +95,10 @@ def impute(
         write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
-    shown = genes.reset_index().drop(columns="spread").head(_SHOWN)
+    left = [
+        "spread",
+        *(c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)),
+    ]  # on the page
+    shown = genes.reset_index().drop(columns=left).head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
     show_frame(shown, title=f"Best genes of {len(genes)}, those tried across slices first")

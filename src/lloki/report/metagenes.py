@@ -127,7 +127,7 @@ def enrichment_maps(
             spine.set_visible(False)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=25, pad=0.01)
-        bar.set_label("mean of cells that use it, over the largest in any slice", fontsize=7, color=ink)
+        bar.set_label("mean state, over the largest in any slice", fontsize=7, color=ink)
         bar.ax.tick_params(labelsize=6, colors=ink)
         bar.outline.set_visible(False)
     figure.supxlabel("metagene", fontsize=8, color=ink)

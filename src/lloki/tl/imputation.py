@@ -74,8 +74,11 @@ def impute(
         A new one, so that estimates are never taken for measurements: the target's cells and the imputed
         genes. ``X`` (n, G) float32, log(1 + normalised counts) in the donors' unit; ``layers["sd"]`` the
         expected error of a cell's value, the spread among its neighbours scaled to the gene's error on the
-        donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`; ``uns["lloki"]["impute"]``
-        parameters, and the table of genes that were left out.
+        donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`, and for each donor the share of
+        its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A donor that
+        hardly finds a gene counts like any other, and draws the level down: look there before you compare
+        values, and choose ``donors``. ``uns["lloki"]["impute"]`` has the parameters and the table of genes
+        that were left out.
 
     Raises
     ------
@@ -114,6 +117,7 @@ def impute(
     given = [_donor(part, key, layer, lone=part.own is reference) for part in lenders]
     wanted = _wanted(genes, given, aim, layer)
     table = analysis.held_out(given, wanted, k=k, cells=cells, seed=seed)
+    table = table.join(analysis.detection(given, wanted))
     passed = (table["score"] >= (-np.inf if least is None else least)) | (least is None)
     _warn(table, passed, least)
     if not passed.any():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lloki import keys
-from lloki.analysis import ACROSS
+from lloki.analysis import ACROSS, DETECTED
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.labelling import score_curve, value_panels
@@ -120,7 +120,20 @@ def _best(kept: pd.DataFrame) -> Section:
         "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms. "
         "Genes that were tried across slices come first."
     )
-    return Section("Genes", [text], tables=[Table.of(shown, _GENES, hundredths=_SCORES, note=note)])
+    detected = (
+        "Detected is the share of the cells of each slice that lends which have a count of the gene, – where "
+        "it was not measured. All of them count alike, so one that hardly finds a gene draws the level down: "
+        "choose who lends if that is so."
+    )
+    has = any(str(column).startswith(DETECTED) for column in shown)
+    return Section("Genes", [text, detected] if has else [text], tables=[_table(shown, note)])
+
+
+def _table(frame: pd.DataFrame, note: str) -> Table:
+    """Show a hold-out table, columns of detection last."""
+    found = [c for c in map(str, frame.columns) if c.startswith(DETECTED)]
+    headings = _GENES | {c: c[:1].upper() + c[1:] for c in found}
+    return Table.of(frame, headings, shares=found, hundredths=_SCORES, note=note)
 
 
 def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
@@ -151,4 +164,4 @@ def _left_out(left_out: pd.DataFrame) -> Section:
     note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
     text = "Not estimated: the score is too low, or there was no way to try them."
-    return Section("Left out", [text], tables=[Table.of(table, _GENES, hundredths=_SCORES, note=note)])
+    return Section("Left out", [text], tables=[_table(table, note)])
