@@ -121,9 +121,9 @@ def test_genes_of_a_metagene_are_named_by_every_slice_that_measured_them():
     adata.X = sparse.csr_matrix(adata.X)
     table = lloki.tl.gene_loadings(adata)
     assert list(table.columns) == ["slice", "metagene", "gene", "weight"]
-    assert set(table["metagene"]) == {1, 2, 3}
+    assert set(table["metagene"]) == {"metagene1", "metagene2", "metagene3"}
     first = table.groupby(["slice", "metagene"])["gene"].first()
-    assert first["b", 2] == "g0"
+    assert first["b", "metagene2"] == "g0"
     assert "g0" not in set(table[table["slice"] == "a"]["gene"])
     falls = table.groupby(["slice", "metagene"])["weight"].apply(lambda w: w.is_monotonic_decreasing)
     assert falls.all()
@@ -138,6 +138,34 @@ def test_genes_of_a_metagene_are_named_by_every_slice_that_measured_them():
     del adata.obsm[keys.METAGENES]
     with pytest.raises(InputError, match=r"tl\.metagenes first"):
         lloki.tl.gene_loadings(adata)
+
+
+def test_tables_name_metagenes_as_figures_number_them():
+    adata = joint()
+    lloki.tl.metagenes(adata, **FEW)
+    names = ["metagene1", "metagene2", "metagene3"]
+    assert {s: list(t) for s, t in lloki.tl.enrichment(adata, "cell_type").items()} == {"a": names}
+    found = lloki.tl.moran(adata)
+    assert list(found.index) == names
+    assert list(found) == ["a", "b"]
+    assert list(lloki.tl.moran(adata, key="X_lloki").index) == [f"X_lloki:{i}" for i in range(5)]
+    colours = [
+        lloki.pl.metagene(adata, which).axes[0].collections[0].get_array() for which in (2, "metagene2")
+    ]
+    np.testing.assert_array_equal(*colours)
+    for unknown in ("metagene4", "metagene0", "X", 0):
+        with pytest.raises(InputError, match="no metagene"):
+            lloki.pl.metagene(adata, unknown)
+
+
+def test_a_metagene_whose_type_a_slice_lacks_is_dark_there():
+    adata = joint()
+    adata.obs["cell_type"] = np.where(adata.obs["slice"] == "a", "x", "y")
+    adata.obsm[keys.METAGENES] = np.where(adata.obs["slice"].to_numpy()[:, None] == "a", [[8.0, 1.0]], 1.0)
+    figure = lloki.pl.enrichment(adata, "cell_type")
+    shown = [ax.images[0].get_array() for ax in figure.axes[:2]]
+    assert shown[0][0].tolist() == [1.0, 1.0]
+    assert shown[1][1].tolist() == [0.125, 1.0]
 
 
 def test_the_command_writes_tables_and_figures(tmp_path):
@@ -157,8 +185,11 @@ def test_the_command_writes_tables_and_figures(tmp_path):
         "programs.html",
         "figures",
     }
-    assert pd.read_csv(out / "moran.csv", index_col=0).shape == (3, 2)
+    names = ["metagene1", "metagene2", "metagene3"]
+    assert list(pd.read_csv(out / "moran.csv", index_col="metagene").index) == names
+    assert list(pd.read_csv(out / "enrichment.csv")) == ["slice", "type", *names]
     assert set(pd.read_csv(out / "enrichment.csv")["slice"]) == {"a"}
+    assert set(pd.read_csv(out / "genes.csv")["metagene"]) == set(names)
     drawn = {p.stem for p in (out / "figures").iterdir()}
     assert drawn == {"metagene1", "metagene2", "metagene3", "affinity", "moran", "enrichment"}
     unknown = CliRunner().invoke(app, [*call, "--label-key", "kind"])

@@ -78,6 +78,17 @@ def test_a_reference_lends_too():
     assert spearman_columns(truth[:, 2:3], found.X)[0] > 0.5
 
 
+def test_a_reference_without_the_layer_lends_its_counts_under_a_name_of_its_own():
+    slices, _ = three(noise=False)
+    reference = slices.pop(0)
+    for adata, name in zip(slices, ("reference", "c")):
+        adata.obs["slice"] = name
+        adata.layers["counts"], adata.X = adata.X, -adata.X
+    found = lloki.tl.impute(slices, "c", reference=reference, layer="counts", genes=["G2"])
+    assert found.var["donors"].tolist() == [2]
+    assert '["reference", "single-cell reference"]' in found.uns[keys.UNS]["impute"]["parameters"]
+
+
 def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch):
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(1.0, (60, 3)).astype(np.float32))
@@ -94,6 +105,22 @@ def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch
     monkeypatch.setattr("lloki.analysis.imputation.BLOCK", 7)
     again, _ = impute(queries, donors[::-1], ["p", "q", "r", "s"], k=5, threads=2)
     np.testing.assert_allclose(mean, again, rtol=1e-5)
+
+
+def test_var_says_how_often_each_donor_found_a_gene(tmp_path):
+    slices, _ = three(noise=False)
+    slices[1] = slices[1][:, slices[1].var_names != "G1"].copy()
+    slices[1].obs["slice"] = "b/2"
+    counts = slices[0].X.toarray()
+    counts[:, 0] = 0
+    counts[:50, 0] = 3
+    slices[0].X = sparse.csr_matrix(counts)
+    with pytest.warns(LlokiWarning, match="tried within"):
+        found = lloki.tl.impute(slices, "c", genes=["G0", "G1"], least=None).var
+    assert found["detected in a"].tolist() == [0.2, (counts[:, 1] > 0).mean()]
+    at = slices[1].var_names.get_loc("G0")
+    assert found["detected in b_2"].iloc[0] == pytest.approx((slices[1].X[:, [at]] > 0).mean())
+    assert np.isnan(found["detected in b_2"].iloc[1])
 
 
 def test_the_hold_out_never_lets_a_cell_lend_to_itself():

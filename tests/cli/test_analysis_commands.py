@@ -84,8 +84,42 @@ def test_impute_writes_estimates_and_what_they_are_worth(lloki, folder):
     html = page_of(Path("out/imputation.html"))
     assert html.count("<svg") == 1 + 2
     assert "median hold-out score" in html
+    assert table["detected in a"].between(0.3, 0.9).all()
+    assert "Detected in a" in html
     drawn = {p.stem for p in Path("out/figures").iterdir()}
     assert drawn == {"scores", "gene-G0", "gene-G1"}
+
+
+def test_single_cells_lend_genes_and_the_page_says_so(lloki, folder):
+    single = planted("r", cells=90, seed=5)
+    single.write_h5ad("reference.h5ad")
+    result = lloki("impute", "in.h5ad", "c", "--reference", "reference.h5ad", "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert (pd.read_csv("out/genes.csv")["donors"] == 3).all()
+    html = page_of(Path("out/imputation.html"))
+    assert "slices and of the reference (90 single cells)" in html
+    assert "The reference counts as a slice" in html
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a.obsm.pop(keys.JOINT), "obsm['X_lloki']: is absent. Run lloki project-reference first"),
+        (lambda a: a.obsm.update({keys.JOINT: a.obsm[keys.JOINT][:, :3]}), "has 3 columns where the slices"),
+        (lambda a: a.obs.pop("cell_type"), "reference.h5ad obs['cell_type']: the column is absent"),
+        (lambda a: a.obs.__setitem__("cell_type", np.nan), "holds no label"),
+    ],
+)
+def test_a_reference_that_cannot_lend_is_named(lloki, folder, spoil, message):
+    single = planted("r", cells=30)
+    spoil(single)
+    single.write_h5ad("reference.h5ad")
+    for name, text in (("reference.h5ad", message), ("none.h5ad", "none.h5ad: does not exist")):
+        call = ("in.h5ad", *QUICK["transfer-labels"], "--reference", name, "--out", "out")
+        result = lloki("transfer-labels", *call)
+        assert result.exit_code == 1
+        assert text in said(result)
+        assert not Path("out").exists()
 
 
 def test_impute_lists_genes_that_it_leaves_out(lloki, folder):

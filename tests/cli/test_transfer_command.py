@@ -23,6 +23,28 @@ def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
     assert drawn == {"reliability", "types-a", "types-b", "types-c"}
 
 
+def test_single_cells_lend_labels_and_the_page_says_so(lloki, tmp_path):
+    adata, single = planted("ab"), planted("r", seed=5)
+    truth = adata.obs.pop("cell_type")
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    single.write_h5ad(tmp_path / "reference.h5ad")
+    call = ("transfer-labels", tmp_path / "in.h5ad", "--label-key", "cell_type", "--out", tmp_path / "out")
+    result = lloki(*call, "--reference", tmp_path / "reference.h5ad")
+    assert result.exit_code == 0, result.output
+    assert f"{adata.n_obs} cells labelled" in result.stdout
+    written = ad.read_h5ad(tmp_path / "out" / "labelled.h5ad").obs
+    assert (written[keys.LABEL].astype(str) == truth).mean() > 0.95
+    page = (tmp_path / "out" / "labels.html").read_text()
+    assert "joint embedding: 150 single cells of the reference." in page
+    adata.obs["cell_type"] = truth.where(adata.obs["slice"] == "a")
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    both = lloki(*call, "--reference", tmp_path / "reference.h5ad")
+    assert "by leaving out slices" in both.stdout
+    page = (tmp_path / "out" / "labels.html").read_text()
+    assert "joint embedding: 150 cells of slices and 150 single cells of the reference." in page
+    assert "The reference counts as a slice" in page
+
+
 def test_the_command_names_what_is_wrong(lloki, tmp_path):
     rest = ("--label-key", "none", "--out", tmp_path / "out")
     missing = lloki("transfer-labels", tmp_path / "none.h5ad", *rest)

@@ -96,12 +96,12 @@ def test_the_page_of_programs_names_genes_and_what_is_unused(tmp_path):
     weights = pd.DataFrame(
         {
             "slice": ["one", "one", "two", "two"],
-            "metagene": [1, 1, 1, 2],
+            "metagene": ["metagene1", "metagene1", "metagene1", "metagene2"],
             "gene": ["Up", "Down", "Up", "Other"],
             "weight": [2.0, -1.0, 1.0, 0.5],
         }
     )
-    moran = {"one": np.array([0.5, 0.1, np.nan]), "two": np.full(3, np.nan)}
+    moran = pd.DataFrame({"one": [0.5, 0.1, np.nan], "two": [np.nan] * 3})
     page = build_programs_page(
         adata, found, moran=moran, loadings=weights, domains=True, out=tmp_path / "programs.html"
     )

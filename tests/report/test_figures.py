@@ -7,6 +7,8 @@ from subprocess import run
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
@@ -51,6 +53,22 @@ def test_colouring_follows_categories_and_natural_order() -> None:
     ordered = Colouring.of(pd.Series(pd.Categorical(["b", "a"], categories=["b", "unused", "a"])))
     assert ordered.names == ["b", "a"]
     assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", UNKNOWN]
+
+
+@given(st.permutations(["Astro", "L2", "L10", "Sst", DOUBTED]), st.integers(0, 5))
+def test_a_name_has_one_colour_in_whatever_order_names_stand(order: list[str], used: int) -> None:
+    plain = Colouring.of(pd.Series(["Astro", "L2", "L10", "Sst", DOUBTED, None]))
+    other = Colouring.of(pd.Series(pd.Categorical(order[:used], categories=order)))
+    colours = {name: colour for name, colour, _ in plain.legend}
+    assert all(colours[name] == colour for name, colour, _ in other.legend)
+    assert [n for n in other.names if n != DOUBTED] == [n for n in order[:used] if n != DOUBTED]
+    assert len({c for c in colours.values() if c != OTHER}) == 4
+
+
+def test_many_names_that_no_cell_has_do_not_take_the_colours() -> None:
+    names = [f"k{i}" for i in range(MOST + 5)]
+    few = Colouring.of(pd.Series(pd.Categorical(names[-2:], categories=names)))
+    assert OTHER not in few.rows
 
 
 def test_a_label_in_doubt_is_grey() -> None:

@@ -5,7 +5,17 @@ from lloki.analysis.domain_config import DomainConfig, Domains
 from lloki.analysis.domains import find_domains
 from lloki.analysis.enrichment import by_maximum, consistency, enrichment, match_metagenes
 from lloki.analysis.gene_score import score_weights
-from lloki.analysis.imputation import ACROSS, NOT, WITHIN, Donor, held_out, impute, spearman_columns
+from lloki.analysis.imputation import (
+    ACROSS,
+    DETECTED,
+    NOT,
+    WITHIN,
+    Donor,
+    detection,
+    held_out,
+    impute,
+    spearman_columns,
+)
 from lloki.analysis.labels import UNKNOWN, LabelTransfer, transfer_labels
 from lloki.analysis.loadings import gene_loadings, top_genes
 from lloki.analysis.marker_table import MarkerTable
@@ -19,6 +29,7 @@ from lloki.analysis.spatial_graph import spatial_neighbours
 
 __all__ = [
     "ACROSS",
+    "DETECTED",
     "NOT",
     "UNKNOWN",
     "WITHIN",
@@ -37,6 +48,7 @@ __all__ = [
     "Tissue",
     "by_maximum",
     "consistency",
+    "detection",
     "enrichment",
     "expected_error",
     "find_domains",

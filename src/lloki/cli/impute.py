@@ -9,7 +9,7 @@ import typer
 from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, write_figures, write_results
+from lloki.cli.integrated import look_at, read_integrated, read_lender, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -37,6 +37,7 @@ def impute(
             rich_help_panel=_SLICES,
         ),
     ] = None,
+    reference: options.Lender = None,
     slice_key: options.SliceColumn = "slice",
     layer: options.CountsLayer = None,
     key: options.JointKey = "X_lloki",
@@ -62,6 +63,7 @@ def impute(
     page = out / "imputation.html"
     with speaking(debug=debug):
         adata = read_integrated(integrated)
+        lender = None if reference is None else read_lender(reference, key=key, slices=adata)
 
         import pandas as pd
 
@@ -74,6 +76,7 @@ def impute(
             target,
             genes=gene,
             donors=donor,
+            reference=lender,
             key=key,
             slice_key=slice_key,
             layer=layer,
@@ -85,12 +88,17 @@ def impute(
         both = pd.concat([found.var.assign(imputed=True), left_out.assign(imputed=False)])
         genes = best_first(both).rename_axis("gene")
         write_results(out, "imputed", found, {"genes": genes})
-        build_imputation_page(found, left_out, target=target, least=floor, out=page)
+        cells = 0 if lender is None else lender.n_obs
+        build_imputation_page(found, left_out, target=target, least=floor, reference=cells, out=page)
         best = list(genes.index[genes["imputed"]])[:6] if keys.SPATIAL in found.obsm else []
         scores = {"scores": lloki.pl.imputation_scores(found)}
         write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
-    shown = genes.reset_index().drop(columns="spread").head(_SHOWN)
+    left = [
+        "spread",
+        *(c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)),
+    ]  # on the page
+    shown = genes.reset_index().drop(columns=left).head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
     show_frame(shown, title=f"Best genes of {len(genes)}, those tried across slices first")

@@ -39,6 +39,44 @@ def read_integrated(path: Path) -> AnnData:
         raise InputError(f"cannot be read ({said})", where=str(path), mend=mend) from error
 
 
+def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None = None) -> AnnData:
+    """Read single cells that lend labels or genes to slices.
+
+    Parameters
+    ----------
+    path
+        An AnnData file, such as ``lloki project-reference`` writes.
+    key
+        ``obsm`` key of the joint embedding.
+    slices
+        Whom they lend to.
+    label_key
+        ``obs`` column that they must have.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it holds no AnnData, or the embedding or the column is absent, empty or
+        not that of the slices.
+    """
+    from lloki.errors import InputError
+
+    lender, where = read_integrated(path), str(path)
+    run_first = "Run lloki project-reference first, with the run of these slices, and give what it wrote."
+    if key not in lender.obsm:
+        raise InputError("is absent", where=where, slot=f"obsm[{key!r}]", mend=run_first)
+    if key in slices.obsm and lender.obsm[key].shape[1] != slices.obsm[key].shape[1]:
+        text = f"has {lender.obsm[key].shape[1]} columns where the slices have {slices.obsm[key].shape[1]}"
+        raise InputError(text, where=where, slot=f"obsm[{key!r}]", mend=run_first)
+    if label_key is not None and label_key not in lender.obs:
+        there = ", ".join(map(str, lender.obs)) or "none"
+        mend = f"Name one that both have, or rename it. There are: {there}."
+        raise InputError("the column is absent", where=where, slot=f"obs[{label_key!r}]", mend=mend)
+    if label_key is not None and lender.obs[label_key].isna().all():
+        raise InputError("holds no label", where=where, slot=f"obs[{label_key!r}]", mend="Name another.")
+    return lender
+
+
 def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, DataFrame]) -> None:
     """Write ``name``.h5ad, and each table as ``.csv``, with its index if that has a name."""
     from lloki.io import atomic

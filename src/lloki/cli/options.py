@@ -89,6 +89,16 @@ Scheduler = Annotated[
 Integrated = Annotated[
     Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding, in one AnnData.")
 ]
+Lender = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference",
+        "-r",
+        metavar="REF.h5ad",
+        help="Single cells that lend too, as lloki project-reference wrote them.",
+        rich_help_panel=_SLICES,
+    ),
+]
 SliceColumn = Annotated[
     str, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
 ]

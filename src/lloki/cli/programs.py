@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -118,7 +118,7 @@ def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
 def _tables(
     adata: AnnData,
     found: Programs,
-    moran: dict[str, Any],
+    moran: DataFrame,
     enrichment: dict[str, DataFrame] | None,
     loadings: DataFrame | None,
 ) -> dict[str, DataFrame]:
@@ -127,17 +127,16 @@ def _tables(
 
     from lloki import keys
 
-    names = pd.Index([f"metagene{i + 1}" for i in range(found.metagenes.shape[1])], name="metagene")
+    names = moran.index
     features = pd.Index(adata.uns[keys.UNS]["metagenes"]["features"], name="feature")
     tables = {
         "metagenes": pd.DataFrame(found.metagenes, index=features, columns=names),
         "affinity": pd.DataFrame(found.affinity, index=names, columns=names),
-        "moran": pd.DataFrame(moran, index=names),
+        "moran": moran,
         "objective": found.history.rename_axis("iteration"),
     }
     if enrichment is not None:
-        renamed = {s: t.set_axis(names, axis=1) for s, t in enrichment.items()}
-        tables["enrichment"] = pd.concat(renamed, names=["slice", "type"])
+        tables["enrichment"] = pd.concat(enrichment, names=["slice", "type"])
     if loadings is not None:
         tables["genes"] = loadings
     return tables

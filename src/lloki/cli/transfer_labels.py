@@ -9,7 +9,14 @@ import typer
 from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, types_in_space, write_figures, write_results
+from lloki.cli.integrated import (
+    look_at,
+    read_integrated,
+    read_lender,
+    types_in_space,
+    write_figures,
+    write_results,
+)
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -31,6 +38,7 @@ def transfer_labels(
             rich_help_panel=_SLICES,
         ),
     ] = None,
+    reference: options.Lender = None,
     slice_key: options.SliceColumn = "slice",
     key: options.JointKey = "X_lloki",
     k: Annotated[
@@ -50,10 +58,12 @@ def transfer_labels(
     ] = 0.01,
     debug: Debug = False,
 ) -> None:
-    """Carry cell types from labelled slices to the others, unknown where in doubt."""
+    """Carry cell types from labelled slices or single cells to others, unknown where in doubt."""
     page = out / "labels.html"
     with speaking(debug=debug):
-        adata = read_integrated(integrated)
+        adata, lender = read_integrated(integrated), None
+        if reference is not None:
+            lender = read_lender(reference, key=key, slices=adata, label_key=label_key)
 
         import lloki
         from lloki.report.pages import build_labels_page
@@ -62,6 +72,7 @@ def transfer_labels(
             adata,
             label_key=label_key,
             sources=source,
+            reference=lender,
             slice_key=slice_key,
             key=key,
             k=k,
@@ -72,8 +83,8 @@ def transfer_labels(
         build_labels_page(adata, found, slice_key=slice_key, out=page)
         reliability = {"reliability": lloki.pl.reliability(found)}
         write_figures(out, reliability | types_in_space(adata, keys.LABEL, slice_key))
-    told = ~found.given
-    unknown = float((found.labels[told] == lloki.analysis.UNKNOWN).mean())
+    told = ~found.given[: adata.n_obs]
+    unknown = float((found.labels[: adata.n_obs][told] == lloki.analysis.UNKNOWN).mean())
     look_at(page)
     typer.echo(f"Labelled slices: {(out / 'labelled.h5ad').resolve()}")
     typer.echo(f"{int(told.sum())} cells labelled, {unknown:.0%} of them unknown.")

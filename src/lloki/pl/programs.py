@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> Figure:
+def metagene(adata: ad.AnnData, number: int | str, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw one metagene in space, in all slices side by side on one colour scale.
 
     Parameters
@@ -23,26 +23,37 @@ def metagene(adata: ad.AnnData, number: int, *, slice_key: str = keys.SLICE) -> 
     adata
         As :func:`lloki.tl.metagenes` left it: all slices in one.
     number
-        Which metagene, from 1.
+        Which metagene, from 1, or its name in tables, such as ``"metagene1"``.
     slice_key
         Column of ``obs`` that names the slices.
+
+    Raises
+    ------
+    InputError
+        If there is no such metagene, or a slot is absent.
     """
     from lloki.report import metagenes as figures
     from lloki.report.panels import by_slice
 
     states, xy = obsm(adata, keys.METAGENES), obsm(adata, keys.SPATIAL)
-    if not 1 <= number <= states.shape[1]:
-        raise InputError(f"there is no metagene {number}", mend=f"There are {states.shape[1]}, from 1.")
+    digits = str(number).removeprefix("metagene")
+    at = int(digits) if digits.isdecimal() else 0
+    if not 1 <= at <= states.shape[1]:
+        raise InputError(f"there is no metagene {number!r}", mend=f"There are {states.shape[1]}, from 1.")
     rows = by_slice(adata, slice_key)
     return figures.in_space(
         {s: xy[r] for s, r in rows.items()},
-        {s: states[r, number - 1] for s, r in rows.items()},
-        label=f"metagene {number}",
+        {s: states[r, at - 1] for s, r in rows.items()},
+        label=f"metagene {at}",
     )
 
 
 def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw which types use which metagenes in each slice that has labels.
+
+    Colours are the mean state of a type's cells that use the metagene at all, over the largest such mean of
+    any slice: states are on one scale in all slices (a cell's add up to K on average), so a metagene whose
+    type a slice lacks stays dark there.
 
     Parameters
     ----------
@@ -53,22 +64,18 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
     slice_key
         Column of ``obs`` that names the slices.
     """
-    import pandas as pd
-
-    from lloki.analysis import by_maximum
     from lloki.report import metagenes as figures
 
     tables = tl.enrichment(_slices(adata, slice_key), label_key, slice_key=slice_key)
-    scaled = pd.concat([t / t.max().replace(0, 1) for t in tables.values()])
-    mean = scaled.groupby(level=0).mean()
-    return figures.enrichment_maps(tables, by_maximum(mean))
+    return figures.enrichment_maps(tables)
 
 
 def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
     from lloki.report import metagenes as figures
 
-    return figures.moran_boxes({"metagenes": tl.moran(_slices(adata, slice_key), slice_key=slice_key)})
+    found = tl.moran(_slices(adata, slice_key), slice_key=slice_key)
+    return figures.moran_boxes({"metagenes": {str(s): column.to_numpy() for s, column in found.items()}})
 
 
 def affinity(adata: ad.AnnData) -> Figure:

@@ -38,21 +38,26 @@ class Colouring:
         A categorical keeps the order of its categories (unused ones are left out); anything else is read as
         text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are coloured.
         ``"unknown"``, as label transfer says, is grey.
+        Colours go by the sorted names, not by the order in the legend: columns with one set of names, such as
+        given labels, those carried over and those told by markers, give a name one colour. To this set belong
+        the categories that no cell has, unless that makes more than 60.
         Cells without a value are grey, and called ``missing`` in the legend.
         """
         known = values.notna().to_numpy()
         text = values.astype(str).to_numpy(dtype=object)
         counts = pd.Series(text[known]).value_counts()
         if isinstance(values.dtype, pd.CategoricalDtype):
-            order = [c for c in dict.fromkeys(values.cat.categories.astype(str)) if c in counts.index]
+            declared = list(dict.fromkeys(values.cat.categories.astype(str)))
+            order = [c for c in declared if c in counts.index]
         else:
-            order = sorted(counts.index, key=_natural)
+            declared = order = sorted(counts.index, key=_natural)
         doubted = [c for c in order if c == DOUBTED]
         coloured = order = [c for c in order if c != DOUBTED]
         if len(order) > MOST:
             largest = set(sorted(order, key=lambda c: (-counts[c], _natural(c)))[:MOST])
             coloured = [c for c in order if c in largest]
-        colour = category_colours(coloured)
+        named = [c for c in declared if c != DOUBTED]
+        colour = category_colours(sorted(named if len(named) <= MOST else coloured, key=_natural))
         legend = [(c, colour[c], int(counts[c])) for c in coloured]
         rest = [c for c in order if c not in colour]
         if rest:

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lloki.analysis import by_maximum
 from lloki.report.figures import scale_bar
 from lloki.report.palette import distinct_colours
 
@@ -88,21 +89,33 @@ def in_space(
     return figure
 
 
+def relative_use(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Divide each metagene's column by its largest value in any slice; all have one scale of states."""
+    most = pd.concat(list(tables.values())).max().replace(0, 1)
+    return {name: table / most for name, table in tables.items()}
+
+
+def mean_use(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Types by metagenes: the mean of `relative_use` over the slices that have the type."""
+    return pd.concat(list(relative_use(tables).values())).groupby(level=0).mean()
+
+
 def enrichment_maps(
-    tables: Mapping[str, pd.DataFrame], order: Sequence[int], *, ink: str = "black"
+    tables: Mapping[str, pd.DataFrame], order: Sequence[int] | None = None, *, ink: str = "black"
 ) -> Figure:
     """Draw a heat map of types by metagenes for each slice, all in one order and on one scale.
 
     Parameters
     ----------
     tables
-        Slice → of `lloki.analysis.enrichment`. Every metagene is drawn over its largest mean in that slice.
+        Slice → of `lloki.analysis.enrichment`. Every metagene is drawn over its largest mean in any slice.
     order
-        Metagenes from left to right.
+        Positions of metagenes from left to right; default by the type that uses each most.
     ink
         Colour of all that is not data.
     """
     types = sorted({t for table in tables.values() for t in table.index})
+    order = by_maximum(mean_use(tables)) if order is None else order
     columns = min(len(tables), 3)
     rows = -(-len(tables) // columns)
     width, height = 0.19 * len(order) + 0.4, 0.17 * len(types) + 0.7
@@ -112,8 +125,8 @@ def enrichment_maps(
     drawn = None
     for ax in axes.ravel()[len(tables) :]:
         ax.axis("off")
-    for ax, (name, table) in zip(axes.ravel(), tables.items()):
-        share = (table / table.max().replace(0, 1)).reindex(types).to_numpy()[:, list(order)]
+    for ax, (name, table) in zip(axes.ravel(), relative_use(tables).items()):
+        share = table.reindex(types).to_numpy()[:, list(order)]
         drawn = ax.imshow(np.ma.masked_invalid(share), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
         ax.set_title(_short(name), fontsize=8, color=ink, parse_math=False)
         ax.set_xticks(range(len(order)), [str(k + 1) for k in order], fontsize=6, color=ink)
@@ -123,7 +136,7 @@ def enrichment_maps(
             spine.set_visible(False)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=25, pad=0.01)
-        bar.set_label("mean of cells that use it, over the largest", fontsize=7, color=ink)
+        bar.set_label("mean state, over the largest in any slice", fontsize=7, color=ink)
         bar.ax.tick_params(labelsize=6, colors=ink)
         bar.outline.set_visible(False)
     figure.supxlabel("metagene", fontsize=8, color=ink)

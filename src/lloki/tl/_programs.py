@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
@@ -80,6 +81,11 @@ def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sp
 def graphs(sections: Sequence[Section], neighbours: int | None) -> list[sparse.csr_matrix]:
     """Spatial graph of every slice."""
     return [spatial_neighbours(s.xy, k=neighbours) for s in sections]
+
+
+def names(k: int) -> pd.Index:
+    """Name K metagenes as tables do, from 1 as figures do."""
+    return pd.Index([f"metagene{i + 1}" for i in range(k)], name="metagene")
 
 
 def write_metagenes(

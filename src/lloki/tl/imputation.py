@@ -51,13 +51,14 @@ def impute(
     donors
         Names of the slices that lend; default all others.
     reference
-        Further donor, such as scRNA-seq, with counts and the same ``obsm[key]``.
+        Further donor, such as scRNA-seq, with counts and the same ``obsm[key]``: what
+        :func:`lloki.project_reference` returns. In tables it is called ``"reference"``.
     key
         ``obsm`` key of the joint embedding.
     slice_key
         ``obs`` column that names the slices.
     layer
-        Layer of counts, where ``X`` does not hold them.
+        Layer of counts, where ``X`` does not hold them. Of a reference that lacks it, ``X`` is taken.
     k
         Neighbours in each donor.
     least
@@ -73,8 +74,11 @@ def impute(
         A new one, so that estimates are never taken for measurements: the target's cells and the imputed
         genes. ``X`` (n, G) float32, log(1 + normalised counts) in the donors' unit; ``layers["sd"]`` the
         expected error of a cell's value, the spread among its neighbours scaled to the gene's error on the
-        donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`; ``uns["lloki"]["impute"]``
-        parameters, and the table of genes that were left out.
+        donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`, and for each donor the share of
+        its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A donor that
+        hardly finds a gene counts like any other, and draws the level down: look there before you compare
+        values, and choose ``donors``. ``uns["lloki"]["impute"]`` has the parameters and the table of genes
+        that were left out.
 
     Raises
     ------
@@ -104,15 +108,16 @@ def impute(
     lenders = [part for part in named(parts, donors) if part is not aim]
     if reference is not None:
         (known,) = read_parts([reference], slice_key="\0")
-        lenders.append(Part("reference", known.own, known.rows))
+        lenders.append(Part(_free_name(parts), known.own, known.rows))
     if not lenders:
         raise InputError(
             "no other slice to impute from", where=target, mend="Name donors, or give a reference."
         )
     joint_embedding([aim, *lenders], key)
-    given = [_donor(part, key, layer) for part in lenders]
+    given = [_donor(part, key, layer, lone=part.own is reference) for part in lenders]
     wanted = _wanted(genes, given, aim, layer)
     table = analysis.held_out(given, wanted, k=k, cells=cells, seed=seed)
+    table = table.join(analysis.detection(given, wanted))
     passed = (table["score"] >= (-np.inf if least is None else least)) | (least is None)
     _warn(table, passed, least)
     if not passed.any():
@@ -133,11 +138,19 @@ def impute(
     return out
 
 
-def _donor(part: Part, key: str, layer: str | None) -> analysis.Donor:
+def _free_name(parts: Sequence[Part]) -> str:
+    """Name of the reference among slices, one of which may be called that too."""
+    name, taken = "reference", {part.name for part in parts}
+    while name in taken:
+        name = f"single-cell {name}"
+    return name
+
+
+def _donor(part: Part, key: str, layer: str | None, *, lone: bool) -> analysis.Donor:
     from lloki import analysis
     from lloki.fp import log_normalise
 
-    counts, genes = part.counts(layer)
+    counts, genes = part.counts(None if lone and layer not in part.own.layers else layer)
     return analysis.Donor(part.name, log_normalise(counts), tuple(genes), part.embedding(key))
 
 

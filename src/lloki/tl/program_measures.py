@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import InputError
 from lloki.tl._parts import read_parts
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _NONE = "Run lloki.tl.metagenes first."
 
@@ -45,7 +41,8 @@ def enrichment(
 
     Returns
     -------
-    Slice → types by metagenes, see :func:`lloki.analysis.enrichment`; slices without labels are left out.
+    Slice → types by metagenes (``"metagene1"``, ``"metagene2"``, …), see :func:`lloki.analysis.enrichment`;
+    slices without labels are left out.
 
     Raises
     ------
@@ -53,6 +50,7 @@ def enrichment(
         If the states are absent, or no slice has a type of enough cells.
     """
     from lloki import analysis
+    from lloki.tl import _programs
 
     parts = read_parts(adatas, slice_key=slice_key)
     columns = {part.name: part.column(label_key) for part in parts}
@@ -64,7 +62,8 @@ def enrichment(
     for part in parts:
         labels, states = columns[part.name], part.obsm(key, mend=_NONE)
         if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= least:
-            found[part.name] = analysis.enrichment(states, labels, least=least)
+            table = analysis.enrichment(states, labels, least=least)
+            found[part.name] = table.set_axis(_programs.names(table.shape[1]), axis=1)
     if not found:
         raise InputError(f"no slice has a type of {least} cells", slot=slot, mend="Name another column.")
     return found
@@ -76,7 +75,7 @@ def moran(
     key: str = keys.METAGENES,
     slice_key: str = keys.SLICE,
     neighbours: int | None = None,
-) -> dict[str, NDArray[np.float64]]:
+) -> pd.DataFrame:
     """Compute Moran's I of every metagene, or every column of another embedding, in each slice.
 
     Parameters
@@ -92,7 +91,9 @@ def moran(
 
     Returns
     -------
-    Slice → (K,), see :func:`lloki.analysis.moran`; NaN for a column that is constant there.
+    pandas.DataFrame
+        A column a slice, and K rows: ``"metagene1"``, ``"metagene2"``, …, or of another key ``"X_pca"``
+        ``"X_pca:0"``, …. See :func:`lloki.analysis.moran`; NaN where a metagene is constant in a slice.
 
     Raises
     ------
@@ -104,10 +105,13 @@ def moran(
     from lloki.tl._sections import read_sections
 
     sections = read_sections(adatas, key=key, slice_key=slice_key)
-    return {
+    found = {
         s.name: analysis.moran(s.values, graph)
         for s, graph in zip(sections, _programs.graphs(sections, neighbours))
     }
+    width = sections[0].values.shape[1]
+    rows = _programs.names(width) if key == keys.METAGENES else [f"{key}:{i}" for i in range(width)]
+    return pd.DataFrame(found, index=rows)
 
 
 def gene_loadings(
@@ -140,9 +144,9 @@ def gene_loadings(
     Returns
     -------
     pandas.DataFrame
-        Columns slice, metagene (from 1), gene and weight: by how many standard deviations more of the gene a
-        cell has that uses the metagene alone than the slice's mean cell. The largest weights of a metagene
-        first.
+        Columns slice, metagene (``"metagene1"``, …), gene and weight: by how many standard deviations more of
+        the gene a cell has that uses the metagene alone than the slice's mean cell. The largest weights of a
+        metagene first.
 
     Raises
     ------
@@ -155,19 +159,15 @@ def gene_loadings(
     """
     from lloki import analysis
     from lloki.fp import log_normalise
+    from lloki.tl import _programs
 
     found = []
     for part in read_parts(adatas, slice_key=slice_key):
         states = part.obsm(key, mend=_NONE)
         counts, genes = part.counts(layer)
         table = analysis.gene_loadings(log_normalise(counts), states, genes, ridge=ridge)
-        long = table.rename(columns=lambda k: k + 1).rename_axis("gene").reset_index()
-        long = long.melt(id_vars="gene", var_name="metagene", value_name="weight")
-        found.append(long.assign(slice=part.name, metagene=long["metagene"].astype(int)))
-    whole = pd.concat(found, ignore_index=True)[["slice", "metagene", "gene", "weight"]]
-    order = whole["slice"].map({name: i for i, name in enumerate(dict.fromkeys(whole["slice"]))})
-    return (
-        whole.assign(order=order, down=-whole["weight"])
-        .sort_values(["order", "metagene", "down"], kind="stable", ignore_index=True)
-        .drop(columns=["order", "down"])
-    )
+        for name, weights in zip(_programs.names(table.shape[1]), table.to_numpy().T):
+            down = np.argsort(-weights, kind="stable")
+            columns = {"slice": part.name, "metagene": name, "gene": table.index[down]}
+            found.append(pd.DataFrame(columns | {"weight": weights[down]}))
+    return pd.concat(found, ignore_index=True)

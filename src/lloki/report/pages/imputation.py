@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lloki import keys
-from lloki.analysis import ACROSS
+from lloki.analysis import ACROSS, DETECTED
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.labelling import score_curve, value_panels
@@ -29,7 +29,13 @@ _GENES = {
 
 
 def build_imputation_page(
-    imputed: ad.AnnData, left_out: pd.DataFrame, *, target: str, least: float | None, out: str | Path
+    imputed: ad.AnnData,
+    left_out: pd.DataFrame,
+    *,
+    target: str,
+    least: float | None,
+    reference: int = 0,
+    out: str | Path,
 ) -> Path:
     """Write the page of an imputation.
 
@@ -43,6 +49,8 @@ def build_imputation_page(
         Name of the slice.
     least
         Least score, None if all genes were imputed.
+    reference
+        Single cells of a reference that lent as well.
     out
         The file to write.
 
@@ -52,9 +60,12 @@ def build_imputation_page(
         If the page cannot be written there.
     """
     kept = best_first(imputed.var)
+    lenders = "slices"
+    if reference:
+        lenders = f"slices and of the reference ({words.plural(reference, 'single cell')})"
     summary = (
         f"{words.plural(imputed.n_vars, 'gene')} estimated for {words.plural(imputed.n_obs, 'cell')} of "
-        f"{target}, from the nearest cells of slices that measured them"
+        f"{target}, from the nearest cells of {lenders} that measured them"
     )
     if kept["score"].notna().any():
         summary += f"; median hold-out score {kept['score'].median():.2f}"
@@ -63,7 +74,12 @@ def build_imputation_page(
         summary += (
             f" {words.plural(len(left_out), 'gene')} were left out: too low a score, or no way to try them."
         )
-    sections = [_scores(kept, left_out, least), _best(kept), _in_space(imputed, kept), _left_out(left_out)]
+    sections = [
+        _scores(kept, left_out, least, lent=reference > 0),
+        _best(kept),
+        _in_space(imputed, kept),
+        _left_out(left_out),
+    ]
     return build_analysis_page(f"Genes imputed into {target}", summary, sections, out=out)
 
 
@@ -73,14 +89,14 @@ def best_first(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.sort_values(["within", "down"], kind="stable").index]
 
 
-def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None) -> Section:
+def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None, *, lent: bool) -> Section:
     both = pd.concat([kept, left_out])
     across = int((both["validated"] == ACROSS).sum())
     text = [
         "Each gene was first estimated where it was measured, on cells of the slices that lend, from the "
         "other slices. The score is the rank correlation (Spearman) of estimate and measurement over cells: "
         "0 says nothing, 1 is perfect. With a few counts a cell, noise keeps even a perfect "
-        "estimate near 0.5.",
+        "estimate near 0.5." + (" The reference counts as a slice in all this." if lent else ""),
     ]
     if across < len(both):
         text.append(
@@ -104,7 +120,20 @@ def _best(kept: pd.DataFrame) -> Section:
         "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms. "
         "Genes that were tried across slices come first."
     )
-    return Section("Genes", [text], tables=[Table.of(shown, _GENES, hundredths=_SCORES, note=note)])
+    detected = (
+        "Detected is the share of the cells of each slice that lends which have a count of the gene, – where "
+        "it was not measured. All of them count alike, so one that hardly finds a gene draws the level down: "
+        "choose who lends if that is so."
+    )
+    has = any(str(column).startswith(DETECTED) for column in shown)
+    return Section("Genes", [text, detected] if has else [text], tables=[_table(shown, note)])
+
+
+def _table(frame: pd.DataFrame, note: str) -> Table:
+    """Show a hold-out table, columns of detection last."""
+    found = [c for c in map(str, frame.columns) if c.startswith(DETECTED)]
+    headings = _GENES | {c: c[:1].upper() + c[1:] for c in found}
+    return Table.of(frame, headings, shares=found, hundredths=_SCORES, note=note)
 
 
 def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
@@ -135,4 +164,4 @@ def _left_out(left_out: pd.DataFrame) -> Section:
     note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
     text = "Not estimated: the score is too low, or there was no way to try them."
-    return Section("Left out", [text], tables=[Table.of(table, _GENES, hundredths=_SCORES, note=note)])
+    return Section("Left out", [text], tables=[_table(table, note)])

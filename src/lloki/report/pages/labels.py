@@ -64,17 +64,20 @@ def build_labels_page(
     slices = _by_slice(adata, keys.LABEL, given, slice_key)
     told, unknown = int((~given).sum()), int(slices["unknown_cells"].sum())
     asked = int((slices["given"] < slices["cells"]).sum())
+    lent = int(found.given[adata.n_obs :].sum())  # the reference's cells are the last
+    lenders = _sources(int(slices["given"].sum()), lent)
     summary = (
         f"{words.plural(told, 'cell')} of {words.plural(asked, 'slice')} were labelled with "
         f"{words.plural(len(found.types), 'cell type')}, by the labelled cells that lie near them in the "
-        f"joint embedding. {unknown / max(told, 1):.0%} are unknown: too unsure, or like "
+        f"joint embedding{lenders}. {unknown / max(told, 1):.0%} are unknown: too unsure, or like "
         "nothing that is labelled."
     )
     trust = Section(
         "Can labels be believed?",
         [
             f"The confidence of a label is the chance that it is right. It was learned where the truth is "
-            f"known: {_LEARNED[found.left_out]}.",
+            f"known: {_LEARNED[found.left_out]}."
+            + (" The reference counts as a slice in this and in the table of types." if lent else ""),
             f"Judged on {_JUDGED[found.left_out]} that it was not learned from, the confidence is off by "
             f"{found.error:.2f} on average"
             + (": take it with care." if found.error >= _FAR else ".")
@@ -153,6 +156,14 @@ def build_annotation_page(
     )
     sections = [_slices(slices), able, cells, _maps(adata, keys.MARKER_TYPE, slices, slice_key)]
     return build_analysis_page("Cell types told by markers", summary, sections, out=out)
+
+
+def _sources(given: int, lent: int) -> str:
+    """Say where labels came from, if a reference lent some."""
+    if not lent:
+        return ""
+    own = f"{words.plural(given, 'cell')} of slices and " if given else ""
+    return f": {own}{words.plural(lent, 'single cell')} of the reference"
 
 
 def _by_slice(adata: ad.AnnData, column: str, given: NDArray | None, slice_key: str) -> pd.DataFrame:

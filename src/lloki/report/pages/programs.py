@@ -8,10 +8,9 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lloki import keys
-from lloki.analysis import Programs, by_maximum
+from lloki.analysis import Programs
 from lloki.report import metagenes as figures
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
@@ -28,7 +27,7 @@ def build_programs_page(
     adata: ad.AnnData,
     found: Programs,
     *,
-    moran: Mapping[str, NDArray],
+    moran: pd.DataFrame,
     enrichment: Mapping[str, pd.DataFrame] | None = None,
     loadings: pd.DataFrame | None = None,
     domains: bool = False,
@@ -44,11 +43,11 @@ def build_programs_page(
     found
         The fit.
     moran
-        Slice → (K,) Moran's I.
+        Of :func:`lloki.tl.moran`.
     enrichment
-        Slice → types by metagenes, where there are labels.
+        Of :func:`lloki.tl.enrichment`, where there are labels.
     loadings
-        Columns slice, metagene (from 1), gene and weight, where slices have counts.
+        Of :func:`lloki.tl.gene_loadings`, where slices have counts.
     domains
         Show ``obs["lloki_domain"]`` as well.
     slice_key
@@ -110,10 +109,11 @@ def _in_space(
         caption = f"Metagene {i + 1}."
         if i in found.unused:
             caption += " Used by almost no cell."
-        if i in types:
-            caption += f" Used most by {types[i]}."
-        if genes.get(i + 1):
-            caption += f" Genes: {', '.join(genes[i + 1])}."
+        name = f"metagene{i + 1}"  # in tables
+        if name in types:
+            caption += f" Used most by {types[name]}."
+        if genes.get(name):
+            caption += f" Genes: {', '.join(genes[name])}."
         alt = f"Cells of {words.plural(len(rows), 'slice')} coloured by their state in metagene {i + 1}"
         shown.append(Shown.of(figure, f"metagene-{i + 1}", alt, caption, dpi=_DPI))
     text = (
@@ -129,29 +129,23 @@ def _in_space(
     return Section("In space", [text], shown, width="one" if len(rows) > 2 else "two")
 
 
-def _named(loadings: pd.DataFrame | None) -> dict[int, list[str]]:
-    """Metagene, from 1 → genes with the largest mean weights above 0."""
+def _named(loadings: pd.DataFrame | None) -> dict[str, list[str]]:
+    """Metagene → genes with the largest mean weights above 0."""
     if loadings is None:
         return {}
     mean = loadings.groupby(["metagene", "gene"], as_index=False)["weight"].mean()
     best = mean[mean["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
-    named: dict[int, list[str]] = {}
-    for k, gene in zip(best["metagene"], best["gene"]):
-        named.setdefault(int(k), []).append(str(gene))
-    return {k: genes[:_GENES] for k, genes in named.items()}
+    named: dict[str, list[str]] = {}
+    for name, gene in zip(best["metagene"], best["gene"]):
+        named.setdefault(name, []).append(str(gene))
+    return {name: genes[:_GENES] for name, genes in named.items()}
 
 
-def _users(enrichment: Mapping[str, pd.DataFrame] | None) -> dict[int, str]:
-    """Metagene, from 0 → the type that uses it most, by the mean over slices."""
+def _users(enrichment: Mapping[str, pd.DataFrame] | None) -> dict[str, str]:
+    """Metagene → the type that uses it most, by the mean over slices."""
     if not enrichment:
         return {}
-    mean = _mean_use(enrichment)
-    return {i: str(mean.index[int(best)]) for i, best in enumerate(mean.to_numpy().argmax(0))}
-
-
-def _mean_use(enrichment: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    scaled = pd.concat([t / t.max().replace(0, 1) for t in enrichment.values()])
-    return scaled.groupby(level=0).mean()
+    return {str(name): str(best) for name, best in figures.mean_use(enrichment).idxmax().items()}
 
 
 def _genes(loadings: pd.DataFrame | None) -> Section:
@@ -160,7 +154,9 @@ def _genes(loadings: pd.DataFrame | None) -> Section:
     best = loadings[loadings["weight"] > 0].groupby(["metagene", "slice"], sort=False).head(_GENES)
     lists = best.groupby(["metagene", "slice"], sort=False)["gene"].agg(", ".join).unstack().fillna("–")
     slices = list(dict.fromkeys(loadings["slice"]))
-    frame = lists.reindex(columns=slices, fill_value="–").sort_index().rename_axis("Metagene").reset_index()
+    order = [name for name in dict.fromkeys(loadings["metagene"]) if name in lists.index]
+    frame = lists.reindex(index=order, columns=slices, fill_value="–").rename_axis("Metagene").reset_index()
+    frame["Metagene"] = frame["Metagene"].str.removeprefix("metagene").astype(int)
     text = (
         f"The {_GENES} genes of each program that stand out most in each slice, out of those that its panel "
         "has. Where panels have the same genes, the same ones should come up. Weights of all genes are in "
@@ -173,10 +169,10 @@ def _genes(loadings: pd.DataFrame | None) -> Section:
 def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
     if not enrichment:
         return Section("")
-    figure = figures.enrichment_maps(enrichment, by_maximum(_mean_use(enrichment)), ink=INK)
+    figure = figures.enrichment_maps(enrichment, ink=INK)
     text = (
         "Which cell types use which programs: the mean state of cells that use it at all, over the largest "
-        "of that slice. Programs stand in one order for all slices, so that the same pattern means that "
+        "of any slice. Programs stand in one order for all slices, so that the same pattern means that "
         "slices agree. Types with too few cells in a slice are blank there."
     )
     alt = f"Heat maps of cell types by metagenes in {words.listed(list(enrichment))}"
@@ -197,9 +193,10 @@ def _affinity(found: Programs) -> Section:
     return Section("Side by side", [text], [shown])
 
 
-def _order(moran: Mapping[str, NDArray]) -> Section:
-    figure = figures.moran_boxes({"metagenes": moran}, ink=INK)
-    medians = [f"{name} {np.nanmedian(v):.2f}" for name, v in moran.items() if np.isfinite(v).any()]
+def _order(moran: pd.DataFrame) -> Section:
+    found = {str(name): column.to_numpy() for name, column in moran.items()}
+    figure = figures.moran_boxes({"metagenes": found}, ink=INK)
+    medians = [f"{name} {np.nanmedian(v):.2f}" for name, v in found.items() if np.isfinite(v).any()]
     text = (
         "How far neighbouring cells have like states (Moran's I): 0 if a program is strewn about at random, "
         "1 if it lies in smooth regions. Programs of scattered cell types are low without anything being "
