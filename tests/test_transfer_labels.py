@@ -114,6 +114,13 @@ def test_a_labelled_reference_beside_a_list_of_slices():
     assert keys.LABEL not in known.obs
 
 
+def test_a_reference_without_the_embedding_is_named():
+    known = planted("a")
+    del known.obsm[keys.JOINT]
+    with pytest.raises(InputError, match=r"^reference obsm\['X_lloki'\]"):
+        lloki.tl.transfer_labels(planted("bc"), label_key="cell_type", sources="b", reference=known)
+
+
 def test_cells_without_counts_are_unknown_and_give_no_labels():
     adata = planted()
     adata.obs[keys.FLAG] = np.where(np.arange(adata.n_obs) < 40, "no counts", "")

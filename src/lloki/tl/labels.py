@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import ConfigError, InputError, LlokiWarning
-from lloki.tl._parts import joint_embedding, named, owners, read_parts, record, write_column
+from lloki.tl._parts import Part, joint_embedding, named, owners, read_parts, record, write_column
 
 if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer
@@ -100,17 +100,18 @@ def transfer_labels(
     slot = f"obs[{label_key!r}]"
     if reference is None and all(column is None for column in columns.values()):
         raise InputError("no slice has the column", slot=slot, mend="Set label_key, or give a reference.")
-    everyone = [*parts]
+    everyone, names = [*parts], [part.name for part in parts]
     if reference is not None:
         (known,) = read_parts([reference], slice_key=_REFERENCE)
         if (column := known.column(label_key)) is None:
             raise InputError("the column is absent", where="reference", slot=slot, mend="Set label_key.")
-        everyone.append(type(known)(_REFERENCE, known.own, known.rows))
+        everyone.append(Part("reference", known.own, known.rows))
+        names.append(_REFERENCE)
         columns[_REFERENCE] = column
     embedding = joint_embedding(everyone, key)
-    said = [columns[p.name] for p in everyone]
+    said = [columns[name] for name in names]
     labels = np.concatenate([np.full(len(p.rows), "") if c is None else c for p, c in zip(everyone, said)])
-    slices = np.repeat([p.name for p in everyone], [len(p.rows) for p in everyone])
+    slices = np.repeat(names, [len(p.rows) for p in everyone])
     usable = np.concatenate([p.usable for p in everyone])
     found = analysis.transfer_labels(
         embedding, labels, slices, k=k, threshold=threshold, novelty=novelty, usable=usable
