@@ -57,6 +57,15 @@ def test_states_are_written_where_the_cells_are_and_survive_a_file(tmp_path):
     np.testing.assert_array_equal(parts[1].obsm[keys.METAGENES], found.states[1])
 
 
+def test_a_slice_by_itself_keeps_the_genes_that_it_alone_measured():
+    adata = joint()
+    adata.uns[keys.UNS] = {"slices": ["a", "b"]}
+    alone = adata[adata.obs["slice"] == "b"].copy()
+    assert not adata.varm[keys.MEASURED][0, 0]
+    lloki.tl.metagenes(alone, key=None, **FEW)
+    assert list(alone.uns[keys.UNS]["metagenes"]["features"]) == list(adata.var_names)
+
+
 @pytest.mark.parametrize(("find", "settings"), [("metagenes", FEW), ("domains", {"number": 3})])
 def test_the_order_of_slices_is_no_matter(find, settings):
     adata = joint()
@@ -86,6 +95,8 @@ def test_what_is_wrong_is_said_and_nothing_is_written():
         (lambda a: a.obsm["X_lloki"].__setitem__((0, 0), -1), InputError, "a: features go down to", {}),
         (lambda a: a.obsm["X_lloki"].__setitem__((1, 0), np.nan), InputError, "b obsm.*hold NaN", {}),
         (lambda a: None, ConfigError, "as many features", {"k": 6}),
+        (lambda a: None, ConfigError, "seed must be a whole number, got None", {"seed": None}),
+        (lambda a: None, ConfigError, "k must be a whole number, got 3.0", {"k": 3.0}),
         (lambda a: None, ConfigError, "no parameter 'steps'", {"steps": 6}),
         (lambda a: None, InputError, "no gene 'q'", {"key": None, "genes": ["q"]}),
         (lambda a: None, InputError, "layers", {"key": None, "layer": "q"}),

@@ -164,3 +164,18 @@ def test_the_figure_stands_beside_the_truth():
         lloki.pl.imputation_scores(slices[0])
     with pytest.raises(InputError, match="one a cell"):
         lloki.pl.imputed(found, "G1", truth=truth)
+
+
+def test_a_donor_named_twice_lends_once():
+    slices, _ = three()
+    once = lloki.tl.impute(slices, "c", donors=["a"], least=None)
+    twice = lloki.tl.impute(slices, "c", donors=["a", "a"], least=None)
+    pd.testing.assert_frame_equal(once.var, twice.var)
+    np.testing.assert_array_equal(once.X, twice.X)
+
+
+def test_one_gene_may_be_named_and_none_is_refused():
+    slices, _ = three(noise=False)
+    assert list(lloki.tl.impute(slices, "c", genes="G1").var_names) == ["G1"]
+    with pytest.raises(GeneError, match="no gene was asked for"):
+        lloki.tl.impute(slices, "c", genes=[])

@@ -96,6 +96,15 @@ def test_types_that_were_not_found_again_or_not_tried_are_warned_of():
     assert any(t.startswith("Vascular: one source alone") for t in texts)
 
 
+def test_cells_called_unknown_have_no_label():
+    adata = planted()
+    adata.obs["cell_type"] = np.where(np.arange(adata.n_obs) % 7 == 0, "unknown", adata.obs["cell_type"])
+    with pytest.warns(LlokiWarning, match="are called 'unknown'"):
+        found = lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
+    assert found.types == tuple(sorted(TYPES))
+    assert (adata.obs[keys.LABEL] != "unknown").mean() > 0.9
+
+
 def test_the_curve_is_that_of_the_error(done):
     _, found = done
     gaps = (found.curve["confidence"] - found.curve["accuracy"]).abs()

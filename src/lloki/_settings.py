@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 from lloki.errors import ConfigError
@@ -38,19 +39,30 @@ class Settings:
     def _at_least(self, **least: float) -> None:
         """Refuse values below these; ``None`` stands for no value."""
         for name, low in least.items():
-            value = getattr(self, name)
+            value = self._number(name)
             if value is not None and not value >= low:
                 raise ConfigError(f"{name} must be at least {low}, got {value}")
 
     def _above_zero(self, *names: str) -> None:
         """Refuse values of 0 and below; ``None`` stands for no value."""
         for name in names:
-            value = getattr(self, name)
+            value = self._number(name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be above 0, got {value}")
 
     def _share(self, *names: str) -> None:
         """Refuse values outside [0, 1]."""
         for name in names:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+            value = self._number(name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"{name} must lie between 0 and 1, got {value}")
+
+    def _number(self, name: str) -> Any:
+        """Value of a field that holds a number: a whole one if its default is, ``None`` only if that is."""
+        value, default = getattr(self, name), self.__dataclass_fields__[name].default
+        if value is None and default is None:
+            return None
+        whole = isinstance(default, int)
+        if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+            raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
+        return value

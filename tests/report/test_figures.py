@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lloki import analysis, pl
+from lloki import pl
+from lloki.analysis import UNKNOWN
 from lloki.errors import InputError
 from lloki.report import figures
-from lloki.report.colouring import DOUBTED, UNKNOWN, Colouring
+from lloki.report.colouring import NOT_GIVEN, Colouring
 from lloki.report.palette import MOST, OTHER, as_seen, distinct_colours
 
 
@@ -46,22 +47,22 @@ def test_colours_show_on_light_and_dark_pages(background: str) -> None:
 
 def test_colouring_follows_categories_and_natural_order() -> None:
     plain = Colouring.of(pd.Series(["c10", "c2", None, "c2"]))
-    assert plain.names == ["c2", "c10", UNKNOWN]
+    assert plain.names == ["c2", "c10", NOT_GIVEN]
     assert [count for _, _, count in plain.legend] == [2, 1, 1]
     assert plain.rows[1] == plain.rows[3] != plain.rows[0]
     assert plain.rows[2] == OTHER
     ordered = Colouring.of(pd.Series(pd.Categorical(["b", "a"], categories=["b", "unused", "a"])))
     assert ordered.names == ["b", "a"]
-    assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", UNKNOWN]
+    assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", NOT_GIVEN]
 
 
-@given(st.permutations(["Astro", "L2", "L10", "Sst", DOUBTED]), st.integers(0, 5))
+@given(st.permutations(["Astro", "L2", "L10", "Sst", UNKNOWN]), st.integers(0, 5))
 def test_a_name_has_one_colour_in_whatever_order_names_stand(order: list[str], used: int) -> None:
-    plain = Colouring.of(pd.Series(["Astro", "L2", "L10", "Sst", DOUBTED, None]))
+    plain = Colouring.of(pd.Series(["Astro", "L2", "L10", "Sst", UNKNOWN, None]))
     other = Colouring.of(pd.Series(pd.Categorical(order[:used], categories=order)))
     colours = {name: colour for name, colour, _ in plain.legend}
     assert all(colours[name] == colour for name, colour, _ in other.legend)
-    assert [n for n in other.names if n != DOUBTED] == [n for n in order[:used] if n != DOUBTED]
+    assert [n for n in other.names if n != UNKNOWN] == [n for n in order[:used] if n != UNKNOWN]
     assert len({c for c in colours.values() if c != OTHER}) == 4
 
 
@@ -72,9 +73,8 @@ def test_many_names_that_no_cell_has_do_not_take_the_colours() -> None:
 
 
 def test_a_label_in_doubt_is_grey() -> None:
-    assert DOUBTED == analysis.UNKNOWN
     told = pd.Series(pd.Categorical(["unknown", "a", None], categories=["unknown", "a"]))
-    assert Colouring.of(told).names == ["a", DOUBTED, UNKNOWN]
+    assert Colouring.of(told).names == ["a", UNKNOWN, NOT_GIVEN]
     assert list(Colouring.of(told).rows == OTHER) == [True, False, True]
 
 

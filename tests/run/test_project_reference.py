@@ -5,6 +5,7 @@ from __future__ import annotations
 import anndata as ad
 import numpy as np
 import pytest
+from scipy import sparse
 from typer.testing import CliRunner
 
 import lloki
@@ -53,13 +54,24 @@ def test_the_same_cells_get_the_same_place_whatever_file_they_come_from(base, fi
 
 def test_columns_of_our_names_are_kept_and_empty_cells_flagged(base, files):
     given = ad.read_h5ad(files.reference)
-    given.obs["technology"] = "theirs"
-    given.X[3] = 0
+    given.obs["technology"], given.obs["technology_input"] = "theirs", "older"
+    counts = given.X.toarray()
+    counts[3, given.var_names.isin(base.adata.var_names)] = 0  # counts of other genes remain
+    given.X = sparse.csr_matrix(counts)
     found = lloki.project_reference(given, run=base.folder)
-    assert (found.obs["technology_input"] == "theirs").all()
+    assert given.X[3].sum() > 0
+    assert (found.obs["technology_input"] == "older").all()
+    assert (found.obs["technology_input_"] == "theirs").all()
     assert (found.obs["technology"] == "scRNA-seq").all()
     assert found.obs[keys.FLAG].iloc[3] == "no counts"
     assert (found.obs[keys.FLAG] == "").sum() == given.n_obs - 1
+
+
+def test_what_it_wrote_can_be_projected_again(base, single, tmp_path):
+    again = lloki.project_reference(single, run=base.folder)
+    np.testing.assert_array_equal(again.obsm[keys.JOINT], single.obsm[keys.JOINT])
+    lloki.project_reference(again, run=base.folder, out=tmp_path)
+    assert ad.read_h5ad(tmp_path / "reference.h5ad").obs.columns.is_unique
 
 
 def test_what_is_wrong_is_said(base, files, tmp_path):

@@ -93,7 +93,7 @@ def transfer_labels(
     embedding
         (n, d) joint embedding, finite.
     labels
-        (n,) strings, ``""`` where unknown.
+        (n,) strings, ``""`` or ``"unknown"`` where it is not known.
     slices
         (n,) slice of each cell.
     k
@@ -130,7 +130,7 @@ def transfer_labels(
     and 8·n·k bytes.
     """
     x, ok = np.asarray(embedding), np.ones(len(labels), bool) if usable is None else usable
-    labels = np.asarray(labels, str)
+    labels = np.where(np.asarray(labels, str) == UNKNOWN, "", np.asarray(labels, str))
     _check(x[ok], labels[ok], k=k, threshold=threshold, novelty=novelty)
     given = (labels != "") & ok
     types, codes = np.unique(labels[given], return_inverse=True)
@@ -154,7 +154,7 @@ def transfer_labels(
         votes.usual(far, told, far[right], told[right], len(types)) < novelty
     )
     counts = np.bincount(code[believed], minlength=len(types))
-    curve = reliability(cross_calibrated(share, right, slices[tested] if across else None), right)
+    curve = reliability(cross_calibrated(share, right, _folds(slices[tested], tested, across)), right)
     return LabelTransfer(
         tuple(map(str, types)),
         np.where(given | believed, names[code], UNKNOWN).astype(object),
@@ -167,6 +167,15 @@ def transfer_labels(
         expected_error(curve),
         "slices" if across else "cells",
     )
+
+
+def _folds(slices: NDArray, rows: NDArray[np.int64], across: bool) -> NDArray:
+    """Group left-out cells: by slices, or five of cells that do not hang on the order of slices."""
+    if across:
+        return slices
+    folds = np.empty(len(rows), np.int64)
+    folds[np.lexsort((rows, slices))] = np.arange(len(rows)) % 5
+    return folds
 
 
 def _check(

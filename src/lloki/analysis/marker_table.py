@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lloki.analysis.labels import UNKNOWN
 from lloki.errors import InputError
 
 _FOR = ("positive", "markers", "genes", "gene")
@@ -66,6 +67,9 @@ class MarkerTable:
                 raise InputError(f"{gene} speaks for and against {kind!r}", slot="markers", mend="Decide.")
         if not pairs:
             raise InputError("there is no type", slot="markers", mend=_MEND)
+        if UNKNOWN in pairs:
+            mend = "Give it another name: cells in doubt are called so."
+            raise InputError(f"a type is called {UNKNOWN!r}", slot="markers", mend=mend)
         for kind, said in pairs.items():
             if 1 not in said.values():
                 raise InputError(f"{kind!r} has no positive marker", slot="markers", mend=_MEND)

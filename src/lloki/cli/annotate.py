@@ -10,7 +10,14 @@ import typer
 from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, types_in_space, write_figures, write_results
+from lloki.cli.integrated import (
+    look_at,
+    own_place,
+    read_integrated,
+    types_in_space,
+    write_figures,
+    write_results,
+)
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -47,6 +54,7 @@ def annotate(
     """Tell cell types by marker genes, unknown where in doubt."""
     page = out / "annotation.html"
     with speaking(debug=debug):
+        own_place(page)
         adata = read_integrated(integrated)
 
         import lloki

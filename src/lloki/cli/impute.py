@@ -9,7 +9,14 @@ import typer
 from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, read_lender, write_figures, write_results
+from lloki.cli.integrated import (
+    look_at,
+    own_place,
+    read_integrated,
+    read_lender,
+    write_figures,
+    write_results,
+)
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -62,6 +69,7 @@ def impute(
     """Estimate genes that a slice did not measure, each tried first where the truth is known."""
     page = out / "imputation.html"
     with speaking(debug=debug):
+        own_place(page)
         adata = read_integrated(integrated)
         lender = None if reference is None else read_lender(reference, key=key, slices=adata)
 

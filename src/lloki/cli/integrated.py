@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+PAGES = (
+    *("alignment.html", "annotation.html", "imputation.html"),
+    *("labels.html", "neighbourhood.html", "programs.html"),
+)
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
@@ -77,6 +81,22 @@ def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None 
     return lender
 
 
+def own_place(page: Path) -> Path:
+    """Return the page to write, if its folder does not hold another command's results.
+
+    Raises
+    ------
+    ConfigError
+        If it does: tables and figures of one would take the place of the other's.
+    """
+    from lloki.errors import ConfigError
+
+    others = [name for name in PAGES if name != page.name and (page.parent / name).exists()]
+    if others:
+        raise ConfigError(f"{page.parent}: holds {others[0]} of another command. Choose another --out.")
+    return page
+
+
 def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, DataFrame]) -> None:
     """Write ``name``.h5ad, and each table as ``.csv``, with its index if that has a name."""
     from lloki.io import atomic
@@ -96,6 +116,8 @@ def write_figures(out: Path, drawn: Mapping[str, Figure]) -> None:
         folder.mkdir()
         for name, figure in drawn.items():
             safe = _NOT_IN_NAMES.sub("_", name)
+            while (folder / f"{safe}.png").exists():
+                safe += "_"
             figure.savefig(folder / f"{safe}.png", dpi=150, facecolor="white", bbox_inches="tight")
 
 

@@ -8,7 +8,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, write_figures, write_results
+from lloki.cli.integrated import look_at, own_place, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -48,9 +48,11 @@ def neighbourhood(
     """Find what cells of one type express where another type is around them, if anything."""
     page = out / "neighbourhood.html"
     with speaking(debug=debug):
+        own_place(page)
         adata = read_integrated(integrated)
 
         import lloki
+        from lloki import keys
         from lloki.report.pages import build_neighbourhood_page
 
         found = lloki.tl.neighbourhood_program(
@@ -71,7 +73,8 @@ def neighbourhood(
         names: dict[str, Any] = {"neighbour": neighbour, "label_key": label_key, "slice_key": slice_key}
         build_neighbourhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
         drawn = {"score": lloki.pl.program(adata, group=dataset_key or slice_key)}
-        for name in dict.fromkeys(adata.obs[slice_key].astype(str)):
+        scored = adata.obs[keys.PROGRAM_SCORE].notna()
+        for name in dict.fromkeys(adata.obs.loc[scored, slice_key].astype(str)):
             drawn[f"space-{name}"] = lloki.pl.program_in_space(adata, slice=name, **names)
         write_figures(out, drawn)
     look_at(page)

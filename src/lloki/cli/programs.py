@@ -9,7 +9,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, write_figures, write_results
+from lloki.cli.integrated import look_at, own_place, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import Voice, speaking
 
@@ -55,9 +55,11 @@ def programs(
     """Find gene programs that slices share, and which of them go together in space."""
     page = out / "programs.html"
     with speaking(debug=debug) as voice:
+        own_place(page)
         adata = read_integrated(integrated)
 
         import lloki
+        from lloki.analysis import ProgramConfig
         from lloki.errors import InputError
         from lloki.report.pages import build_programs_page
 
@@ -77,7 +79,9 @@ def programs(
             device=device,
             checkpoint=unfinished,
             seed=seed,
-            advance=voice.progress.task("gene programs", 10 + iterations, "iterations"),
+            advance=voice.progress.task(
+                "gene programs", ProgramConfig().pretraining + iterations, "iterations"
+            ),
         )
         if domains:
             lloki.tl.domains(adata, key=key, slice_key=slice_key, seed=seed)

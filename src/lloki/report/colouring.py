@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lloki.analysis import UNKNOWN
 from lloki.report.palette import MOST, OTHER, category_colours
 
-UNKNOWN = "not given"
-DOUBTED = "unknown"  # lloki.analysis.UNKNOWN: a label that was sought and not found
+NOT_GIVEN = "not given"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Colouring:
         return [name for name, _, _ in self.legend]
 
     @classmethod
-    def of(cls, values: pd.Series, *, missing: str = UNKNOWN) -> Colouring:
+    def of(cls, values: pd.Series, *, missing: str = NOT_GIVEN) -> Colouring:
         """Colour a column of ``obs``.
 
         A categorical keeps the order of its categories (unused ones are left out); anything else is read as
@@ -51,12 +51,12 @@ class Colouring:
             order = [c for c in declared if c in counts.index]
         else:
             declared = order = sorted(counts.index, key=_natural)
-        doubted = [c for c in order if c == DOUBTED]
-        coloured = order = [c for c in order if c != DOUBTED]
+        doubted = [c for c in order if c == UNKNOWN]
+        coloured = order = [c for c in order if c != UNKNOWN]
         if len(order) > MOST:
             largest = set(sorted(order, key=lambda c: (-counts[c], _natural(c)))[:MOST])
             coloured = [c for c in order if c in largest]
-        named = [c for c in declared if c != DOUBTED]
+        named = [c for c in declared if c != UNKNOWN]
         colour = category_colours(sorted(named if len(named) <= MOST else coloured, key=_natural))
         legend = [(c, colour[c], int(counts[c])) for c in coloured]
         rest = [c for c in order if c not in colour]

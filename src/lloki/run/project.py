@@ -184,6 +184,13 @@ def _save_fitted(
 
 
 def model_folder(run: Path) -> Path:
+    """Find the folder with the model of a finished run.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
     for folder in (run / "model", run):
         if (folder / "run.json").is_file() and (folder / "embedder").is_dir():
             return folder
@@ -191,6 +198,13 @@ def model_folder(run: Path) -> Path:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
+    """Read the record of a model folder: parameters of its run, and panels by token.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or lacks something.
+    """
     try:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
         missing = {"config", "panels", "embedder_key"} - set(facts)

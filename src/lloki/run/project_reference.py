@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lloki.io.files import open_input
 from lloki.run.outputs import write_h5ad
 from lloki.run.project import check_place, model_folder, read_facts
 
-NAME = "reference"  # of its cells in obs["slice"], obs["sample"] and obs["panel"]
+NAME = "reference"  # of its cells in obs["slice"], if no slice has it, obs["sample"] and obs["panel"]
 
 
 def project_reference(
@@ -63,8 +64,9 @@ def project_reference(
     -------
     AnnData
         The reference, counts of all its genes, with ``obsm["X_lloki"]`` in the space of the run and
-        ``obsm["X_lloki_fp"]`` before batch alignment; ``obs["slice"]`` is ``"reference"``. Its own columns of
-        our names are kept as ``slice_input`` and so on.
+        ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, with ``_`` after
+        it if a slice has that name; ``obs["lloki_flag"]`` tells cells without counts of the run's genes. Its
+        own columns of our names are kept as ``slice_input`` and so on.
 
     Raises
     ------
@@ -88,23 +90,24 @@ def project_reference(
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
     adata = read_reference(reference, layer=layer, allow_normalised=allow_normalised)
-    advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
+    some = np.ones(adata.n_obs, bool)
     if isinstance(embedder, Precomputed):
         rows = embedder.take(open_input(reference).obsm, where=NAME)
     else:
-        rows = _embedded(adata, embedder, facts["panels"], seed=facts["config"]["seed"])
-    some = np.asarray(adata.X.sum(axis=1)).ravel() > 0
-    fitted = fit_token(model, {NAME: rows[some]}, token=token, advance=advance)
+        rows, some = _embedded(adata, embedder, facts["panels"], seed=facts["config"]["seed"])
+    name = free_name(NAME, model.conditions.slices)
+    advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
+    fitted = fit_token(model, {name: rows[some]}, token=token, advance=advance)
     adata.obsm[keys.FP] = rows
-    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=NAME)
+    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=name)
     ours = {
-        keys.SLICE: NAME,
+        keys.SLICE: name,
         keys.SAMPLE: NAME,
         keys.PANEL: NAME,
         keys.TECHNOLOGY: technology,
         keys.FLAG: np.where(some, "", "no counts"),
     }
-    theirs = {column: column + keys.INPUT_SUFFIX for column in ours if column in adata.obs}
+    theirs = {c: free_name(c + keys.INPUT_SUFFIX, adata.obs) for c in ours if c in adata.obs}
     adata.obs = adata.obs.rename(columns=theirs).assign(**ours)
     adata.uns[keys.UNS] |= {
         "version": __version__,
@@ -119,8 +122,8 @@ def project_reference(
 
 def _embedded(
     adata: AnnData, embedder: Embedder, panels: dict[str, Any], *, seed: int
-) -> NDArray[np.float32]:
-    """(m, d) by the genes that some slice of the run measured."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(m, d) by the genes that some slice of the run measured, and (m,) which cells have counts of these."""
     measured = {gene for genes in panels.values() for gene in genes}
     columns = [i for i, gene in enumerate(adata.var_names) if gene in measured]
     if not columns:
@@ -130,4 +133,13 @@ def _embedded(
     genes = tuple(map(str, adata.var_names[columns]))
     expression = log_normalise(counts) if embedder.uses_expression else counts
     state = embedder.summarise(expression, genes) if embedder.joint else SliceSummary(genes)
-    return embedder.embed(expression, genes, state=state, cell_ids=list(map(str, adata.obs_names)), seed=seed)
+    names = list(map(str, adata.obs_names))
+    rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=seed)
+    return rows, np.asarray(counts.sum(axis=1)).ravel() > 0
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the name, with as many underscores as it needs to be none of those taken."""
+    while name in taken:
+        name += "_"
+    return name

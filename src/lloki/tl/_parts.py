@@ -98,12 +98,17 @@ class Part:
         columns = self._measured(x)
         return sparse.csr_matrix(x[:, columns]), [str(g) for g in self.own.var_names[columns]]
 
-    def _measured(self, x: sparse.csr_matrix) -> NDArray[np.int64]:
+    def panel(self) -> NDArray[np.int64] | None:
+        """Columns of the genes that this slice measured, as far as the AnnData says so; else None."""
         known = list(self.own.uns.get(keys.UNS, {}).get("slices", []))
         if keys.MEASURED in self.own.varm and self.name in known:
             return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
-        if len(self.rows) == self.own.n_obs:
-            return np.arange(self.own.n_vars)
+        return np.arange(self.own.n_vars) if len(self.rows) == self.own.n_obs else None
+
+    def _measured(self, x: sparse.csr_matrix) -> NDArray[np.int64]:
+        known = self.panel()
+        if known is not None:
+            return known
         return np.flatnonzero(np.bincount(x.indices, x.data > 0, minlength=x.shape[1]))
 
 
@@ -144,7 +149,7 @@ def named(parts: Sequence[Part], names: Sequence[str] | str | None) -> list[Part
     """
     if names is None:
         return list(parts)
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     known = {part.name: part for part in parts}
     for name in wanted:
         if name not in known:

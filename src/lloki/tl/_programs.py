@@ -38,7 +38,8 @@ def read_features(
         width = sections[0].values.shape[1]
         return sections, [s.values for s in sections], [f"{key}:{i}" for i in range(width)]
     sections = read_sections(adatas, key=keys.SPATIAL, slice_key=slice_key, slices=None)
-    names = common_genes(sections) if genes is None else list(dict.fromkeys(genes))
+    wanted = [genes] if isinstance(genes, str) else genes
+    names = common_genes(sections) if wanted is None else list(dict.fromkeys(wanted))
     if not names:
         raise InputError("slices share no gene", mend="Give key= of an embedding, or slices of one panel.")
     return sections, [_expression(s, names, layer) for s in sections], names
@@ -48,11 +49,13 @@ def common_genes(sections: Sequence[Section]) -> list[str]:
     """Genes that every slice measured, in the order of the first."""
     first = sections[0].own
     common = dict.fromkeys(map(str, first.var_names))
-    for own in owners(sections):
-        here = set(map(str, own.var_names))
-        if keys.MEASURED in own.varm:
-            measured = np.asarray(own.varm[keys.MEASURED], bool).all(1)
-            here = set(map(str, own.var_names[measured]))
+    for s in sections:
+        columns, measured = s.panel(), s.own.varm.get(keys.MEASURED)
+        if columns is None:  # of all slices that are or were in this AnnData
+            columns = (
+                np.arange(s.own.n_vars) if measured is None else np.flatnonzero(np.all(measured, axis=1))
+            )
+        here = set(map(str, s.own.var_names[columns]))
         common = {gene: None for gene in common if gene in here}
     return list(common)
 

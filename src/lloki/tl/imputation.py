@@ -124,7 +124,7 @@ def impute(
         raise GeneError(
             f"none of {len(table)} genes can be imputed: no hold-out score reaches {least}",
             where=target,
-            mend="Look at lloki.analysis.held_out, or set least=None to get them all the same.",
+            mend="Set --keep-all (least=None) to get them all the same, and do not believe them.",
         )
     kept = table[passed]
     mean, sd = analysis.impute(aim.embedding(key), given, list(kept.index), k=k)
@@ -163,11 +163,14 @@ def _wanted(
         if not wanted:
             raise GeneError("the donors measured no further gene", where=aim.name, mend="Name the genes.")
         return wanted
-    lost = [gene for gene in genes if gene not in there]
+    asked = [genes] if isinstance(genes, str) else list(dict.fromkeys(genes))
+    if not asked:
+        raise GeneError("no gene was asked for", where=aim.name, mend="Name some, or leave genes out.")
+    lost = [gene for gene in asked if gene not in there]
     if lost:
         mend = "Leave them out, or add donors that measured them."
         raise GeneError(f"no donor measured {_few(lost)}", where=aim.name, mend=mend)
-    return list(dict.fromkeys(genes))
+    return asked
 
 
 def _warn(table: pd.DataFrame, passed: pd.Series, least: float | None) -> None:

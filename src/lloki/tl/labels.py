@@ -111,6 +111,9 @@ def transfer_labels(
     embedding = joint_embedding(everyone, key)
     said = [columns[name] for name in names]
     labels = np.concatenate([np.full(len(p.rows), "") if c is None else c for p, c in zip(everyone, said)])
+    if doubted := int((labels == analysis.UNKNOWN).sum()):
+        text = f"{doubted} cells are called {analysis.UNKNOWN!r} in {slot}: taken as cells without a label."
+        warnings.warn(text, LlokiWarning, stacklevel=2)
     slices = np.repeat(names, [len(p.rows) for p in everyone])
     usable = np.concatenate([p.usable for p in everyone])
     found = analysis.transfer_labels(

@@ -81,7 +81,7 @@ def fit_programs(
     Warns
     -----
     LlokiWarning
-        If affinities took over, and left half of the metagenes to almost no cell.
+        If half of the metagenes are used by almost no cell, as where affinities took over.
 
     Notes
     -----
@@ -109,6 +109,8 @@ def fit_programs(
                 advance(len(fit.history))
         for i in range(len(fit.history), config.pretraining + config.iterations):
             if fit.settled():
+                if advance is not None:
+                    advance(config.pretraining + config.iterations - i)
                 break
             fit.iterate(coupled=i >= config.pretraining)
             if advance is not None:
@@ -118,10 +120,9 @@ def fit_programs(
         fit.states(coupled=config.iterations > 0)
         found = fit.result(order)
     if 2 * len(found.unused) >= config.k:
-        mend = 'Set affinities="own"' if config.affinities == "coupled" else "Ask for fewer metagenes"
-        text = (
-            f"{len(found.unused)} of {config.k} metagenes are used by almost no cell: affinities took over. "
-            f"{mend}, or raise regularisation, now {config.regularisation:g}, to 1e-2."
-        )
-        warnings.warn(text, LlokiWarning, stacklevel=2)
+        text = f"{len(found.unused)} of {config.k} metagenes are used by almost no cell"
+        mend = f"Ask for fewer, or raise regularisation, now {config.regularisation:g}, to 1e-2."
+        if config.affinities == "coupled":
+            text, mend = f"{text}: affinities took over", f'Set affinities="own". {mend}'
+        warnings.warn(f"{text}. {mend}", LlokiWarning, stacklevel=2)
     return found
