@@ -86,7 +86,7 @@ def test_the_tutorial_on_real_slices_runs_and_finds_what_it_says(shared_data, tm
 
     names = run(blocks(REAL, "python"))
     shown = re.findall(r"images/tutorial-([\w-]+\.png)", (ROOT / REAL).read_text(encoding="utf-8"))
-    assert len(shown) == 9
+    assert len(shown) == 10
     assert {name for name in shown if not Path(name).is_file()} == set()
     assert names["measured"].all(axis=1).sum() == 17
     obs = names["joint"].obs
@@ -95,7 +95,16 @@ def test_the_tutorial_on_real_slices_runs_and_finds_what_it_says(shared_data, tm
     assert len(set(names["layer6"].values())) == 1
     genes = names["first"].groupby("slice")["gene"].agg(list)
     assert all(set(genes[name]) & {"Foxp2", "Syt6", "Rprm", "Tle4"} for name in names["slices"])
+    trials = pd.DataFrame(names["rows"]).set_index(["hidden", "with"])
+    alone, all_of_it, others = (
+        trials.loc["starmap_visp"].loc[w] for w in ("alone", "reference", "not its Ex")
+    )
+    assert others["right"] > all_of_it["right"] > alone["right"]
+    assert (others[["Astro", "Oligo"]] > 0.5).all()
+    assert all_of_it["Ex L4"] < 0.3 < others["Ex L4"]  # the reference has no layer 4
     assert names["carried"].left_out == "slices"
+    recall = names["carried"].table.set_index("type")["recall"]
+    assert (recall[["Astro", "Oligo", "Vascular", "Micro"]] > 0.5).all()
     alike = (names["by_label"] == names["by_markers"])[names["both"]]
     assert alike.mean() > 0.85
     assert names["estimate"].var.loc["Cux1", "validated"] == "within one slice"
