@@ -195,7 +195,8 @@ def _check(
         )
     if (labels != "").all():
         raise InputError(
-            "all cells have a label", mend="Cells to be labelled have no value in the column, or are named."
+            "all cells have a label",
+            mend="Leave the labels of some out, or name the slices whose labels count: --source (sources=).",
         )
 
 

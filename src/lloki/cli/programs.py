@@ -104,7 +104,10 @@ def programs(
         unfinished.unlink(missing_ok=True)
     look_at(page)
     typer.echo(f"States in obsm['X_lloki_metagenes']: {(out / 'programs.h5ad').resolve()}")
-    show_frame(tables["moran"].describe().loc[["min", "50%", "max"]].T.reset_index(), title="Moran's I")
+    show_frame(
+        tables["moran"].describe().loc[["min", "50%", "max"]].T.rename_axis("slice").reset_index(),
+        title="Moran's I",
+    )
 
 
 def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
