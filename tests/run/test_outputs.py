@@ -108,7 +108,6 @@ def test_the_record(base, settings):
         "write",
     }
     for stage in run["stages"]:
-        assert stage["seconds"] >= 0
         assert stage["peak_rss_mb"] > 50
     assert run["seconds"] >= sum(s["seconds"] for s in run["stages"]) * 0.9
     assert set(run["metrics"]) == {

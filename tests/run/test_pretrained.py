@@ -17,6 +17,7 @@ import lloki
 from checkpoints import make_scgpt
 from lloki.embed import ScGPT
 from lloki.errors import ConfigError, InputError
+from lloki.fp import log_normalise
 from lloki.io import read_slices
 
 
@@ -62,6 +63,23 @@ def test_without_features_the_model_reads_raw_counts(files, integrate, checkpoin
         rows = result.adata[result.adata.obs["slice"] == name].obsm["X_lloki_fp"]
         alone = model.embed(slice_.X, list(slice_.var_names), cell_ids=list(slice_.obs_names), seed=0)
         np.testing.assert_allclose(rows, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("fp", [False, None])
+def test_single_cells_are_read_as_the_slices_were(files, integrate, checkpoint, monkeypatch, fp):
+    reference = None if fp is False else files.reference
+    result = integrate(embedder="scgpt", model=str(checkpoint), fp=fp, reference=reference)
+    given, embed = [], ScGPT.embed
+
+    def spy(self, expression, genes, **rest):  # scGPT bins values: its rows alone would not tell
+        given.append(expression)
+        return embed(self, expression, genes, **rest)
+
+    monkeypatch.setattr(ScGPT, "embed", spy)
+    (slice_,) = read_slices(files.slices[:1])
+    lloki.project_reference(slice_, run=result.folder)
+    wanted = slice_.X if fp is False else log_normalise(slice_.X)
+    np.testing.assert_allclose(given[0].toarray(), wanted.toarray())
 
 
 def test_without_features_the_factor_model_reads_log_normalised_counts(integrate, base):

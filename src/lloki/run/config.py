@@ -147,6 +147,6 @@ class RunConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """From what ``to_dict`` gave."""
         values = dict(values)
-        values["fp"] = FPConfig(**values["fp"]) if values["fp"] else None
+        values["fp"] = FPConfig.from_dict(values["fp"]) if values["fp"] else None
         values["cae"] = CAEConfig.from_dict(values["cae"])
         return cls(**values)

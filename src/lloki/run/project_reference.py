@@ -22,6 +22,7 @@ from lloki.errors import ConfigError, GeneError
 from lloki.fp import log_normalise
 from lloki.io import read_reference
 from lloki.io.files import open_input
+from lloki.run.config import RunConfig
 from lloki.run.outputs import write_h5ad
 from lloki.run.project import check_place, model_folder, read_facts
 
@@ -85,7 +86,8 @@ def project_reference(
     folder = model_folder(Path(run))
     check_place(out, folder)
     facts = read_facts(folder)
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
+    config = RunConfig.from_dict(facts["config"])
+    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder", device=config.cae.device)
     token = f"{technology}|{NAME}"
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
@@ -94,7 +96,7 @@ def project_reference(
     if isinstance(embedder, Precomputed):
         rows = embedder.take(open_input(reference).obsm, where=NAME)
     else:
-        rows, some = _embedded(adata, embedder, facts["panels"], seed=facts["config"]["seed"])
+        rows, some = _embedded(adata, embedder, config, facts["panels"])
     name = free_name(NAME, model.conditions.slices)
     advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
     fitted = fit_token(model, {name: rows[some]}, token=token, advance=advance)
@@ -112,7 +114,7 @@ def project_reference(
     adata.uns[keys.UNS] |= {
         "version": __version__,
         "run": str(run),
-        "parameters": json.dumps(facts["config"]),
+        "parameters": json.dumps(config.to_dict()),
     }
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ def project_reference(
 
 
 def _embedded(
-    adata: AnnData, embedder: Embedder, panels: dict[str, Any], *, seed: int
+    adata: AnnData, embedder: Embedder, config: RunConfig, panels: dict[str, Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(m, d) by the genes that some slice of the run measured, and (m,) which cells have counts of these."""
     measured = {gene for genes in panels.values() for gene in genes}
@@ -131,10 +133,10 @@ def _embedded(
         raise GeneError("has none of the genes of the run's slices", where=NAME, mend=mend)
     counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
     genes = tuple(map(str, adata.var_names[columns]))
-    expression = log_normalise(counts) if embedder.uses_expression else counts
+    expression = log_normalise(counts) if config.aligns(embedder) else counts  # as the run's slices were
     state = embedder.summarise(expression, genes) if embedder.joint else SliceSummary(genes)
     names = list(map(str, adata.obs_names))
-    rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=seed)
+    rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=config.seed)
     return rows, np.asarray(counts.sum(axis=1)).ravel() > 0
 
 
