@@ -8,6 +8,7 @@ RUN is a folder of `lloki integrate` whose slices have labels. Prints a Markdown
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def main() -> None:
         table = quality(before, y.astype(np.float32), slices=slices, tokens=tokens, labels=labels)
         figures = table.iloc[-1].drop(["embedding", "cells"]).to_dict()
         shown = ["–" if np.isnan(figures[c]) else f"{figures[c]:.2f}" for c in COLUMNS]
-        verdict = " ".join(in_words(figures).split(".")[0].split()[:6])
+        verdict = re.split(r"[.,]", in_words(figures))[0]
         print(f"| {name} | {' | '.join(shown)} | {verdict} |", flush=True)
 
 

@@ -86,7 +86,7 @@ def test_a_reference_without_the_layer_lends_its_counts_under_a_name_of_its_own(
         adata.layers["counts"], adata.X = adata.X, -adata.X
     found = lloki.tl.impute(slices, "c", reference=reference, layer="counts", genes=["G2"])
     assert found.var["donors"].tolist() == [2]
-    assert '["reference", "single-cell reference"]' in found.uns[keys.UNS]["impute"]["parameters"]
+    assert '["reference", "reference_"]' in found.uns[keys.UNS]["impute"]["parameters"]
 
 
 def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch):

@@ -227,10 +227,13 @@ def test_bad_input_is_named_and_nothing_is_left_behind(lloki, folder, command, o
     assert not Path("out").exists()
 
 
-def test_a_folder_of_another_command_is_left_alone(lloki, folder):
+@pytest.mark.parametrize(
+    "command", [("annotate", "in.h5ad", "--markers", "markers.csv"), ("align", "in.h5ad")]
+)
+def test_a_folder_of_another_command_is_left_alone(lloki, folder, command):
     Path("out").mkdir()
     Path("out/labels.html").write_text("of transfer-labels")
-    result = lloki("annotate", "in.h5ad", "--markers", "markers.csv", "--out", "out")
+    result = lloki(*command, "--out", "out")
     assert result.exit_code != 0
     assert "holds labels.html of another command" in said(result)
     assert [p.name for p in Path("out").iterdir()] == ["labels.html"]

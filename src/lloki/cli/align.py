@@ -10,7 +10,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, read_integrated, write_figures
+from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -81,7 +81,10 @@ def align(
     debug: Debug = False,
 ) -> None:
     """Bring slices into one coordinate frame, from the embedding that they share."""
+    page = out / "alignment.html"
     with speaking(debug=debug):
+        check_place(page)
+
         import lloki
         from lloki.errors import ConfigError
         from lloki.io import atomic
@@ -109,8 +112,8 @@ def align(
             adata.write_h5ad(temporary, compression="gzip")
         with atomic(out / "transforms.json") as temporary:
             temporary.write_text(json.dumps(alignment.facts(), indent=1))
-        _draw(alignment, out)
-    look_at(out / "alignment.html")
+        _draw(alignment, page)
+    look_at(page)
     typer.echo(f"Positions in the frame of {alignment.reference}: {(out / 'aligned.h5ad').resolve()}")
     shown = alignment.table().drop(columns="reason").rename(columns={"reflected": "mirrored"})
     show_frame(shown.assign(mirrored=shown["mirrored"].map({True: "yes", False: "no"})), title="Alignments")
@@ -125,7 +128,7 @@ def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> li
     return moving if fixed is None else [fixed, *moving]
 
 
-def _draw(alignment: Any, out: Path) -> None:
+def _draw(alignment: Any, page: Path) -> None:
     """Write the page, and every figure as a PNG."""
     import lloki
     from lloki.report.alignment_page import Pair, build_alignment_page
@@ -137,10 +140,10 @@ def _draw(alignment: Any, out: Path) -> None:
     words = [r.verdict.word for r in alignment.results.values()]
     counts = ", ".join(f"{words.count(w)} {w}" for w in ("aligned", "ambiguous", "failed") if w in words)
     summary = f"{len(alignment.transforms)} slices in the frame of {alignment.reference}: {counts}."
-    build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=out / "alignment.html")
+    build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=page)
     drawn = {"all": lloki.pl.aligned(alignment)}
     for i, (f, m) in enumerate(alignment.results, start=1):
         name = f"{f} {m}" if alignment.stack is not None else m
         kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
         drawn |= {f"{i}-{kind}": getattr(lloki.pl, kind)(alignment, name) for kind in kinds}
-    write_figures(out, drawn)
+    write_figures(page.parent, drawn)

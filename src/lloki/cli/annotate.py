@@ -11,8 +11,8 @@ from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
+    check_place,
     look_at,
-    own_place,
     read_integrated,
     types_in_space,
     write_figures,
@@ -54,7 +54,7 @@ def annotate(
     """Tell cell types by marker genes, unknown where in doubt."""
     page = out / "annotation.html"
     with speaking(debug=debug):
-        own_place(page)
+        check_place(page)
         adata = read_integrated(integrated)
 
         import lloki

@@ -10,8 +10,8 @@ from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
+    check_place,
     look_at,
-    own_place,
     read_integrated,
     read_lender,
     write_figures,
@@ -69,14 +69,14 @@ def impute(
     """Estimate genes that a slice did not measure, each tried first where the truth is known."""
     page = out / "imputation.html"
     with speaking(debug=debug):
-        own_place(page)
+        check_place(page)
         adata = read_integrated(integrated)
         lender = None if reference is None else read_lender(reference, key=key, slices=adata)
 
         import pandas as pd
 
         import lloki
-        from lloki.report.pages import best_first, build_imputation_page
+        from lloki.report.pages import DRAWN, best_first, build_imputation_page
 
         floor = None if keep_all else least
         found = lloki.tl.impute(
@@ -98,7 +98,7 @@ def impute(
         write_results(out, "imputed", found, {"genes": genes})
         cells = 0 if lender is None else lender.n_obs
         build_imputation_page(found, left_out, target=target, least=floor, reference=cells, out=page)
-        best = list(genes.index[genes["imputed"]])[:6] if keys.SPATIAL in found.obsm else []
+        best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
         scores = {"scores": lloki.pl.imputation_scores(found)}
         write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
     look_at(page)

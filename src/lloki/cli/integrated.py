@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-PAGES = (
-    *("alignment.html", "annotation.html", "imputation.html"),
-    *("labels.html", "neighbourhood.html", "programs.html"),
-)
+PAGES = {  # of each command; its other files lie beside
+    "alignment.html",
+    "annotation.html",
+    "imputation.html",
+    "labels.html",
+    "neighbourhood.html",
+    "programs.html",
+}
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
@@ -81,8 +85,8 @@ def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None 
     return lender
 
 
-def own_place(page: Path) -> Path:
-    """Return the page to write, if its folder does not hold another command's results.
+def check_place(page: Path) -> None:
+    """See that the folder of a page does not hold another command's results.
 
     Raises
     ------
@@ -91,10 +95,9 @@ def own_place(page: Path) -> Path:
     """
     from lloki.errors import ConfigError
 
-    others = [name for name in PAGES if name != page.name and (page.parent / name).exists()]
-    if others:
-        raise ConfigError(f"{page.parent}: holds {others[0]} of another command. Choose another --out.")
-    return page
+    for name in sorted(PAGES - {page.name}):
+        if (page.parent / name).exists():
+            raise ConfigError(f"{page.parent}: holds {name} of another command. Choose another --out.")
 
 
 def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, DataFrame]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, own_place, read_integrated, write_figures, write_results
+from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import speaking
 
@@ -48,7 +48,7 @@ def neighbourhood(
     """Find what cells of one type express where another type is around them, if anything."""
     page = out / "neighbourhood.html"
     with speaking(debug=debug):
-        own_place(page)
+        check_place(page)
         adata = read_integrated(integrated)
 
         import lloki
@@ -72,8 +72,9 @@ def neighbourhood(
         write_results(out, "neighbourhood", adata, {"genes": genes, "correlations": correlations})
         names: dict[str, Any] = {"neighbour": neighbour, "label_key": label_key, "slice_key": slice_key}
         build_neighbourhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
-        drawn = {"score": lloki.pl.program(adata, group=dataset_key or slice_key)}
-        scored = adata.obs[keys.PROGRAM_SCORE].notna()
+        scored, drawn = adata.obs[keys.PROGRAM_SCORE].notna(), {}
+        if scored.any():
+            drawn["score"] = lloki.pl.program(adata, group=dataset_key or slice_key)
         for name in dict.fromkeys(adata.obs.loc[scored, slice_key].astype(str)):
             drawn[f"space-{name}"] = lloki.pl.program_in_space(adata, slice=name, **names)
         write_figures(out, drawn)

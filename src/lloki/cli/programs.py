@@ -9,7 +9,7 @@ import typer
 
 from lloki.cli import options
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import look_at, own_place, read_integrated, write_figures, write_results
+from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
 from lloki.cli.voice import Voice, speaking
 
@@ -55,7 +55,7 @@ def programs(
     """Find gene programs that slices share, and which of them go together in space."""
     page = out / "programs.html"
     with speaking(debug=debug) as voice:
-        own_place(page)
+        check_place(page)
         adata = read_integrated(integrated)
 
         import lloki

@@ -10,8 +10,8 @@ from lloki import keys
 from lloki.cli import options
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
+    check_place,
     look_at,
-    own_place,
     read_integrated,
     read_lender,
     types_in_space,
@@ -62,7 +62,7 @@ def transfer_labels(
     """Carry cell types from labelled slices or single cells to others, unknown where in doubt."""
     page = out / "labels.html"
     with speaking(debug=debug):
-        own_place(page)
+        check_place(page)
         adata, lender = read_integrated(integrated), None
         if reference is not None:
             lender = read_lender(reference, key=key, slices=adata, label_key=label_key)

@@ -35,6 +35,11 @@ def colouring(adata: ad.AnnData, key: str) -> Colouring:
     return Colouring.of(adata.obs[key])
 
 
+def slices_of(adata: ad.AnnData, slice_key: str) -> ad.AnnData | list[ad.AnnData]:
+    """Return the AnnData, as a list of one where no column names slices."""
+    return adata if slice_key in adata.obs else [adata]
+
+
 def obsm(adata: ad.AnnData, key: str) -> NDArray:
     """Return ``obsm[key]``.
 

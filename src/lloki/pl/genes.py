@@ -9,6 +9,7 @@ import numpy as np
 
 from lloki import keys
 from lloki.errors import InputError
+from lloki.pl._slots import slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ def gene(adata: ad.AnnData, gene: str, *, slice_key: str = keys.SLICE, layer: st
     if gene not in adata.var_names:
         raise InputError(f"there is no gene {gene!r}", slot="var_names", mend=_meant(gene, adata.var_names))
     positions, values = {}, {}
-    for part in read_parts(adata if slice_key in adata.obs else [adata], slice_key=slice_key):
+    for part in read_parts(slices_of(adata, slice_key), slice_key=slice_key):
         positions[part.name] = part.positions()
         counts, measured = part.counts(layer)
         if gene in measured:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lloki import keys, tl
 from lloki.errors import InputError
-from lloki.pl._slots import colouring, obsm
+from lloki.pl._slots import colouring, obsm, slices_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -66,7 +66,7 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
     """
     from lloki.report import metagenes as figures
 
-    tables = tl.enrichment(_slices(adata, slice_key), label_key, slice_key=slice_key)
+    tables = tl.enrichment(slices_of(adata, slice_key), label_key, slice_key=slice_key)
     return figures.enrichment_maps(tables)
 
 
@@ -74,7 +74,7 @@ def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
     from lloki.report import metagenes as figures
 
-    found = tl.moran(_slices(adata, slice_key), slice_key=slice_key)
+    found = tl.moran(slices_of(adata, slice_key), slice_key=slice_key)
     return figures.moran_boxes({"metagenes": {str(s): column.to_numpy() for s, column in found.items()}})
 
 
@@ -121,8 +121,3 @@ def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
         handles=handles, loc="outside lower center", ncols=min(len(handles), 12), frameon=False, fontsize=8
     )
     return figure
-
-
-def _slices(adata: ad.AnnData, slice_key: str) -> ad.AnnData | list[ad.AnnData]:
-    """Return the AnnData, as a list of one where no column names slices."""
-    return adata if slice_key in adata.obs else [adata]

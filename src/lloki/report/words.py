@@ -47,6 +47,11 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def further(n: int, noun: str, file: str) -> str:
+    """Say how many more stand in a file, if any."""
+    return f"{plural(n, f'further {noun}')} in {file}." if n > 0 else ""
+
+
 def cells_of(kind: str) -> str:
     """Name cells of a type: ``malignant cells``, but ``T cells`` for ``T cell``."""
     if kind.lower().endswith("cells"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._names import free_name
 from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel, fit_token
@@ -138,10 +138,3 @@ def _embedded(
     names = list(map(str, adata.obs_names))
     rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=config.seed)
     return rows, np.asarray(counts.sum(axis=1)).ravel() > 0
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """Return the name, with as many underscores as it needs to be none of those taken."""
-    while name in taken:
-        name += "_"
-    return name

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
+from lloki._names import free_name
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
 
@@ -108,7 +109,7 @@ def impute(
     lenders = [part for part in named(parts, donors) if part is not aim]
     if reference is not None:
         (known,) = read_parts([reference], slice_key="\0")
-        lenders.append(Part(_free_name(parts), known.own, known.rows))
+        lenders.append(Part(free_name("reference", [part.name for part in parts]), known.own, known.rows))
     if not lenders:
         raise InputError(
             "no other slice to impute from", where=target, mend="Name donors, or give a reference."
@@ -136,14 +137,6 @@ def impute(
     parameters = {"target": target, "donors": [d.name for d in given], "key": key, "k": k, "least": least}
     record([out], "impute", parameters | {"cells": cells, "seed": seed}, left_out=table[~passed])
     return out
-
-
-def _free_name(parts: Sequence[Part]) -> str:
-    """Name of the reference among slices, one of which may be called that too."""
-    name, taken = "reference", {part.name for part in parts}
-    while name in taken:
-        name = f"single-cell {name}"
-    return name
 
 
 def _donor(part: Part, key: str, layer: str | None, *, lone: bool) -> analysis.Donor:

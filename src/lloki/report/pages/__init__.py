@@ -1,11 +1,12 @@
 """What each analysis shows on its page."""
 
-from lloki.report.pages.imputation import best_first, build_imputation_page
+from lloki.report.pages.imputation import DRAWN, best_first, build_imputation_page
 from lloki.report.pages.labels import build_annotation_page, build_labels_page
 from lloki.report.pages.neighbourhood import build_neighbourhood_page
 from lloki.report.pages.programs import build_programs_page
 
 __all__ = [
+    "DRAWN",
     "best_first",
     "build_annotation_page",
     "build_imputation_page",

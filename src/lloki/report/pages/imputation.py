@@ -113,8 +113,7 @@ def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None, *, 
 
 def _best(kept: pd.DataFrame) -> Section:
     shown = kept.head(_LISTED).rename_axis("gene").reset_index().drop(columns="spread")
-    more = len(kept) - len(shown)
-    note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
+    note = words.further(len(kept) - len(shown), "gene", "genes.csv")
     text = (
         "The error is the root mean square difference from the measurement, in the unit of the values: log "
         "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms. "
@@ -160,8 +159,7 @@ def _left_out(left_out: pd.DataFrame) -> Section:
     if not len(left_out):
         return Section("")
     shown = best_first(left_out).head(_LISTED)
-    more = len(left_out) - len(shown)
-    note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
+    note = words.further(len(left_out) - len(shown), "gene", "genes.csv")
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
     text = "Not estimated: the score is too low, or there was no way to try them."
     return Section("Left out", [text], tables=[_table(table, note)])

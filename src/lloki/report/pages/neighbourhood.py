@@ -119,8 +119,7 @@ def _genes(found: NeighbourhoodProgram) -> Section:
     for names, title in ((found.up, "Up near the neighbours"), (found.down, "Down near the neighbours")):
         if names:
             shown = found.genes.loc[names[:_LISTED], list(_GENES)[1:]]
-            more = len(names) - len(shown)
-            note = f"{words.plural(more, 'further gene')} in genes.csv." if more > 0 else ""
+            note = words.further(len(names) - len(shown), "gene", "genes.csv")
             table = shown.rename_axis("gene").reset_index()
             tables.append(Table.of(table, _GENES, hundredths=_RATIOS, title=title, note=note))
     if not tables:
