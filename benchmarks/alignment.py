@@ -11,10 +11,10 @@ exact     one section split at random into two halves of its cells, each with it
           rotated and moved, and in every third replicate mirrored (reflections are then allowed)
 partial   the same without mirrors, the moving half cropped to 60, 40 and 25 % of its area
 adjacent  two sections 50 µm apart in one frame, common genes removed in 10 % steps; with the baselines
-          ``pca`` (mutual nearest neighbours in a PCA of the shared genes, Kabsch), ``kabsch`` (the same in
+          ``pca`` (mutual nearest neighbors in a PCA of the shared genes, Kabsch), ``kabsch`` (the same in
           the joint embedding: the paper's method) and, with --paste PYTHON, ``paste`` on 500 cells a slice
 unlike    sections of different tissues: nothing there is to be aligned
-stack     the four sections of one animal, each rotated and moved, back into one frame; neighbours of one cell
+stack     the four sections of one animal, each rotated and moved, back into one frame; neighbors of one cell
           type, beside the frames of the file (middle on middle: they are not common to all four)
 
 ``--embedding factor`` embeds with the factor model alone (a second), ``full`` with `lloki.integrate`

@@ -5,7 +5,7 @@
 
 measures  the paper's three measures over the overlap of the panels, from the task ``adjacent``
 layers    each slice of what ``lloki align`` wrote on the reference, and its agreement at every rotation;
-          marks with a rim are the slice's, a colour is a cluster
+          marks with a rim are the slice's, a color is a cluster
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from lloki.align import AlignConfig, AlignResult, align
 from lloki.report.alignment import FIXED, MOVING
 from lloki.report.alignment_measures import draw_measures
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 
 
 def measures(file: Path, out: Path) -> None:
@@ -39,7 +39,7 @@ def layers(file: Path, out: Path, label: str) -> None:
     facts, parameters = json.loads(said["facts"]), json.loads(said["parameters"])
     config = AlignConfig.from_dict({k: v for k, v in parameters.items() if k in AlignConfig().to_dict()})
     names = adata.obs["slice"].astype(str).to_numpy()
-    xy, colours = adata.obsm["spatial_aligned"][:, :2], Colouring.of(adata.obs[label]).rows
+    xy, colors = adata.obsm["spatial_aligned"][:, :2], Coloring.of(adata.obs[label]).rows
     moving = [n for n in facts["slices"] if n != facts["reference"]]
     below = np.flatnonzero(names == facts["reference"])
     window = 1.15 * max(np.nanmax(np.ptp(xy[names == n], axis=0)) for n in moving)
@@ -49,8 +49,8 @@ def layers(file: Path, out: Path, label: str) -> None:
     for (ax, curve), name in zip(axes.T, moving):
         rows = np.flatnonzero(names == name)
         middle = (np.nanmin(xy[rows], axis=0) + np.nanmax(xy[rows], axis=0)) / 2
-        ax.scatter(*xy[below].T, s=3, c=colours[below], alpha=0.7, lw=0)
-        ax.scatter(*xy[rows].T, s=9, c=colours[rows], ec="black", lw=0.25)
+        ax.scatter(*xy[below].T, s=3, c=colors[below], alpha=0.7, lw=0)
+        ax.scatter(*xy[rows].T, s=9, c=colors[rows], ec="black", lw=0.25)
         ax.set(
             xlim=middle[0] + window * np.array([-0.5, 0.5]), ylim=middle[1] + window * np.array([0.5, -0.5])
         )
@@ -71,12 +71,12 @@ def _draw_curve(ax: Axes, result: AlignResult) -> None:
     """Agreement at every rotation, as on the page of ``lloki align``."""
     degrees = (result.curve.degrees + 180) % 360 - 180
     order = np.argsort(degrees)
-    for values, name, colour, style in (
+    for values, name, color, style in (
         (result.curve.plain, "as it is", FIXED, "-"),
         (result.curve.mirrored, "mirrored", MOVING, "--"),
     ):
         z = np.sqrt(2 * np.maximum(values, 0))
-        ax.plot(degrees[order], z[order], color=colour, ls=style, label=name)
+        ax.plot(degrees[order], z[order], color=color, ls=style, label=name)
     ax.axvline(
         result.transform.degrees, color=MOVING if result.transform.reflected else FIXED, lw=5, alpha=0.25
     )

@@ -4,14 +4,14 @@
     python benchmarks/cae.py --cells 10000 30000 100000 --epochs 1 --refreshes 0 --plain-epochs 0
 
 An epoch draws every cell once, 4,000 in a step, here and there. Every row is measured in a fresh process.
-*Before* is what comes once: scaling, neighbours within slices, the first search of pairs. Further searches
+*Before* is what comes once: scaling, neighbors within slices, the first search of pairs. Further searches
 (``--refreshes``) cost the same however many cells there are, and are part of the epochs' time. Memory is what
 a process takes at its highest beyond the embeddings themselves and the interpreter with its libraries.
 CPU-seconds are summed over threads.
 
 The plain implementation is written as one would write it first: each epoch it encodes all cells, finds the
-mutual nearest neighbours of every pair of slices (scikit-learn, k = 40) and picks positives and negatives in
-Python; neighbours for the conservation loss are sought within a batch of 4,000. It is not the code that was
+mutual nearest neighbors of every pair of slices (scikit-learn, k = 40) and picks positives and negatives in
+Python; neighbors for the conservation loss are sought within a batch of 4,000. It is not the code that was
 published with the paper.
 """
 
@@ -51,7 +51,7 @@ def ours(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
     train(warm, tokens, config=CAEConfig(steps=2, batch_size=100, device="cpu"))  # compiles
     slices = made_up(cells)
     before = psutil.Process().memory_info().rss
-    # a step encodes the drawn cells, a positive and a neighbour of each
+    # a step encodes the drawn cells, a positive and a neighbor of each
     steps = epochs * SLICES * cells // DRAWN
     config = CAEConfig(batch_size=3 * DRAWN, steps=steps, refreshes=refreshes, patience=10**9, device="cpu")
     times: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
@@ -88,7 +88,7 @@ def plain(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
     token = torch.from_numpy(batch)[:, None]
     members = [np.flatnonzero(batch == b).tolist() for b in range(SLICES)]
     network = ConditionalAutoencoder(COLUMNS, SLICES)
-    optimiser = torch.optim.Adam(network.parameters(), lr=5e-4, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-4, weight_decay=1e-4)
     rng, wall, cpu = np.random.default_rng(0), time.perf_counter(), time.process_time()
     for _ in range(epochs):
         with torch.no_grad():
@@ -127,14 +127,13 @@ def plain(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
             for b in range(SLICES):
                 own = torch.nonzero(token[rows, 0] == b).squeeze(1)
                 inputs, latents = torch.cdist(x[rows[own]], x[rows[own]]), torch.cdist(z[own], z[own])
-                neighbours = inputs.topk(31, largest=False).indices[:, 1:]
+                neighbors = inputs.topk(31, largest=False).indices[:, 1:]
                 loss = (
-                    loss
-                    + 250 * (inputs.gather(1, neighbours) - latents.gather(1, neighbours)).square().mean()
+                    loss + 250 * (inputs.gather(1, neighbors) - latents.gather(1, neighbors)).square().mean()
                 )
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     return {
         "epoch_cpu": (time.process_time() - cpu) / epochs,
         "epoch_wall": (time.perf_counter() - wall) / epochs,

@@ -1,12 +1,12 @@
 """Do platforms agree on gene programs? The paper's three-way comparison, on finished runs.
 
     python benchmarks/consistency.py OUT RUN... [--labels cell_type] [--iterations N]
-        [--regularisation X] [--device NAME]
+        [--regularization X] [--device NAME]
 
 RUN is a folder of lloki integrate. Gene programs are found (1) jointly on X_lloki, (2) jointly on the genes
 that all slices measured, (3) in each slice by itself on its own genes, metagenes then matched to those of the
-slice with most labelled types by optimal assignment. Prints a Markdown table: mean correlation of type
-profiles over pairs of labelled slices, and Moran's I over metagenes and slices. Draws figures into OUT/NAME.
+slice with most labeled types by optimal assignment. Prints a Markdown table: mean correlation of type
+profiles over pairs of labeled slices, and Moran's I over metagenes and slices. Draws figures into OUT/NAME.
 K is 15, or the number of genes where there are fewer.
 """
 
@@ -30,10 +30,10 @@ from lloki.analysis import (
     gene_loadings,
     match_metagenes,
     moran,
-    spatial_neighbours,
+    spatial_neighbors,
     top_genes,
 )
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 from lloki.report import metagenes as figures
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--labels", default="cell_type")
     parser.add_argument("--iterations", type=int, default=200)
-    parser.add_argument("--regularisation", type=float, default=1e-4)
+    parser.add_argument("--regularization", type=float, default=1e-4)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -82,9 +82,9 @@ def main() -> None:
         names = list(dict.fromkeys(joint.obs[keys.SLICE].astype(str)))
         rows = {n: np.flatnonzero((joint.obs[keys.SLICE].astype(str) == n).to_numpy()) for n in names}
         labels = {n: joint.obs[options.labels].astype(object).to_numpy()[r] for n, r in rows.items()}
-        graphs = {n: spatial_neighbours(joint.obsm["spatial"][r]) for n, r in rows.items()}
+        graphs = {n: spatial_neighbors(joint.obsm["spatial"][r]) for n, r in rows.items()}
         shared = int(joint.varm[keys.MEASURED].all(1).sum())
-        given = {"iterations": options.iterations, "regularisation": options.regularisation}
+        given = {"iterations": options.iterations, "regularization": options.regularization}
         given["device"] = options.device
         morans: dict[str, dict[str, np.ndarray]] = {}
         for way in ("joint, X_lloki", "joint, shared genes", "each slice, own genes"):
@@ -119,7 +119,7 @@ def main() -> None:
                 lloki.pl.metagene(joint, best + 1).savefig(folder / "metagene.png", dpi=130)
                 for n, r in rows.items():
                     genes = measured(joint, n)
-                    x = log_normalise(joint[r, genes].X)
+                    x = log_normalize(joint[r, genes].X)
                     tops = top_genes(gene_loadings(x, states[n], genes), most=5)
                     print(f"<!-- {n}: metagene {best + 1}: {', '.join(tops[best])} -->", flush=True)
         figures.moran_boxes(morans).savefig(folder / "moran.png", dpi=130)

@@ -57,7 +57,7 @@ def main() -> None:
             told = {int(k): round(float(v), 3) for k, v in found.stability.items()}
             print(f"<!-- {task}, {method}: stability {told} -->", flush=True)
         number = len(set(ways["mixture"]))
-        ways["no neighbourhood"] = KMeans(number, n_init=4, random_state=0).fit_predict(joint.obsm["X_lloki"])
+        ways["no neighborhood"] = KMeans(number, n_init=4, random_state=0).fit_predict(joint.obsm["X_lloki"])
         truths = [(name, "types", types, scored & (slices == name)) for name in dict.fromkeys(slices)]
         if options.column:
             name, file, column = options.column.split("=")

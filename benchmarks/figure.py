@@ -2,7 +2,7 @@
 
     python benchmarks/figure.py RUN OUT.png
 
-Top: the joint embedding by technology and by cluster. Bottom: every slice in space; a colour is a cluster.
+Top: the joint embedding by technology and by cluster. Bottom: every slice in space; a color is a cluster.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lloki.report.palette import category_colours
+from lloki.report.palette import category_colors
 
 
-def scatter(ax: Axes, xy: np.ndarray, values: np.ndarray, colours: dict[str, str], size: float) -> None:
+def scatter(ax: Axes, xy: np.ndarray, values: np.ndarray, colors: dict[str, str], size: float) -> None:
     order = np.random.default_rng(0).permutation(len(xy))
-    ax.scatter(*xy[order, :2].T, c=[colours[v] for v in values[order]], s=size, lw=0, rasterized=True)
+    ax.scatter(*xy[order, :2].T, c=[colors[v] for v in values[order]], s=size, lw=0, rasterized=True)
     ax.set_aspect("equal")
     ax.axis("off")
 
@@ -38,17 +38,17 @@ def main(run: Path, out: Path) -> None:
         names = (
             sorted(set(values), key=lambda v: (len(v), v)) if key == "lloki_cluster" else sorted(set(values))
         )
-        colours = category_colours(names)
-        scatter(ax, adata.obsm["X_umap"], values, colours, 3)
+        colors = category_colors(names)
+        scatter(ax, adata.obsm["X_umap"], values, colors, 3)
         ax.set_title(f"Joint embedding {title}", fontsize=13)
         if key == "technology":
-            marks = [ax.scatter([], [], color=c, s=30, label=n) for n, c in colours.items()]
+            marks = [ax.scatter([], [], color=c, s=30, label=n) for n, c in colors.items()]
             ax.legend(
                 handles=marks, loc="upper left", bbox_to_anchor=(0, 0.02), fontsize=9, frameon=False, ncols=2
             )
     for ax, name in zip(bottom.subplots(1, len(slices)), slices):
         rows = (adata.obs["slice"].astype(str) == name).to_numpy()
-        scatter(ax, adata.obsm["spatial"][rows], values[rows], colours, 8_000 / rows.sum())
+        scatter(ax, adata.obsm["spatial"][rows], values[rows], colors, 8_000 / rows.sum())
         measured = adata.varm["lloki_measured"][:, list(adata.uns["lloki"]["slices"]).index(name)]
         technology = str(adata.obs["technology"][rows].iloc[0]).split(" (")[0]
         ax.set_title(f"{technology}\n{int(measured.sum()):,} genes", fontsize=11)

@@ -1,4 +1,4 @@
-"""What a slice loses that is not trained with, but has its batch token fitted afterwards.
+"""What a slice loses that is not trained with, but has its batch token fitted afterward.
 
     python benchmarks/fit_token.py TASK SLICE OUT [--labels cell_type] [--seeds N] [--steps N]
 
@@ -7,7 +7,7 @@ TASK holds slices and reference.h5ad. Trains on all slices; trains on all but SL
 again. Prints a Markdown table:
 
 - *mixing* of `lloki.evaluate` over all slices, and of the cells of SLICE; their *preservation*;
-- *transfer*: share of them to which the other slices give the right label by 15 nearest neighbours, where
+- *transfer*: share of them to which the other slices give the right label by 15 nearest neighbors, where
   SLICE has labels;
 - *markers*: how well their expression is told by the other slices: correlation of a gene's value in a cell
   with its mean in the cell's 15 nearest cells of another slice, the mean over genes that both measure;
@@ -29,12 +29,12 @@ from scipy import sparse
 import lloki
 from lloki.evaluate import mixing, preservation
 from lloki.evaluate.transfer import nearest_label
-from lloki.graph import cosine_neighbours
+from lloki.graph import cosine_neighbors
 
 CELLS = 2_000  # of each slice, for the figures
 
 
-def log_normalised(x: sparse.csr_matrix) -> sparse.csr_matrix:
+def log_normalized(x: sparse.csr_matrix) -> sparse.csr_matrix:
     total = np.maximum(np.asarray(x.sum(1)).ravel(), 1)
     return sparse.csr_matrix(sparse.diags_array(100 / total) @ x).log1p()
 
@@ -48,7 +48,7 @@ def markers(joint: ad.AnnData, own: np.ndarray, k: int = 15) -> float:
     slices = joint.obs["slice"].astype(str).to_numpy()
     names, measured = list(joint.uns["lloki"]["slices"]), np.asarray(joint.varm["lloki_measured"])
     target = str(slices[own][0])
-    x, z, found = log_normalised(joint.X), unit(joint.obsm["X_lloki"]), []
+    x, z, found = log_normalized(joint.X), unit(joint.obsm["X_lloki"]), []
     for name in names:
         if name == target:
             continue
@@ -81,7 +81,7 @@ def figures(joint: ad.AnnData, target: str, label_key: str) -> tuple[np.ndarray,
     rows = [np.flatnonzero(slices == s) for s in np.unique(slices)]
     rows = np.sort(np.concatenate([rng.permutation(r)[:CELLS] for r in rows]))
     z, x, own = joint.obsm["X_lloki"][rows], joint.obsm["X_lloki_fp"][rows], slices[rows] == target
-    near = cosine_neighbours(z, 15)
+    near = cosine_neighbors(z, 15)
     foreign = (tokens[rows][near] != tokens[rows][:, None]).mean(1)[own].mean()
     labels, right = told(joint, rows, own, label_key)
     kept = preservation(x[own], z[own], slices[rows][own])
@@ -127,7 +127,7 @@ def main() -> None:
         both.uns["lloki"] = whole.uns["lloki"]
         for name, joint, changed in (
             ("trained with", whole, ""),
-            ("fitted afterwards", both, f"{change:.1g}"),
+            ("fitted afterward", both, f"{change:.1g}"),
         ):
             labels, values = figures(joint, options.slice, options.labels)
             first = labels if first is None else first

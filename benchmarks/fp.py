@@ -28,13 +28,13 @@ GENES = 500
 def made_up_slice(n: int, seed: int = 0) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     """Counts (n, 500) of twelve layered cell types, 87 % zeros; µm; a reference of 75 % zeros."""
     rng = np.random.default_rng(seed)
-    programmes = rng.gamma(0.4, 1.0, (12, GENES))
+    programs = rng.gamma(0.4, 1.0, (12, GENES))
     coords = rng.random((n, 2)) * 10.0 * np.sqrt(n)
     layer = np.clip(coords[:, 0] / (10.0 * np.sqrt(n)) * 12 + rng.normal(0, 1.5, n), 0, 11).astype(int)
     parts = []
     for rows in np.array_split(np.arange(n), max(n // 5_000, 1)):
         depth, noise = rng.gamma(2, 0.125, (len(rows), 1)) * 2, rng.gamma(3, 1 / 3, (len(rows), GENES))
-        counts = rng.poisson(programmes[layer[rows]] * depth * noise)
+        counts = rng.poisson(programs[layer[rows]] * depth * noise)
         parts.append(sparse.csr_matrix(counts.astype(np.float32)))
     return sparse.vstack(parts).tocsr(), coords, 1.0 - rng.beta(6, 18, 3_000)
 
@@ -108,20 +108,20 @@ def measure(n: int, what: str) -> dict[str, object]:
             "after": float(result.sparsity_after.mean()),
         }
     else:  # the same calls as align_features makes, one by one
-        observed = fp.log_normalise(counts)
+        observed = fp.log_normalize(counts)
         nonzero = np.diff(observed.indptr)
         targets = fp.sparsity_targets(fp.cell_sparsity(observed), reference)
         budgets = fp.imputation_budgets(targets, nonzero, GENES)
         sigma = graph.spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
-        lap("normalise, targets")
-        near = graph.cosine_neighbours(observed, config.k)
-        lap("neighbours")
+        lap("normalize, targets")
+        near = graph.cosine_neighbors(observed, config.k)
+        lap("neighbors")
         a = graph.spatial_graph(near, coords, sigma)
         lap("weights")
         imputed, _, _ = fp.propagate(a, observed, budgets, iterations=config.iterations, tol=config.tol)
         lap("propagation")
-        near = graph.cosine_neighbours(imputed, config.k)
-        lap("neighbours again")
+        near = graph.cosine_neighbors(imputed, config.k)
+        lap("neighbors again")
         a = graph.spatial_graph(near, coords, sigma)
         lap("weights")
         fp.denoise(a, observed, budgets, alpha=config.alpha)
@@ -172,21 +172,21 @@ def tolerance(n: int = 3_000, long: int = 150) -> None:
     from lloki import graph
 
     counts, coords, reference = made_up_slice(n)
-    observed = fp.log_normalise(counts)
+    observed = fp.log_normalize(counts)
     nonzero = np.diff(observed.indptr)
     targets = fp.sparsity_targets(fp.cell_sparsity(observed), reference)
     budgets = fp.imputation_budgets(targets, nonzero, GENES)
     sigma = graph.spatial_bandwidth(coords, seed=0)
-    a = graph.spatial_graph(graph.cosine_neighbours(observed, 40), coords, sigma)
+    a = graph.spatial_graph(graph.cosine_neighbors(observed, 40), coords, sigma)
 
     def run(tol: float) -> tuple[sparse.csr_matrix, int, np.ndarray, sparse.csr_matrix]:
         imputed, steps, _ = fp.propagate(a, observed, budgets, iterations=long, tol=tol)
-        near = graph.cosine_neighbours(imputed, 40)
+        near = graph.cosine_neighbors(imputed, 40)
         final = fp.denoise(graph.spatial_graph(near, coords, sigma), observed, budgets, alpha=0.5)
         return imputed, steps, near, final
 
     best, _, best_near, best_final = run(0.0)
-    print("| tol | steps | imputed: difference | same genes | same neighbours | result: difference |")
+    print("| tol | steps | imputed: difference | same genes | same neighbors | result: difference |")
     print("|---|---|---|---|---|---|")
     norm = sparse.linalg.norm
     for tol in (1e-1, 5e-2, 2e-2, 1e-2, 1e-3):

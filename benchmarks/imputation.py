@@ -8,7 +8,7 @@ TARGET.h5ad that still has them: the embedding never saw them. Imputes every hid
 list) that another slice measured, from all other slices, and prints a Markdown table: mean and median over
 genes of the Spearman correlation with the truth over cells, share of genes above 0.3, R² (1 - squared error
 over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
-neighbours in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
+neighbors in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
 least 0.1), as `lloki.tl.impute` would return them; how well that score foretells the truth; and the share of
 values within two expected errors of it. With --reference also from single cells alone, and from slices and
 single cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
@@ -30,15 +30,15 @@ from scipy.stats import spearmanr
 import lloki
 from lloki.analysis import spearman_columns
 from lloki.evaluate import expression_pca
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
 
 def shared_pca(joint: ad.AnnData) -> np.ndarray:
-    """PCA of the genes that all slices measured, each standardised within its slice."""
+    """PCA of the genes that all slices measured, each standardized within its slice."""
     shared = np.asarray(joint.varm["lloki_measured"]).all(axis=1)
     slices, out = joint.obs["slice"].astype(str).to_numpy(), np.zeros((joint.n_obs, shared.sum()), np.float32)
     for name in np.unique(slices):
-        x = log_normalise(joint.X[slices == name][:, shared]).toarray()
+        x = log_normalize(joint.X[slices == name][:, shared]).toarray()
         out[slices == name] = (x - x.mean(0)) / x.std(0).clip(1e-6)
     return expression_pca(sparse.csr_matrix(out), components=30)
 
@@ -85,7 +85,7 @@ def main() -> None:
         others = np.delete(measured, at, axis=1).any(axis=1)
         hidden = sorted(known & set(joint.var_names[others & ~measured[:, at]]) & set(full.var_names))
         full = full[same_cells(full, joint[joint.obs["slice"] == target])]
-        truth = log_normalise(full.X).toarray()[:, full.var_names.get_indexer(hidden)]
+        truth = log_normalize(full.X).toarray()[:, full.var_names.get_indexer(hidden)]
         varies = truth.std(0) > 0
         hidden, truth = [g for g, v in zip(hidden, varies) if v], truth[:, varies]
         table = pd.DataFrame(index=hidden)

@@ -4,7 +4,7 @@
 
 TASK holds slices and reference.h5ad. Integrates them without labels, and with the labels of SLICE (the name
 of a file, without .h5ad) only; OUT keeps both. Prints a Markdown table: accuracy and macro-F1 of labels
-carried from SLICE to each other slice that has labels to compare with, by 15 nearest neighbours (cosine), the
+carried from SLICE to each other slice that has labels to compare with, by 15 nearest neighbors (cosine), the
 mean over these slices; and the mixing of `lloki.evaluate`.
 """
 

@@ -27,20 +27,20 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
 
-from lloki.analysis import ProgramConfig, fit_programs, spatial_neighbours
+from lloki.analysis import ProgramConfig, fit_programs, spatial_neighbors
 from lloki.analysis.programs.start import first_metagenes
 
 SWEEPS = 40
 CASES = ((5, 0.3), (5, 1.0), (10, 0.3), (10, 1.0), (15, 0.5))
 
 
-def colours(graph: sparse.csr_matrix) -> list[np.ndarray]:
-    """Sets of cells without neighbours among themselves."""
-    colour = np.full(graph.shape[0], -1)
+def colors(graph: sparse.csr_matrix) -> list[np.ndarray]:
+    """Sets of cells without neighbors among themselves."""
+    color = np.full(graph.shape[0], -1)
     for i in range(graph.shape[0]):
-        taken = set(colour[graph.indices[graph.indptr[i] : graph.indptr[i + 1]]])
-        colour[i] = next(c for c in range(graph.shape[0]) if c not in taken)
-    return [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
+        taken = set(color[graph.indices[graph.indptr[i] : graph.indptr[i + 1]]])
+        color[i] = next(c for c in range(graph.shape[0]) if c not in taken)
+    return [np.flatnonzero(color == c) for c in range(color.max() + 1)]
 
 
 def sample_states(graph: sparse.csr_matrix, affinity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -50,7 +50,7 @@ def sample_states(graph: sparse.csr_matrix, affinity: np.ndarray, rng: np.random
     field = np.zeros(k)  # keeps the metagenes about equally common: without it one takes the whole tissue
     for _ in range(SWEEPS):
         field += 4 * (z.mean(0) * k - 1)
-        for cells in colours(graph):
+        for cells in colors(graph):
             eta = (graph[cells] @ z) @ affinity + field
             for _ in range(k):
                 a = rng.integers(k, size=len(cells))
@@ -80,7 +80,7 @@ def planted(k: int, noise: float, seed: int, *, n: int = 400, d: int = 60, slice
     states, features = [], []
     for i in range(slices):
         xy = rng.random((n, 2)) * np.sqrt(n)
-        graph = spatial_neighbours(xy)
+        graph = spatial_neighbors(xy)
         x = sample_states(graph, affinity, rng) * rng.gamma(8, k / 8, (n, 1))
         y = x @ metagenes.T
         y = np.maximum(y + noise * y.std() * rng.normal(size=y.shape), 0)
@@ -119,7 +119,7 @@ def large(options: argparse.Namespace) -> None:
         z = rng.dirichlet(np.full(15, 0.2), 5000) * 0.4 + 0.6 * np.eye(15)[kind]
         y = (z * rng.gamma(8, 1, (5000, 1))) @ metagenes.T
         features.append(np.maximum(y + 0.3 * y.std() * rng.normal(size=y.shape), 0).astype(np.float32))
-        graphs.append(spatial_neighbours(xy))
+        graphs.append(spatial_neighbors(xy))
     begin, cpu = time.perf_counter(), time.process_time()
     fitted = fit_programs(features, graphs, config=ProgramConfig(tolerance=0))
     took, used = time.perf_counter() - begin, time.process_time() - cpu
@@ -158,7 +158,7 @@ def main() -> None:
         for seed in range(options.seeds):
             case = planted(k, noise, seed)
             features = [case[f"y{i}"] for i in range(case["slices"])]
-            graphs = [spatial_neighbours(case[f"xy{i}"]) for i in range(case["slices"])]
+            graphs = [spatial_neighbors(case[f"xy{i}"]) for i in range(case["slices"])]
             for name, settings in ways.items():
                 config = ProgramConfig(k=k, tolerance=0, **settings)
                 begin = time.process_time()

@@ -41,13 +41,13 @@ def spoilt(x: NDArray, slices: NDArray, labels: NDArray, seed: int = 0) -> Itera
         shuffled[rows] = x[rng.permutation(rows)]
     yield "cells shuffled within slices", shuffled
     kinds = [t for t in np.unique(labels[labels != ""]) if np.sum(labels == t) > 0.01 * len(x)]
-    centre = {t: x[labels == t].mean(0) for t in kinds}
-    pull = np.stack([centre.get(t, x.mean(0)) - x.mean(0) for t in labels])
+    center = {t: x[labels == t].mean(0) for t in kinds}
+    pull = np.stack([center.get(t, x.mean(0)) - x.mean(0) for t in labels])
     yield "types drawn together by 3/4", x - 0.75 * pull
     swapped = x.copy()
     for name in np.unique(slices)[: len(np.unique(slices)) // 2]:
         for one, other in zip(kinds, kinds[1:] + kinds[:1]):
-            swapped[(slices == name) & (labels == one)] += centre[other] - centre[one]
+            swapped[(slices == name) & (labels == one)] += center[other] - center[one]
     yield "types of half the slices swapped", swapped
 
 

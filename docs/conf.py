@@ -55,7 +55,7 @@ def _published(model: PublishedModel) -> str:
     known = sum(file.sha256 is not None for file in model.files)
     hashes = "known" if known == len(model.files) else "some known" if known else "not known yet"
     way = "" if all(file.url for file in model.files) else "; in a browser only"
-    return f"| [`{model.name}`]({model.page}) | {model.what} | {model.licence} | {hashes}{way} |"
+    return f"| [`{model.name}`]({model.page}) | {model.what} | {model.license} | {hashes}{way} |"
 
 
 myst_substitutions = {
@@ -67,7 +67,7 @@ myst_substitutions = {
     "factor_defaults": _defaults(FactorConfig),
     "published_models": "\n".join(
         [
-            "| name | what | licence | hashes |",
+            "| name | what | license | hashes |",
             "|---|---|---|---|",
             *map(_published, published_models().values()),
         ]

@@ -17,7 +17,7 @@ def planted(
 ) -> ad.AnnData:
     """Slices in one AnnData, rows mixed: types are directions in 8 dimensions, gene i marks type i % 4."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(0, 1, (len(TYPES), 8)) + 2 * np.eye(len(TYPES), 8)
+    centers = np.random.default_rng(99).normal(0, 1, (len(TYPES), 8)) + 2 * np.eye(len(TYPES), 8)
     parts = []
     for name in names:
         kind = rng.integers(len(TYPES), size=cells)
@@ -29,7 +29,7 @@ def planted(
         )
         part.obs["slice"] = name
         part.obs["cell_type"] = np.array(TYPES)[kind]
-        part.obsm[keys.JOINT] = centres[kind] + rng.normal(0, spread, (cells, 8))
+        part.obsm[keys.JOINT] = centers[kind] + rng.normal(0, spread, (cells, 8))
         part.obsm[keys.SPATIAL] = rng.uniform(0, 100, (cells, 2))
         parts.append(part)
     whole = ad.concat(parts)

@@ -157,7 +157,7 @@ def test_other_units_and_a_third_coordinate_are_said():
         (lambda a: None, {"reference": "z"}, ConfigError, "'z' is not among"),
         (lambda a: None, {"slices": ["a", "z"]}, InputError, "no slice 'z'"),
         (lambda a: None, {"slices": ["a"]}, ConfigError, "two slices"),
-        (lambda a: None, {"rotation": 3}, ConfigError, "no parameter 'rotation'"),
+        (lambda a: None, {"rotation": 3}, ConfigError, "has no field 'rotation'"),
     ],
 )
 def test_bad_input_is_named_and_nothing_written(change, settings, kind, message):

@@ -33,7 +33,7 @@ def test_planted_types_are_told():
     assert adata.obs[keys.MARKER_CONFIDENCE].between(0, 1).all()
 
 
-def test_a_type_whose_markers_one_panel_lacks_is_told_by_neighbours():
+def test_a_type_whose_markers_one_panel_lacks_is_told_by_neighbors():
     adata = planted("ab", cells=300)
     slices = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
     slices[1] = slices[1][:, ~slices[1].var_names.isin(MARKERS["Oligo"])].copy()

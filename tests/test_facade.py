@@ -86,7 +86,7 @@ def test_a_named_layer_holds_the_counts(made):
     assert (result.expression != expected.expression).nnz == 0
 
 
-def test_embed_without_align_features_uses_log_normalised_counts(made):
+def test_embed_without_align_features_uses_log_normalized_counts(made):
     lloki.tl.embed(made.slices, reference=made.reference)
     plain = made.slices[1].obsm[keys.FP].copy()
     assert plain.shape[0] == made.slices[1].n_obs

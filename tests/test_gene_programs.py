@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written():
         (lambda a: None, ConfigError, "as many features", {"k": 6}),
         (lambda a: None, ConfigError, "seed must be a whole number, got None", {"seed": None}),
         (lambda a: None, ConfigError, "k must be a whole number, got 3.0", {"k": 3.0}),
-        (lambda a: None, ConfigError, "no parameter 'steps'", {"steps": 6}),
+        (lambda a: None, ConfigError, "has no field 'steps'", {"steps": 6}),
         (lambda a: None, InputError, "no gene 'q'", {"key": None, "genes": ["q"]}),
         (lambda a: None, InputError, "layers", {"key": None, "layer": "q"}),
     ):
@@ -107,9 +107,9 @@ def test_what_is_wrong_is_said_and_nothing_is_written():
             lloki.tl.metagenes(adata, **(FEW | options))
         assert keys.METAGENES not in adata.obsm
     lone = joint()[:3].copy()  # two cells of a, one of b
-    with pytest.raises(InputError, match="b: no cell has a spatial neighbour"):
+    with pytest.raises(InputError, match="b: no cell has a spatial neighbor"):
         lloki.tl.metagenes(lone, **FEW)
-    with pytest.raises(InputError, match="no cell has a spatial neighbour"):
+    with pytest.raises(InputError, match="no cell has a spatial neighbor"):
         lloki.tl.domains(lone, number=2)
 
 
@@ -160,10 +160,10 @@ def test_tables_name_metagenes_as_figures_number_them():
     assert list(found.index) == names
     assert list(found) == ["a", "b"]
     assert list(lloki.tl.moran(adata, key="X_lloki").index) == [f"X_lloki:{i}" for i in range(5)]
-    colours = [
+    colors = [
         lloki.pl.metagene(adata, which).axes[0].collections[0].get_array() for which in (2, "metagene2")
     ]
-    np.testing.assert_array_equal(*colours)
+    np.testing.assert_array_equal(*colors)
     for unknown in ("metagene4", "metagene0", "X", 0):
         with pytest.raises(InputError, match="no metagene"):
             lloki.pl.metagene(adata, unknown)

@@ -44,7 +44,7 @@ def imports(file: Path) -> set[str]:
 
 def files(room: str) -> list[Path]:
     found = sorted((SOURCE / room).rglob("*.py"))
-    assert found, f"the room {room} has moved: mend this test"
+    assert found, f"the room {room} has moved: fix this test"
     return found
 
 

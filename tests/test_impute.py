@@ -12,7 +12,7 @@ import lloki
 from lloki import keys
 from lloki.analysis import Donor, held_out, impute, spearman_columns
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 from planted import planted
 
 HIDDEN = ["G0", "G1", "G2", "G3"]
@@ -22,7 +22,7 @@ def three(noise: bool = True):
     """Slices a, b and c; c lacks four genes; NOISE is in a and b and varies with nothing."""
     adata = planted("abc", cells=250)
     slices = [adata[adata.obs["slice"] == name].copy() for name in "abc"]
-    truth = log_normalise(slices[2].X).toarray()[:, :4]
+    truth = log_normalize(slices[2].X).toarray()[:, :4]
     slices[2] = slices[2][:, ~slices[2].var_names.isin(HIDDEN)].copy()
     if noise:
         for i in (0, 1):

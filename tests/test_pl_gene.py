@@ -1,4 +1,4 @@
-"""``lloki.pl.gene``: a gene in all slices, grey where it was not measured."""
+"""``lloki.pl.gene``: a gene in all slices, gray where it was not measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki.errors import InputError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
 GENES = ["Rorb", "Calb1", "Gad1", "Never"]
 MEASURED = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], bool)  # Calb1 not in b
@@ -35,7 +35,7 @@ def joint() -> AnnData:
 
 
 def panels(figure: Figure) -> dict[str, np.ndarray | None]:
-    """Title → values of the drawn cells, ``None`` where they have a colour only."""
+    """Title → values of the drawn cells, ``None`` where they have a color only."""
     drawn = {ax.get_title(): ax.collections[0] for ax in figure.axes if ax.get_title()}
     return {
         title: None if points.get_array() is None else np.asarray(points.get_array())
@@ -52,7 +52,7 @@ def test_slices_that_measured_the_gene_have_values_on_one_scale(joint: AnnData) 
     assert found["b\nnot measured"] is None
     for name in "ac":
         rows = joint[(joint.obs[keys.SLICE] == name).to_numpy()]
-        expected = log_normalise(rows.X)[:, [1]].toarray().ravel()
+        expected = log_normalize(rows.X)[:, [1]].toarray().ravel()
         np.testing.assert_allclose(np.sort(expected), found[name], rtol=1e-5)
     scales = {ax.collections[0].get_clim() for ax in figure.axes if ax.get_title() in ("a", "c")}
     assert len(scales) == 1

@@ -53,7 +53,7 @@ def test_the_result_is_written_with_the_file(done, tmp_path):
     assert list(said["table"]["type"]) == sorted(TYPES)
 
 
-def test_a_type_that_no_labelled_slice_has_is_unknown():
+def test_a_type_that_no_labeled_slice_has_is_unknown():
     adata = planted(cells=300)
     rare = (adata.obs["cell_type"] == "Vascular").to_numpy()
     adata.obs["seen"] = adata.obs["cell_type"].where(~rare & (adata.obs["slice"] != "c"))
@@ -78,7 +78,7 @@ def test_confidence_falls_where_types_lie_on_each_other():
     assert abs(found.confidence[target].mean() - right.mean()) < 0.08
 
 
-def test_one_labelled_slice_is_calibrated_by_its_cells_and_says_so():
+def test_one_labeled_slice_is_calibrated_by_its_cells_and_says_so():
     with pytest.warns(LlokiWarning, match="labels come from one slice"):
         found = lloki.tl.transfer_labels(planted("ab"), label_key="cell_type", sources="a")
     assert found.left_out == "cells"
@@ -111,7 +111,7 @@ def test_the_curve_is_that_of_the_error(done):
     assert found.error == pytest.approx(np.average(gaps, weights=found.curve["cells"]))
 
 
-def test_a_labelled_reference_beside_a_list_of_slices():
+def test_a_labeled_reference_beside_a_list_of_slices():
     adata = planted("abc")
     slices = [adata[adata.obs["slice"] == name].copy() for name in "bc"]
     known = adata[adata.obs["slice"] == "a"].copy()

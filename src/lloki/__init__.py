@@ -24,7 +24,12 @@ _MODULES = (
     "evaluate",
     "benchmark",
 )
-_NAMES = {"integrate": "lloki.run", "project": "lloki.run", "project_reference": "lloki.run"}
+_NAMES = {
+    "settings": "lloki._settings",
+    "integrate": "lloki.run",
+    "project": "lloki.run",
+    "project_reference": "lloki.run",
+}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

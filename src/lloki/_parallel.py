@@ -1,7 +1,7 @@
 """Threads that do not change results.
 
 A BLAS library that is given two threads splits a product differently from one that is given a single
-thread, and the last bits differ; a neighbour list or a long training run makes differences of that size
+thread, and the last bits differ; a neighbor list or a long training run makes differences of that size
 visible. So every stage cuts its work into chunks whose size does not depend on the number of threads,
 gives each chunk to one thread, keeps the libraries inside a chunk single-threaded, and reduces in the
 order of the chunks.

@@ -1,68 +1,30 @@
-"""What the stages' parameters have in common."""
+"""What holds for every call in this process: ``lloki.settings``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
-
-from lloki.errors import ConfigError
+from dataclasses import dataclass
 
 
+@dataclass
 class Settings:
-    """Base of the frozen dataclasses of parameters: made of named fields, checked, kept with every result."""
+    """Defaults of a session; they change how results are computed and shown, never the results.
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    Attributes
+    ----------
+    threads
+        Threads for the stages; ``None`` takes ``LLOKI_THREADS``, else the cores that this process may use.
+    device
+        Torch device of calls that are not given one: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+    progress
+        Whether calls that are not told otherwise show progress bars.
+    verbosity
+        Level of the package's log: ``"debug"``, ``"info"``, ``"warning"`` or ``"error"``.
+    """
 
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Make a configuration of named fields.
+    threads: int | None = None
+    device: str = "auto"
+    progress: bool = False
+    verbosity: str = "warning"
 
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or a value is out of its range.
-        """
-        known = cls.__dataclass_fields__
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            text = f"no parameter {unknown[0]!r} in {cls.__name__}. There are: {', '.join(known)}"
-            raise ConfigError(text)
-        return cls(**settings)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
-        plain = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-
-    def _at_least(self, **least: float) -> None:
-        """Refuse values below these; ``None`` stands for no value."""
-        for name, low in least.items():
-            value = self._number(name)
-            if value is not None and not value >= low:
-                raise ConfigError(f"{name} must be at least {low}, got {value}")
-
-    def _above_zero(self, *names: str) -> None:
-        """Refuse values of 0 and below; ``None`` stands for no value."""
-        for name in names:
-            value = self._number(name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be above 0, got {value}")
-
-    def _share(self, *names: str) -> None:
-        """Refuse values outside [0, 1]."""
-        for name in names:
-            value = self._number(name)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{name} must lie between 0 and 1, got {value}")
-
-    def _number(self, name: str) -> Any:
-        """Value of a field that holds a number: a whole one if its default is, ``None`` only if that is."""
-        value, default = getattr(self, name), self.__dataclass_fields__[name].default
-        if value is None and default is None:
-            return None
-        whole = isinstance(default, int)
-        if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-            raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
-        return value
+settings = Settings()

@@ -21,22 +21,22 @@ class InputError(LlokiError, ValueError):
         The file or slice it is wrong in.
     slot
         The part of the file: ``X``, ``layers['counts']``, ``obsm['spatial']``, ``obs['cell_type']``…
-    mend
+    hint
         What to do next, as a sentence.
     """
 
-    def __init__(self, what: str, *, where: str = "", slot: str = "", mend: str = "") -> None:
-        self.what, self.where, self.slot, self.mend = what, where, slot, mend
+    def __init__(self, what: str, *, where: str = "", slot: str = "", hint: str = "") -> None:
+        self.what, self.where, self.slot, self.hint = what, where, slot, hint
         place = " ".join(p for p in (where, slot) if p)
         text = f"{place}: {what}" if place else what
-        super().__init__(f"{text}. {mend}" if mend else f"{text}.")
+        super().__init__(f"{text}. {hint}" if hint else f"{text}.")
 
     def __reduce__(self) -> tuple[object, ...]:  # so that it survives the way back from a worker process
-        return (_rebuild, (type(self), self.what, self.where, self.slot, self.mend))
+        return (_rebuild, (type(self), self.what, self.where, self.slot, self.hint))
 
 
-def _rebuild(cls: type[InputError], what: str, where: str, slot: str, mend: str) -> InputError:
-    return cls(what, where=where, slot=slot, mend=mend)
+def _rebuild(cls: type[InputError], what: str, where: str, slot: str, hint: str) -> InputError:
+    return cls(what, where=where, slot=slot, hint=hint)
 
 
 class GeneError(InputError):
@@ -81,4 +81,4 @@ class MissingExtraError(LlokiError, ImportError):
 
 
 class LlokiWarning(UserWarning):
-    """A mended or doubtful input: said aloud, kept in the result, shown in the report."""
+    """A corrected or doubtful input: warned of, kept in the result, shown in the report."""

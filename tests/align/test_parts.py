@@ -22,13 +22,13 @@ BANDS = (1.0, 2.0, 4.0)
 
 def cells(number: int = 0, n: int = 1500) -> Cells:
     piece = cut(number, cells=n)
-    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=6, neighbours=20)[0]
+    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=6, neighbors=20)[0]
     return Cells(np.arange(n), piece.xy, channels, cell_spacing(piece.xy))
 
 
 def pair() -> tuple[Cells, Cells]:
     a, b = split(cut(cells=3000))
-    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=6, neighbours=20)
+    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=6, neighbors=20)
     return tuple(Cells(np.arange(len(p.x)), p.xy, c, cell_spacing(p.xy)) for p, c in zip((a, b), channels))
 
 
@@ -51,7 +51,7 @@ def test_channels_are_the_directions_with_structure():
     x = np.column_stack(
         [100 * rng.normal(size=2000), signal + 0.1 * rng.normal(size=2000), np.full(2000, 7.0)]
     )
-    (first,), (second,) = (c.T for c in spatial_channels((x, x + 50), (xy, xy), channels=1, neighbours=10))
+    (first,), (second,) = (c.T for c in spatial_channels((x, x + 50), (xy, xy), channels=1, neighbors=10))
     assert abs(np.corrcoef(first, signal)[0, 1]) > 0.98
     np.testing.assert_allclose(first, second)  # an offset does not matter
     assert np.abs(first).max() <= 3
@@ -60,8 +60,8 @@ def test_channels_are_the_directions_with_structure():
 
 def test_debris_is_outside_the_frame():
     xy = np.random.default_rng(0).uniform(-100, 100, (1000, 2))
-    centre, radius = frame(np.concatenate([xy, [[5e4, 5e4]] * 2]))
-    assert np.linalg.norm(centre) < 10
+    center, radius = frame(np.concatenate([xy, [[5e4, 5e4]] * 2]))
+    assert np.linalg.norm(center) < 10
     assert 120 < radius < 170
 
 
@@ -129,7 +129,7 @@ def test_matches_lie_within_the_radius():
     assert len(none) == 0
 
 
-def test_mutual_neighbours_of_nothing():
+def test_mutual_neighbors_of_nothing():
     empty, some = np.empty((0, 3), np.float32), np.ones((4, 3), np.float32)
     for a, b in ((empty, some), (some, empty), (empty, empty)):
         assert len(mutual_nearest(a, b)[0]) == 0

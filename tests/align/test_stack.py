@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pieces import QUICK, cut
 
-from lloki.align import Link, Rigid, align_stack, synchronise
+from lloki.align import Link, Rigid, align_stack, synchronize
 from lloki.align.rigid import displacement
 from lloki.errors import ConfigError, InputError
 
@@ -46,7 +46,7 @@ def test_exact_links_give_exact_poses(n, seed, reference):
     reference %= n
     cells, poses = sections(n), truths(n, seed)
     links = {(i, j): link(poses, i, j) for i in range(n) for j in range(i + 1, min(i + 3, n))}
-    stack = synchronise(cells, links, reference=reference)
+    stack = synchronize(cells, links, reference=reference)
     for xy, found, pose in zip(cells, stack.transforms, poses):
         assert displacement(found, poses[reference].inverse().after(pose), xy) < 1e-3
     assert max(stack.disagreement.values()) < 1e-3
@@ -62,7 +62,7 @@ def test_links_that_skip_a_section_keep_errors_from_adding_up():
         links = {(i, j): shaken(link(poses, i, j), cells[j], rng) for i, j in pairs}
         chain = {pair: one for pair, one in links.items() if pair[1] == pair[0] + 1}
         for known, errors in ((chain, chain_error), (links, both_error)):
-            stack = synchronise(cells, known)
+            stack = synchronize(cells, known)
             errors += [displacement(t, p, xy) for t, p, xy in zip(stack.transforms, poses, cells)]
     assert np.mean(both_error) < 0.8 * np.mean(chain_error)
 
@@ -72,7 +72,7 @@ def test_a_wrong_link_is_outvoted_and_shown():
     links = {(i, j): link(poses, i, j) for i in range(5) for j in range(i + 1, 5)}
     wrong = links[1, 3].transform
     links[1, 3] = Link(Rigid.make(40, (300, 0)).after(wrong), 5.0)
-    stack = synchronise(cells, links)
+    stack = synchronize(cells, links)
     for xy, found, pose in zip(cells, stack.transforms, poses):
         assert displacement(found, pose, xy) < 30
     assert max(stack.disagreement, key=stack.disagreement.get) == (1, 3)
@@ -83,7 +83,7 @@ def test_a_link_that_mirrors_wrongly_is_left_out():
     cells, poses = sections(3), truths(3, 0)
     links = {pair: link(poses, *pair) for pair in ((0, 1), (1, 2))}
     flipped = links[0, 1].transform.after(links[1, 2].transform).after(Rigid.make(0, reflected=True))
-    stack = synchronise(cells, links | {(0, 2): Link(flipped, 50.0)})
+    stack = synchronize(cells, links | {(0, 2): Link(flipped, 50.0)})
     assert stack.used == ((0, 1), (1, 2))
     assert stack.disagreement[0, 2] > 100
     assert displacement(stack.transforms[2], poses[2], cells[2]) < 1e-3
@@ -93,34 +93,34 @@ def test_doubtful_links_serve_only_where_nothing_else_connects():
     cells, poses = sections(3), truths(3, 0)
     wrong = Link(Rigid.make(90), 1.0, doubtful=True)
     links = {(0, 1): link(poses, 0, 1), (1, 2): link(poses, 1, 2), (0, 2): wrong}
-    assert synchronise(cells, links).used == ((0, 1), (1, 2))
+    assert synchronize(cells, links).used == ((0, 1), (1, 2))
     del links[1, 2]
-    stack = synchronise(cells, links)
+    stack = synchronize(cells, links)
     assert stack.used == ((0, 1), (0, 2))
     assert displacement(stack.transforms[2], wrong.transform, cells[2]) < 1e-6
 
 
 def test_sections_that_nothing_connects_have_no_pose():
     cells, poses = sections(4), truths(4, 0)
-    stack = synchronise(cells, {(0, 1): link(poses, 0, 1), (2, 3): link(poses, 2, 3)}, reference=1)
+    stack = synchronize(cells, {(0, 1): link(poses, 0, 1), (2, 3): link(poses, 2, 3)}, reference=1)
     assert [t is None for t in stack.transforms] == [False, False, True, True]
-    assert synchronise(cells, {}).transforms[1:] == (None, None, None)
+    assert synchronize(cells, {}).transforms[1:] == (None, None, None)
 
 
 def test_links_without_standard_error_count_little():
     cells, poses = sections(3), truths(3, 0, reflect=False)
     links = {pair: link(poses, *pair) for pair in ((0, 1), (1, 2))}
     off = Rigid.make(1, (20, 0)).after(link(poses, 0, 2).transform)
-    stack = synchronise(cells, links | {(0, 2): Link(off, float("inf"))})
+    stack = synchronize(cells, links | {(0, 2): Link(off, float("inf"))})
     assert displacement(stack.transforms[2], poses[2], cells[2]) < 2
 
 
 def test_wrong_names_are_refused():
     cells, poses = sections(2), truths(2, 0)
     with pytest.raises(ConfigError, match="no section 2"):
-        synchronise(cells, {}, reference=2)
+        synchronize(cells, {}, reference=2)
     with pytest.raises(InputError, match="sections 0 and 5"):
-        synchronise(cells, {(0, 5): link(poses, 0, 1)})
+        synchronize(cells, {(0, 5): link(poses, 0, 1)})
 
 
 def test_a_stack_of_tissue():

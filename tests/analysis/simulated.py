@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from lloki.analysis import spatial_neighbours
+from lloki.analysis import spatial_neighbors
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def planted(
         features.append(np.maximum(y + noise * y.std() * rng.normal(size=y.shape), 0))
         states.append(x)
         places.append(xy)
-        graphs.append(spatial_neighbours(xy))
+        graphs.append(spatial_neighbors(xy))
     return Planted(metagenes, features, states, places, graphs)
 
 

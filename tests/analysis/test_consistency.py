@@ -18,11 +18,11 @@ from lloki.analysis import (
     gene_loadings,
     match_metagenes,
     moran,
-    spatial_neighbours,
+    spatial_neighbors,
     top_genes,
 )
 from lloki.errors import InputError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
 
 def by_loop(x: np.ndarray, w: np.ndarray) -> float:
@@ -35,20 +35,20 @@ def by_loop(x: np.ndarray, w: np.ndarray) -> float:
 @settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, 12, elements=st.floats(-1e3, 1e3)), st.integers(0, 9))
 def test_moran_is_the_double_sum(x, seed):
-    graph = spatial_neighbours(np.random.default_rng(seed).random((12, 2)))
+    graph = spatial_neighbors(np.random.default_rng(seed).random((12, 2)))
     found = moran(x, graph)[0]
     if np.ptp(x) <= 1e-3:
         return  # as good as constant: rounding decides
     dense = graph.toarray().astype(np.float64)
     rows = dense / np.maximum(dense.sum(1, keepdims=True), 1)
     assert found == pytest.approx(by_loop(x, rows), abs=1e-9)
-    assert moran(x, graph, standardise=False)[0] == pytest.approx(by_loop(x, dense), abs=1e-9)
+    assert moran(x, graph, standardize=False)[0] == pytest.approx(by_loop(x, dense), abs=1e-9)
     assert moran(3 * x + 7, graph)[0] == pytest.approx(found, abs=1e-6)
 
 
 def test_moran_tells_order_from_chance_and_guards_constants():
     xy = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2)
-    graph = spatial_neighbours(xy, k=4)
+    graph = spatial_neighbors(xy, k=4)
     rng = np.random.default_rng(0)
     values = np.stack([xy[:, 0], rng.random(400), np.full(400, 0.1), 1e8 + xy[:, 1]], axis=1)
     found = moran(values, graph)
@@ -102,8 +102,8 @@ def test_loadings_name_the_genes_of_a_metagene():
     rates = p.states[0] @ p.metagenes.T
     counts = sparse.csr_matrix(np.random.default_rng(0).poisson(20 * rates / rates.mean()), dtype=np.float32)
     genes = [f"g{i}" for i in range(12)]
-    loadings = gene_loadings(log_normalise(counts), p.states[0], genes)
-    dense = gene_loadings(log_normalise(counts).toarray(), p.states[0] * 7, genes)
+    loadings = gene_loadings(log_normalize(counts), p.states[0], genes)
+    dense = gene_loadings(log_normalize(counts).toarray(), p.states[0] * 7, genes)
     np.testing.assert_allclose(loadings, dense, atol=1e-6)
     for k, names in top_genes(loadings, most=2).items():
         specific = p.metagenes[:, k] / p.metagenes.sum(1)

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
-from lloki.analysis import DomainConfig, find_domains, spatial_neighbours
+from lloki.analysis import DomainConfig, find_domains, spatial_neighbors
 from lloki.errors import ConfigError, InputError
 
 
@@ -27,7 +27,7 @@ def test_layers_are_found_with_one_name_in_all_slices(method):
     made = [layers(0), layers(1)]
     found = find_domains(
         [m[0] for m in made],
-        [spatial_neighbours(m[1]) for m in made],
+        [spatial_neighbors(m[1]) for m in made],
         config=DomainConfig(method=method, number=3, scales=(2, 5), components=4),
     )
     assert found.stability is None
@@ -41,7 +41,7 @@ def test_layers_are_found_with_one_name_in_all_slices(method):
 
 def test_the_number_is_the_most_stable_and_results_repeat():
     x, xy, _ = layers(2)
-    graph = spatial_neighbours(xy)
+    graph = spatial_neighbors(xy)
     config = DomainConfig(candidates=(2, 3, 5), repeats=2, scales=(3,), components=3)
     found, again = (find_domains([x], [graph], config=config) for _ in range(2))
     assert found.stability is not None
@@ -53,10 +53,10 @@ def test_the_number_is_the_most_stable_and_results_repeat():
 
 def test_what_cannot_be_clustered_is_said():
     x, xy, _ = layers(0, n=40)
-    graph = spatial_neighbours(xy)
+    graph = spatial_neighbors(xy)
     for embedding, g, text in (
         (np.full_like(x, np.nan), graph, "here: the embedding holds NaN"),
-        (x, sparse.csr_matrix((40, 40)), "here: no cell has a spatial neighbour"),
+        (x, sparse.csr_matrix((40, 40)), "here: no cell has a spatial neighbor"),
         (x, graph[:5, :5], "its graph has shape"),
         (x, graph, "40 cells are too few for 12 domains"),
     ):
@@ -67,5 +67,5 @@ def test_what_cannot_be_clustered_is_said():
     for bad in ({"method": "x"}, {"number": 1}, {"scales": ()}, {"candidates": (1,)}, {"repeats": 1}):
         with pytest.raises(ConfigError):
             DomainConfig(**bad)
-    with pytest.raises(ConfigError, match="no parameter 'numbers'"):
+    with pytest.raises(ConfigError, match="has no field 'numbers'"):
         DomainConfig.from_dict({"numbers": 3})

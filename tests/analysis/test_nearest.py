@@ -1,4 +1,4 @@
-"""Neighbours between two sets of cells."""
+"""Neighbors between two sets of cells."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_neither_blocks_nor_threads_matter(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(500, 6)), rng.normal(size=(300, 6))
     whole = nearest(a, b, 7, threads=1)
-    monkeypatch.setattr("lloki.analysis.neighbours._CELLS", 300 * 40)
+    monkeypatch.setattr("lloki.analysis.neighbors._CELLS", 300 * 40)
     for threads in (1, 3):
         again = nearest(a, b, 7, threads=threads)
         np.testing.assert_array_equal(whole.index, again.index)
         np.testing.assert_array_equal(whole.distance, again.distance)
 
 
-def test_a_cell_is_not_its_own_neighbour():
+def test_a_cell_is_not_its_own_neighbor():
     x = np.random.default_rng(0).normal(size=(9, 3))
     near = nearest(x, x, 20, exclude=np.arange(9))
     assert near.index.shape == (9, 8)
@@ -46,7 +46,7 @@ def test_a_cell_is_not_its_own_neighbour():
 
 def test_nobody_to_find_is_an_error():
     x = np.ones((1, 3))
-    with pytest.raises(ConfigError, match="neighbours"):
+    with pytest.raises(ConfigError, match="neighbors"):
         nearest(x, x, 5, exclude=np.arange(1))
-    with pytest.raises(ConfigError, match="neighbours"):
+    with pytest.raises(ConfigError, match="neighbors"):
         nearest(x, x, 0)

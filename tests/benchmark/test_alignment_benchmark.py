@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lloki.benchmark import alignment
-from lloki.benchmark.alignment import benchmark_alignment, summarise
+from lloki.benchmark.alignment import benchmark_alignment, summarize
 from lloki.benchmark.paste_bio import ALPHAS, paste
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate.alignment_trial import draw_trial
@@ -55,7 +55,7 @@ def test_every_method_at_every_overlap_and_nothing_twice(run, tmp_path, monkeypa
     assert set(table.loc[table["method"] == "lloki", "verdict"]) <= {"aligned", "ambiguous", "failed"}
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b" / "alignment.csv"), table)
     assert (tmp_path / "b" / "alignment.png").stat().st_size > 10_000
-    means = summarise(table)
+    means = summarize(table)
     assert len(means) == 7
     assert (means["worst"] >= means["degrees"] - 1e-9).all()
 

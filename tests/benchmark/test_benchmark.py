@@ -19,7 +19,7 @@ from lloki.benchmark import ABLATIONS, METHODS
 from lloki.benchmark.methods import DEFAULT_METHODS
 from lloki.benchmark.subject import open_subject
 from lloki.errors import ConfigError, InputError
-from lloki.evaluate import expression_pca, normalised
+from lloki.evaluate import expression_pca, normalized
 from lloki.run.call import Call
 
 pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning")
@@ -49,7 +49,7 @@ def test_every_method_of_a_run(run, compare, judged):
     np.testing.assert_array_equal(by_name["fp"][0], joint.obsm["X_lloki_fp"])
     assert (by_name["lloki"][1] != by_name["lloki"][0]).any()
     assert (by_name["embedder"][0] != by_name["fp"][0]).any()
-    shared = normalised(joint[:, joint.varm["lloki_measured"].all(1)].X)
+    shared = normalized(joint[:, joint.varm["lloki_measured"].all(1)].X)
     np.testing.assert_allclose(by_name["pca-shared"][0], expression_pca(shared), atol=1e-4)
     repeats = result.methods.set_index("method")["repeats"]
     assert repeats["PCA, shared genes"] == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lloki.cae.batches import Sampler
-from lloki.cae.cells import Cells, own_neighbours, slice_pairs
+from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.pairs import PairTable
 
 
@@ -31,9 +31,9 @@ def pairs_of(cells: Cells, **options: Any):
     return slice_pairs(cells, cells.x, 10, rng=torch.Generator().manual_seed(1), **options)
 
 
-def test_own_neighbours_are_the_nearest_by_cosine_in_the_own_slice() -> None:
+def test_own_neighbors_are_the_nearest_by_cosine_in_the_own_slice() -> None:
     cells = gather([30, 50])
-    found = own_neighbours(cells, 4)
+    found = own_neighbors(cells, 4)
     for s in range(2):
         rows = cells.members(s)
         x = cells.x[rows].double()
@@ -44,24 +44,24 @@ def test_own_neighbours_are_the_nearest_by_cosine_in_the_own_slice() -> None:
         assert torch.equal(found[rows], kept)
 
 
-def test_a_slice_smaller_than_k_has_fewer_neighbours() -> None:
+def test_a_slice_smaller_than_k_has_fewer_neighbors() -> None:
     cells = gather([3, 1, 40])
-    found = own_neighbours(cells, 30)
+    found = own_neighbors(cells, 30)
     assert (found[:3] >= 0).sum(1).max() <= 2
     assert (found[3] == -1).all()
 
 
 def test_a_batch_is_stratified_and_stays_in_its_slices() -> None:
     cells = gather([1000, 20, 200])
-    batch = Sampler(cells, own_neighbours(cells, 5)).draw(
+    batch = Sampler(cells, own_neighbors(cells, 5)).draw(
         300, 3, pairs_of(cells), torch.Generator().manual_seed(2)
     )
     own = cells.slice_of[batch.cell]
     assert torch.bincount(own).tolist() == [100, 100, 100]
     assert torch.equal(cells.slice_of[batch.cell[batch.negative]], own)
     assert (batch.negative != torch.arange(300)).all()
-    there = batch.neighbour[:, 0] >= 0
-    assert torch.equal(cells.slice_of[batch.neighbour[there]], own[there][:, None].expand(-1, 3))
+    there = batch.neighbor[:, 0] >= 0
+    assert torch.equal(cells.slice_of[batch.neighbor[there]], own[there][:, None].expand(-1, 3))
     paired = batch.positive >= 0
     assert paired.any()
     assert (cells.slice_of[batch.positive[paired]] != own[paired]).all()
@@ -80,27 +80,27 @@ def test_a_small_slice_counts_as_much_as_one_a_hundred_times_its_size() -> None:
 
 def test_only_the_slices_asked_for_are_drawn_and_paired() -> None:
     cells = gather([60, 50, 40])
-    neighbours = own_neighbours(cells, 5, slices=[1])
-    assert (neighbours[cells.slice_of != 1] == -1).all()
+    neighbors = own_neighbors(cells, 5, slices=[1])
+    assert (neighbors[cells.slice_of != 1] == -1).all()
     pairs = pairs_of(cells, slices=[1])
     assert pairs.anchors()[cells.slice_of == 1].any()
     apart = pairs.positive[cells.slice_of[pairs.positive] != 1]
     anchors = torch.repeat_interleave(torch.arange(len(cells)), pairs.member_ptr[pairs.group_ptr].diff())
     assert (cells.slice_of[anchors[cells.slice_of[pairs.positive] != 1]] == 1).all()
     assert len(apart)
-    batch = Sampler(cells, neighbours, slices=[1]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
+    batch = Sampler(cells, neighbors, slices=[1]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
     assert (cells.slice_of[batch.cell] == 1).all()
 
 
 def test_held_out_cells_are_seen_by_no_step() -> None:
     cells = gather([400, 300], holdout=0.2)
     assert int((~cells.seen).sum()) == 140
-    neighbours, pairs = own_neighbours(cells, 5), pairs_of(cells)
+    neighbors, pairs = own_neighbors(cells, 5), pairs_of(cells)
     rng = torch.Generator().manual_seed(3)
-    batch = Sampler(cells, neighbours).draw(5000, 2, pairs, rng)
-    for index in (batch.cell, batch.positive, batch.neighbour.reshape(-1)):
+    batch = Sampler(cells, neighbors).draw(5000, 2, pairs, rng)
+    for index in (batch.cell, batch.positive, batch.neighbor.reshape(-1)):
         assert cells.seen[index[index >= 0]].all()
-    held = Sampler(cells, neighbours, seen=False).draw(500, 2, pairs, rng)
+    held = Sampler(cells, neighbors, seen=False).draw(500, 2, pairs, rng)
     assert not cells.seen[held.cell].any()
     assert cells.seen[held.positive[held.positive >= 0]].all()
 

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from lloki.cae import CAEConfig, CAEModel, train
 from lloki.errors import InputError, LlokiWarning
 
-SMALL = CAEConfig(steps=40, batch_size=200, check_every=10, refreshes=2, k_pairs=10, k_neighbours=5)
+SMALL = CAEConfig(steps=40, batch_size=200, check_every=10, refreshes=2, k_pairs=10, k_neighbors=5)
 Slices = dict[str, np.ndarray]
 
 
@@ -21,13 +21,13 @@ def slices(
 ) -> Slices:
     """Gaussian types in 12 dimensions; each slice sees them moved its own way."""
     rng = np.random.default_rng(seed)
-    centres = 6 * rng.normal(size=(types, 12))
+    centers = 6 * rng.normal(size=(types, 12))
     out = {}
     for s, n in enumerate(sizes):
         # cell i is of type i % types
         noise = rng.normal(size=(n, 12))
         bend = shift * rng.normal(size=(types, 12))
-        out[f"slice{s}"] = (centres[np.arange(n) % types] + bend[np.arange(n) % types] + noise).astype(
+        out[f"slice{s}"] = (centers[np.arange(n) % types] + bend[np.arange(n) % types] + noise).astype(
             np.float32
         )
     return out
@@ -164,7 +164,7 @@ def test_one_slice_trains_and_says_that_there_is_nothing_to_mix() -> None:
     assert np.isfinite(model.encode(data["slice0"], "tech|slice0")).all()
 
 
-def test_a_slice_without_mutual_neighbours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slice_without_mutual_neighbors_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from lloki.cae import cells
 
     def unlike(a: torch.Tensor, b: torch.Tensor, k: int, types: None):

@@ -19,11 +19,11 @@ Slices = dict[str, np.ndarray]
 def made(seed: int = 0, per_slice: int = 240) -> tuple[Slices, dict[str, str], np.ndarray]:
     """Four slices of four types; each platform bends every type its own way. Cell i is of type i % 4."""
     rng = np.random.default_rng(seed)
-    centres, kind = 5 * rng.normal(size=(4, 12)), np.arange(per_slice) % 4
+    centers, kind = 5 * rng.normal(size=(4, 12)), np.arange(per_slice) % 4
     slices = {}
     for name in ("a", "b", "c", "new"):
         bend = rng.normal(size=(4, 12)) + 4 * rng.normal(size=12)
-        slices[name] = (centres[kind] + bend[kind] + rng.normal(size=(per_slice, 12))).astype(np.float32)
+        slices[name] = (centers[kind] + bend[kind] + rng.normal(size=(per_slice, 12))).astype(np.float32)
     return slices, {"a": "merfish|x", "b": "xenium|y", "c": "starmap|w", "new": NEW}, kind
 
 
@@ -59,7 +59,7 @@ def test_all_shared_weights_are_frozen_to_the_bit(model, fitted) -> None:
     for name, weight in before.items():
         assert torch.equal(after[name][: len(weight)], weight), name
     assert len(after["token.weight"]) == len(before["token.weight"]) + 1
-    np.testing.assert_array_equal(fitted.scaling.centre[:3], model.scaling.centre)
+    np.testing.assert_array_equal(fitted.scaling.center[:3], model.scaling.center)
     assert fitted.scaling.scale == model.scaling.scale
 
 
@@ -82,7 +82,7 @@ def test_fitting_lowers_the_loss(fitted) -> None:
     assert all(row["validation"] is not None for row in history)
 
 
-def test_it_learns_more_than_the_centre(model, fitted, data) -> None:
+def test_it_learns_more_than_the_center(model, fitted, data) -> None:
     start = fit_token(model, {"new": data[0]["new"]}, token=NEW, steps=1, learning_rate=1e-12)
     end = {m: m.fitted[NEW][-1]["validation"] for m in (start, fitted)}
     assert end[fitted] < end[start]

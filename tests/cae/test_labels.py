@@ -16,7 +16,7 @@ from lloki.cae.labels import encode_labels, hard_negatives, spread
 from lloki.cae.pairs import mutual_pairs, nearest
 from lloki.errors import InputError
 
-SMALL = CAEConfig(steps=30, batch_size=240, check_every=10, refreshes=2, k_pairs=8, k_neighbours=5)
+SMALL = CAEConfig(steps=30, batch_size=240, check_every=10, refreshes=2, k_pairs=8, k_neighbors=5)
 Slices = dict[str, np.ndarray]
 
 
@@ -55,7 +55,7 @@ def test_pairs_of_compatible_types_are_those_of_brute_force(seed: int, n: int, m
     assert set(zip(i.tolist(), j.tolist())) == ahead & behind
 
 
-def test_a_query_without_a_compatible_target_has_no_neighbour() -> None:
+def test_a_query_without_a_compatible_target_has_no_neighbor() -> None:
     x = torch.randn((3, 4), generator=torch.Generator().manual_seed(0))
     found = nearest(x, x, 2, types=(torch.tensor([0, 1, -1]), torch.tensor([1, 1, 1])))
     assert found[0].tolist() == [-1, -1]
@@ -105,11 +105,11 @@ def test_labels_spread_where_enough_partners_agree() -> None:
 def made(sizes: tuple[int, ...] = (160, 120, 80)) -> tuple[Slices, dict[str, np.ndarray]]:
     """Two pairs of like types; in every slice each type is moved its own way."""
     rng = np.random.default_rng(0)
-    centres = np.repeat(6 * rng.normal(size=(2, 10)), 2, axis=0) + 1.5 * rng.normal(size=(4, 10))
+    centers = np.repeat(6 * rng.normal(size=(2, 10)), 2, axis=0) + 1.5 * rng.normal(size=(4, 10))
     data, labels = {}, {}
     for s, n in enumerate(sizes):
         kind = np.arange(n) % 4
-        moved = centres + 1.2 * rng.normal(size=(4, 10))
+        moved = centers + 1.2 * rng.normal(size=(4, 10))
         data[f"s{s}"] = (moved[kind] + rng.normal(size=(n, 10))).astype(np.float32)
         labels[f"s{s}"] = np.array(list("pqrs"))[kind]
     return data, labels
@@ -180,14 +180,14 @@ def test_labels_of_a_scored_slice_are_not_seen(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(again[name], want[name])
 
 
-def test_labels_set_right_what_mutual_neighbours_confuse() -> None:
+def test_labels_set_right_what_mutual_neighbors_confuse() -> None:
     """In the second slice two types have changed places: only labels can tell."""
     rng = np.random.default_rng(0)
-    centres = 5 * np.eye(6)
+    centers = 5 * np.eye(6)
     data, labels = {}, {}
     for name, place in (("s0", [0, 1, 2]), ("s1", [1, 0, 2])):
         kind = np.arange(150) % 3
-        data[name] = rng.normal(centres[place][kind], 1).astype(np.float32)
+        data[name] = rng.normal(centers[place][kind], 1).astype(np.float32)
         labels[name] = np.array(list("pqr"))[kind]
     config = dataclasses.replace(SMALL, steps=120, batch_size=300, conservation=1.0)
 

@@ -16,20 +16,20 @@ KINDS, WIDTH = 4, 12
 def shifted(shares=((0.25,) * 4, (0.25,) * 4), *, each=400, shift=1.0, seed=0):
     """Slices of four kinds of cells; a kind of the second is moved its own way. Gives x, kind, shifts."""
     rng = np.random.default_rng(seed)
-    centres = 6 * np.eye(KINDS, WIDTH)
+    centers = 6 * np.eye(KINDS, WIDTH)
     shifts = shift * rng.standard_normal((len(shares), KINDS, WIDTH))
     shifts[0] = 0
     slices, kinds = [], []
     for own, share in zip(shifts, shares):
         kind = rng.choice(KINDS, each, p=share)
         noise = 0.5 * rng.standard_normal((each, WIDTH))
-        slices.append((centres[kind] + own[kind] + noise).astype(np.float32))
+        slices.append((centers[kind] + own[kind] + noise).astype(np.float32))
         kinds.append(kind)
     return slices, kinds, shifts
 
 
 def gaps(slices, kinds):
-    """Mean distance between the slices' centres of a kind, over kinds that both hold."""
+    """Mean distance between the slices' centers of a kind, over kinds that both hold."""
     both = [k for k in range(KINDS) if all((own == k).any() for own in kinds)]
     parts = [np.stack([x[own == k].mean(0) for k in both]) for x, own in zip(slices, kinds)]
     return np.linalg.norm(parts[0] - parts[1], axis=1).mean()
@@ -50,8 +50,8 @@ def test_slices_of_different_composition_keep_it():
     moved = [mixture.apply(x, t) for t, x in enumerate(slices)]
     assert gaps(moved, kinds) < 0.25 * gaps(slices, kinds)
     pooled, kind = np.concatenate(moved), np.concatenate(kinds)
-    centres = np.stack([pooled[kind == k].mean(0) for k in range(KINDS)])
-    nearest = np.linalg.norm(pooled[:, None] - centres, axis=2).argmin(1)
+    centers = np.stack([pooled[kind == k].mean(0) for k in range(KINDS)])
+    nearest = np.linalg.norm(pooled[:, None] - centers, axis=2).argmin(1)
     assert (nearest == kind).mean() > 0.98
 
 
@@ -81,11 +81,11 @@ def test_a_cell_moves_the_same_alone_and_among_others(components, each, tokens, 
     rng = np.random.default_rng(seed)
     slices = [rng.standard_normal((each, 5)).astype(np.float32) for _ in range(tokens)]
     mixture = Mixture.fit(slices, list(range(tokens)), components=components, seed=seed)
-    assert len(mixture.centres) <= min(components, each * tokens // 30)
+    assert len(mixture.centers) <= min(components, each * tokens // 30)
     whole = mixture.apply(slices[0], 0)
     assert np.isfinite(whole).all()
     assert mixture.apply(slices[0][:1], 0) == pytest.approx(whole[:1], abs=1e-5)
-    if tokens == 1 or not len(mixture.centres):
+    if tokens == 1 or not len(mixture.centers):
         assert np.array_equal(whole, slices[0])
 
 
@@ -101,7 +101,7 @@ def test_a_model_keeps_its_components(tmp_path):
     slices, _, _ = shifted()
     config = CAEConfig(steps=10, check_every=5, batch_size=100, components=6, device="cpu")
     model = train({"a": slices[0], "b": slices[1]}, {"a": "A", "b": "B"}, config=config)
-    assert len(model.scaling.mixture.centres) == 6
+    assert len(model.scaling.mixture.centers) == 6
     model.save(tmp_path)
     again = CAEModel.load(tmp_path)
     assert np.array_equal(again.encode(slices[1], "B"), model.encode(slices[1], "B"))

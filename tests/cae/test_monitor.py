@@ -83,7 +83,7 @@ def test_nothing_moved_and_everything_gone() -> None:
     assert any("collapsed" in text for text in warnings_of([gone]))
     lost = look(slices, lambda x: x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))])
     assert lost["monitor_preservation"] < 0.2
-    assert any("neighbourhoods inside a slice were lost" in text for text in warnings_of([lost]))
+    assert any("neighborhoods inside a slice were lost" in text for text in warnings_of([lost]))
 
 
 def test_cells_without_a_counterpart_tell_of_mixing_too_much() -> None:
@@ -129,11 +129,11 @@ def test_one_slice_and_tiny_slices_can_be_looked_at() -> None:
 
 def slices(kinds: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    centres, out = 4 * rng.normal(size=(8, 12)), {}
+    centers, out = 4 * rng.normal(size=(8, 12)), {}
     for s, own in enumerate(kinds):
         kind = np.array(own)[np.arange(120) % len(own)]
         bend = rng.normal(size=12) + 0.5 * rng.normal(size=(8, 12))
-        out[f"s{s}"] = (centres[kind] + bend[kind] + rng.normal(size=(120, 12))).astype(np.float32)
+        out[f"s{s}"] = (centers[kind] + bend[kind] + rng.normal(size=(120, 12))).astype(np.float32)
     return out
 
 
@@ -152,7 +152,7 @@ def test_trainings_that_go_wrong_are_told() -> None:
     assert "hardly mixed" in warned(same, triplet=0.0)
     nothing = {"reconstruction": 0.0, "conservation": 0.0, "triplet": 0.0}
     assert "collapsed" in warned(same, weight_decay=10.0, learning_rate=0.01, **nothing)
-    # no slice shares more than half its types, and mutual neighbours are sought all the same
+    # no slice shares more than half its types, and mutual neighbors are sought all the same
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
     assert "mixed too much" in warned(few_shared, steps=120, k_pairs=40)
 
@@ -161,5 +161,5 @@ def test_nothing_looked_at_is_nothing_to_say() -> None:
     assert warnings_of([]) == []
     assert warnings_of([{"step": 1, "total": 2.0}]) == []
     assert warnings_of([{"monitor_unpaired": 2.0}]) == [
-        "2 slices have no mutual nearest neighbours in any other and are not mixed"
+        "2 slices have no mutual nearest neighbors in any other and are not mixed"
     ]

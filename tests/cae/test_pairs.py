@@ -1,4 +1,4 @@
-"""Mutual nearest neighbours against brute force, and the table they are drawn from."""
+"""Mutual nearest neighbors against brute force, and the table they are drawn from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lloki annotate``, ``impute``, ``neighbourhood``, and the pages of all analyses, from the command line."""
+"""``lloki annotate``, ``impute``, ``neighborhood``, and the pages of all analyses, from the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = {
     "transfer-labels": ("--label-key", "cell_type", "--source", "a"),
     "annotate": ("--markers", "markers.csv"),
     "impute": ("c",),
-    "neighbourhood": ("--focal", "Neuron", "--neighbour", "Oligo", "--label-key", "cell_type"),
+    "neighborhood": ("--focal", "Neuron", "--neighbor", "Oligo", "--label-key", "cell_type"),
 }
 
 
@@ -143,18 +143,18 @@ def test_impute_lists_genes_that_it_leaves_out(lloki, folder):
     assert set(ad.read_h5ad("all/imputed.h5ad").var_names) == {"G0", "G1"}
 
 
-def test_neighbourhood_says_first_whether_there_is_a_program(lloki, folder):
-    where = ("--focal", "Neuron", "--neighbour", "Oligo", "--label-key", "cell_type")
-    result = lloki("neighbourhood", "in.h5ad", *where, "--k", 10, "--permutations", 10, "-o", "out")
+def test_neighborhood_says_first_whether_there_is_a_program(lloki, folder):
+    where = ("--focal", "Neuron", "--neighbor", "Oligo", "--label-key", "cell_type")
+    result = lloki("neighborhood", "in.h5ad", *where, "--k", 10, "--permutations", 10, "-o", "out")
     assert result.exit_code == 0, result.output
     assert {p.name for p in Path("out").iterdir()} == {
-        "neighbourhood.h5ad",
+        "neighborhood.h5ad",
         "genes.csv",
         "correlations.csv",
-        "neighbourhood.html",
+        "neighborhood.html",
         "figures",
     }
-    html = page_of(Path("out/neighbourhood.html"))
+    html = page_of(Path("out/neighborhood.html"))
     assert "No program was found" in html  # positions are random
     assert html.index("No program was found") < html.index("<svg")
     assert list(pd.read_csv("out/correlations.csv")["dataset"]) == ["a", "b", "c", "pooled"]
@@ -175,7 +175,7 @@ def test_programs_and_labels_have_their_pages(lloki, folder):
     assert result.exit_code == 0, result.output
     html = page_of(Path("l/labels.html"))
     assert html.count("<svg") == 1 + 3
-    assert "no two labelled slices that share a type" in html
+    assert "no two labeled slices that share a type" in html
 
 
 def test_programs_of_slices_without_counts_name_no_genes(lloki, folder):
@@ -215,9 +215,9 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
         ("annotate", ("--layer", "none"), "layers['none']"),
         ("impute", ("--gene", "Nowhere"), "no donor measured Nowhere"),
         ("impute", ("--donor", "z"), "no slice 'z'"),
-        ("neighbourhood", ("--focal", "Nobody"), "no cell of the focal type 'Nobody'"),
-        ("neighbourhood", ("--label-key", "none"), "the column is absent"),
-        ("neighbourhood", ("--slice-key", "none"), "the column is absent"),
+        ("neighborhood", ("--focal", "Nobody"), "no cell of the focal type 'Nobody'"),
+        ("neighborhood", ("--label-key", "none"), "the column is absent"),
+        ("neighborhood", ("--slice-key", "none"), "the column is absent"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_left_behind(lloki, folder, command, options, message):

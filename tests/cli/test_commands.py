@@ -113,7 +113,7 @@ def test_errors_are_one_message_without_a_traceback(lloki, tmp_path):
     usage = lloki("integrate", "--preset", "none", "x.h5ad", "--out", out)
     assert usage.exit_code == 2
     assert usage.stderr.startswith("no preset 'none'")
-    assert lloki("integrate", "--neighbours", 3).exit_code == 2
+    assert lloki("integrate", "--neighbors", 3).exit_code == 2
 
 
 def test_debug_shows_the_error_itself(lloki, tmp_path):

@@ -16,9 +16,9 @@ def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
     result = lloki("transfer-labels", tmp_path / "in.h5ad", *args)
     assert result.exit_code == 0, result.output
     assert "unknown" in result.stdout
-    written = ad.read_h5ad(out / "labelled.h5ad").obs
+    written = ad.read_h5ad(out / "labeled.h5ad").obs
     assert (written[keys.LABEL].astype(str) == adata.obs["cell_type"]).mean() > 0.95
-    assert {p.name for p in out.iterdir()} == {"labelled.h5ad", "types.csv", "labels.html", "figures"}
+    assert {p.name for p in out.iterdir()} == {"labeled.h5ad", "types.csv", "labels.html", "figures"}
     drawn = {p.stem for p in (out / "figures").iterdir()}
     assert drawn == {"reliability", "types-a", "types-b", "types-c"}
 
@@ -31,8 +31,8 @@ def test_single_cells_lend_labels_and_the_page_says_so(lloki, tmp_path):
     call = ("transfer-labels", tmp_path / "in.h5ad", "--label-key", "cell_type", "--out", tmp_path / "out")
     result = lloki(*call, "--reference", tmp_path / "reference.h5ad")
     assert result.exit_code == 0, result.output
-    assert f"{adata.n_obs} cells labelled" in result.stdout
-    written = ad.read_h5ad(tmp_path / "out" / "labelled.h5ad").obs
+    assert f"{adata.n_obs} cells labeled" in result.stdout
+    written = ad.read_h5ad(tmp_path / "out" / "labeled.h5ad").obs
     assert (written[keys.LABEL].astype(str) == truth).mean() > 0.95
     page = (tmp_path / "out" / "labels.html").read_text()
     assert "joint embedding: 150 single cells of the reference." in page

@@ -95,7 +95,7 @@ def test_a_platform_named_twice_keeps_its_panel_but_not_its_cells() -> None:
     assert not np.allclose(first.obsm["spatial_true"], second.obsm["spatial_true"])
 
 
-def log_normalised(counts: sparse.csr_matrix) -> np.ndarray:
+def log_normalized(counts: sparse.csr_matrix) -> np.ndarray:
     x = counts.toarray()
     x = np.log1p(x / np.maximum(x.sum(axis=1, keepdims=True), 1) * 100)
     return (x - x.mean(axis=0)) / (x.std(axis=0) + 0.1)
@@ -115,15 +115,15 @@ def transfer_accuracy(embeddings: list[np.ndarray], labels: list[np.ndarray]) ->
 def test_shared_genes_fail_where_the_whole_panels_do_well(made: Tissue) -> None:
     labels = [s.obs["cell_type"].astype(str).to_numpy() for s in made.slices]
     shared = sorted(set.intersection(*(set(s.var_names) for s in made.slices)))
-    common = [log_normalised(s[:, shared].X) for s in made.slices]
+    common = [log_normalized(s[:, shared].X) for s in made.slices]
     pca = PCA(len(shared) - 1).fit(np.vstack(common))
     by_shared = transfer_accuracy([pca.transform(x) for x in common], labels)
     # A panel-agnostic stand-in: principal components of the reference, predicted from each panel's genes.
-    components = PCA(20, random_state=0).fit_transform(log_normalised(made.reference.X))
+    components = PCA(20, random_state=0).fit_transform(log_normalized(made.reference.X))
     embedded = []
     for s in made.slices:
-        model = Ridge(50).fit(log_normalised(made.reference[:, s.var_names].X), components)
-        embedded.append(model.predict(log_normalised(s.X)))
+        model = Ridge(50).fit(log_normalized(made.reference[:, s.var_names].X), components)
+        embedded.append(model.predict(log_normalized(s.X)))
     by_panel = transfer_accuracy(embedded, labels)
     assert by_shared < 0.4
     assert 0.65 < by_panel < 0.95

@@ -42,7 +42,7 @@ class Shares:
     def coverage(self, genes):
         return PanelCoverage(tuple(genes), ())
 
-    def summarise(self, expression, genes):
+    def summarize(self, expression, genes):
         return SliceSummary(tuple(genes))
 
     def fit(self, slices, reference):

@@ -12,10 +12,10 @@ from scipy import sparse
 
 from lloki.embed import Factor, FactorConfig, SliceSummary, load_embedder, save_embedder
 from lloki.embed import factor as module
-from lloki.embed.em import expectation_maximisation
-from lloki.embed.factor import stabilise
+from lloki.embed.em import expectation_maximization
+from lloki.embed.factor import stabilize
 from lloki.errors import ConfigError, GeneError, ModelError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
 GENES = [f"G{i:02d}" for i in range(20)]
 
@@ -35,7 +35,7 @@ def made(panels: list[list[int]], cells: list[int], seed: int = 0, factors: int 
 
 def summaries(counts: list[np.ndarray], panels: list[list[int]], model: Factor) -> list[SliceSummary]:
     return [
-        model.summarise(log_normalise(sparse.csr_matrix(x)), [GENES[j] for j in p])
+        model.summarize(log_normalize(sparse.csr_matrix(x)), [GENES[j] for j in p])
         for x, p in zip(counts, panels)
     ]
 
@@ -48,15 +48,15 @@ def data() -> list[np.ndarray]:
     return made(PANELS, [60, 50, 40, 80])
 
 
-def standardised(counts: np.ndarray) -> np.ndarray:
-    """The model's input by its definition: root of the share, centred and scaled by gene over the slice."""
+def standardized(counts: np.ndarray) -> np.ndarray:
+    """The model's input by its definition: root of the share, centerd and scaled by gene over the slice."""
     total = counts.sum(1, keepdims=True)
     x = np.sqrt(np.divide(counts, total, out=np.zeros_like(counts, float), where=total > 0))
     return (x - x.mean(0)) / x.std(0)
 
 
 def by_hand(xs, panels, n_genes, w, psi, rounds, ridge, floor):
-    """Expectation-maximisation cell by cell and gene by gene."""
+    """Expectation-maximization cell by cell and gene by gene."""
     k = w.shape[1]
     for _ in range(rounds):
         a, b, yy, seen = (
@@ -91,10 +91,10 @@ def columns(panels: list[list[int]]) -> list[np.ndarray]:
 
 
 def test_parity_with_the_model_written_out_by_hand(data):
-    xs = [standardised(x) for x in data]
+    xs = [standardized(x) for x in data]
     sizes = [float(len(x)) for x in xs]
     config = FactorConfig(factors=3, rounds=1)
-    fit = lambda rounds: expectation_maximisation(  # noqa: E731
+    fit = lambda rounds: expectation_maximization(  # noqa: E731
         moments(xs), sizes, columns(PANELS), 20, FactorConfig(factors=3, rounds=rounds)
     )
     start = fit(1)
@@ -113,12 +113,12 @@ def test_the_embedding_is_the_posterior_mean(data):
     parts = summaries(data, PANELS, model)
     model.fit({"a": parts[0], "b": parts[1], "c": parts[2]}, parts[3])
     for counts, panel, part in zip(data, PANELS, parts):
-        x, w, psi = standardised(counts), model.loadings[panel], model.noise[panel]
+        x, w, psi = standardized(counts), model.loadings[panel], model.noise[panel]
         expected = np.stack(
             [np.linalg.solve(np.eye(3) + w.T @ (w / psi[:, None]), w.T @ (row / psi)) for row in x]
         )
         expected *= np.linalg.norm(model.loadings, axis=0) ** 0.5
-        found = model.embed(log_normalise(sparse.csr_matrix(counts)), part.genes, state=part)
+        found = model.embed(log_normalize(sparse.csr_matrix(counts)), part.genes, state=part)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -160,7 +160,7 @@ def test_no_round_lowers_the_likelihood(drawn):
     known = []
     for rounds in range(1, 12, 2):
         config = FactorConfig(factors=k, rounds=rounds, ridge=0.0)
-        w, psi = expectation_maximisation(
+        w, psi = expectation_maximization(
             moments(xs), [float(n) for n in cells], columns(panels), len(genes), config
         )
         assert (psi >= config.noise_floor).all()
@@ -175,7 +175,7 @@ def test_a_row_depends_on_its_cell_alone(seed, n):
     model = Factor(factors=3, rounds=5)
     parts = summaries(data, PANELS[:2], model)
     model.fit({"a": parts[0]}, parts[1])
-    x = log_normalise(sparse.csr_matrix(data[0]))
+    x = log_normalize(sparse.csr_matrix(data[0]))
     whole = model.embed(x, parts[0].genes, state=parts[0])
     rows = np.random.default_rng(seed).permutation(40)[:n]
     np.testing.assert_allclose(model.embed(x[rows], parts[0].genes, state=parts[0]), whole[rows], atol=1e-5)
@@ -185,7 +185,7 @@ def test_chunks_and_threads(data, monkeypatch):
     model = Factor(factors=3)
     parts = summaries(data, PANELS, model)
     model.fit({"a": parts[0]}, parts[3])
-    x = log_normalise(sparse.csr_matrix(data[0]))
+    x = log_normalize(sparse.csr_matrix(data[0]))
     whole = model.embed(x, parts[0].genes, state=parts[0])
     monkeypatch.setattr(module, "BLOCK", 7)
     chunked = summaries(data, PANELS, model)
@@ -201,7 +201,7 @@ def test_progress_counts_every_cell(data):
     parts = summaries(data, PANELS, model)
     model.fit({"a": parts[0]}, parts[3])
     model.embed(
-        log_normalise(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0], advance=done.append
+        log_normalize(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0], advance=done.append
     )
     assert sum(done) == 60
 
@@ -224,7 +224,7 @@ def test_genes_that_never_vary_count_as_not_measured(data):
     assert parts[0].arrays["scale"][2] == 0
     model.fit({"a": parts[0]}, parts[3])
     assert GENES[2] not in model.genes
-    rows = model.embed(log_normalise(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0])
+    rows = model.embed(log_normalize(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0])
     assert np.isfinite(rows).all()
 
 
@@ -233,7 +233,7 @@ def test_cells_without_counts_get_finite_rows(data):
     model = Factor(factors=3)
     parts = summaries(data, PANELS, model)
     model.fit({"a": parts[0]}, parts[3])
-    rows = model.embed(log_normalise(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0])
+    rows = model.embed(log_normalize(sparse.csr_matrix(data[0])), parts[0].genes, state=parts[0])
     assert np.isfinite(rows).all()
     assert np.array_equal(rows[0], rows[2])
 
@@ -262,7 +262,7 @@ def test_save_and_load(data, tmp_path):
     again = load_embedder(tmp_path)
     assert isinstance(again, Factor)
     assert (again.genes, again.config, again.dim) == (model.genes, model.config, model.dim)
-    x = log_normalise(sparse.csr_matrix(data[0]))
+    x = log_normalize(sparse.csr_matrix(data[0]))
     embedded = (m.embed(x, parts[0].genes, state=parts[0]) for m in (model, again))
     assert np.array_equal(*embedded)
     facts = json.loads((tmp_path / "factor.json").read_text())
@@ -277,13 +277,13 @@ def test_save_and_load(data, tmp_path):
 def test_errors(data):
     model = Factor()
     part = summaries(data[:1], PANELS[:1], model)[0]
-    x = log_normalise(sparse.csr_matrix(data[0]))
+    x = log_normalize(sparse.csr_matrix(data[0]))
     with pytest.raises(ModelError, match="not fitted"):
         model.embed(x, part.genes, state=part)
     model.fit({"a": part}, part)
     with pytest.raises(GeneError, match="knows 2 of the 3 genes"):
         model.embed(x[:, :3], ["G00", "G01", "other"], state=part)
-    still = model.summarise(sparse.csr_matrix((5, 2), dtype=np.float32), ["G00", "G01"])
+    still = model.summarize(sparse.csr_matrix((5, 2), dtype=np.float32), ["G00", "G01"])
     with pytest.raises(GeneError, match="no gene of any slice varies"):
         Factor().fit({"a": still}, part)
     for bad in ({"factors": 0}, {"rounds": 0}, {"noise_floor": 0.0}, {"ridge": -1.0}, {"min_genes": 0}):
@@ -293,7 +293,7 @@ def test_errors(data):
 
 def test_depth_does_not_matter():
     x = np.array([[1.0, 2.0, 5.0, 0.0], [10.0, 20.0, 50.0, 0.0], [0, 0, 0, 0]])
-    rows = stabilise(log_normalise(sparse.csr_matrix(x)))
+    rows = stabilize(log_normalize(sparse.csr_matrix(x)))
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
     np.testing.assert_allclose((rows[0] ** 2).sum(), 1, atol=1e-6)
     assert not rows[2].any()

@@ -24,7 +24,7 @@ from lloki.embed import Embedder, get_embedder, load_embedder, save_embedder
 from lloki.embed.geneformer import Geneformer, network
 from lloki.embed.geneformer.ranking import linear_scale
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning, MissingExtraError, ModelError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 from tissue import small_tissue
 
 needs_transformers = pytest.mark.skipif(
@@ -112,7 +112,7 @@ def test_a_row_is_its_cells_alone(folders, counts, special, monkeypatch):
 def test_log_values_rank_as_counts_do(folders, counts):
     made = Geneformer(folders[False], device="cpu")
     from_counts = made.embed(counts, IDS, cell_ids=CELLS)
-    from_logs = made.embed(log_normalise(counts), IDS, cell_ids=CELLS)
+    from_logs = made.embed(log_normalize(counts), IDS, cell_ids=CELLS)
     np.testing.assert_allclose(from_logs, from_counts, atol=1e-6)
 
 
@@ -121,14 +121,14 @@ def test_log_values_rank_as_counts_do(folders, counts):
     total=st.floats(20.0, 5e4),
 )
 @settings(max_examples=50, deadline=None)
-def test_the_scale_of_a_cell_is_recognised(rows, total):
+def test_the_scale_of_a_cell_is_recognized(rows, total):
     counts = sparse.csr_matrix(np.array(rows, dtype=np.float32))
     assert (linear_scale(counts) != counts).nnz == 0
     sums = counts.toarray().sum(1, keepdims=True)
-    normalised = counts.toarray() * total / np.maximum(sums, 1)
-    back = linear_scale(sparse.csr_matrix(np.log1p(normalised).astype(np.float32))).toarray()
+    normalized = counts.toarray() * total / np.maximum(sums, 1)
+    back = linear_scale(sparse.csr_matrix(np.log1p(normalized).astype(np.float32))).toarray()
     # a cell whose logarithms happen to be whole numbers is taken for counts; ranks need only proportions
-    for mine, truth in zip(back, normalised):
+    for mine, truth in zip(back, normalized):
         scale = truth.max() / mine.max() if mine.max() else 1.0
         np.testing.assert_allclose(mine * scale, truth, rtol=1e-4)
 
@@ -202,7 +202,7 @@ def test_saved_and_loaded(folders, counts, tmp_path):
     assert not list(tmp_path.glob("*.pkl"))
     loaded = load_embedder(tmp_path, device="cpu")
     assert loaded.config == made.config
-    expected = made.embed(counts, IDS, state=made.summarise(counts, IDS), cell_ids=CELLS)
+    expected = made.embed(counts, IDS, state=made.summarize(counts, IDS), cell_ids=CELLS)
     np.testing.assert_array_equal(loaded.embed(counts, IDS, state=None, cell_ids=CELLS), expected)
     (tmp_path / "geneformer.json").unlink()
     with pytest.raises(ModelError, match="holds no saved geneformer"):

@@ -28,10 +28,10 @@ def folder(tmp_path) -> Path:
     return make_scgpt(tmp_path / "model")
 
 
-def change(folder: Path, mend: Callable[[dict[str, Any]], Any]) -> None:
-    """Let ``mend`` change the state dict of a folder in place."""
+def change(folder: Path, alter: Callable[[dict[str, Any]], Any]) -> None:
+    """Let ``alter`` change the state dict of a folder in place."""
     weights = torch.load(folder / "best_model.pt")
-    mend(weights)
+    alter(weights)
     torch.save(weights, folder / "best_model.pt")
 
 

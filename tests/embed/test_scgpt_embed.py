@@ -110,7 +110,7 @@ def test_products_too_large_for_half_precision_are_told(folder, tmp_path):
 
 def test_it_is_an_embedder(model):
     assert isinstance(model, Embedder)
-    state = model.summarise(cells(), PANEL)
+    state = model.summarize(cells(), PANEL)
     assert state == SliceSummary(PANEL)
     assert model.fit({"a": state}, state) is model
     rows = embed(model, state=state)
@@ -128,7 +128,7 @@ def test_rows_do_not_depend_on_batches(model, folder, budget, threads):
     np.testing.assert_allclose(embed(other, threads=threads), embed(model), rtol=0, atol=1e-6)
 
 
-def test_rows_do_not_depend_on_their_neighbours(model):
+def test_rows_do_not_depend_on_their_neighbors(model):
     whole = embed(model)
     order = np.random.default_rng(1).permutation(60)
     moved = embed(model, cells()[order], cell_ids=[NAMES[i] for i in order])

@@ -19,7 +19,7 @@ from lloki.evaluate import (
     expression_pca,
     harmony,
     min_max,
-    normalised,
+    normalized,
     purity,
     scored_cells,
     stratified,
@@ -131,18 +131,18 @@ def counts(n: int = 120, g: int = 25) -> sparse.csr_matrix:
     return sparse.csr_matrix(rng.poisson(rates).astype(np.float32))
 
 
-def test_normalised_by_definition():
+def test_normalized_by_definition():
     dense = counts().toarray()
     dense[3] = 0
     x = sparse.csr_matrix(dense)
     expected = np.log1p(100 * dense / np.maximum(dense.sum(1, keepdims=True), 1))
-    np.testing.assert_allclose(normalised(x).toarray(), expected, rtol=1e-5)
+    np.testing.assert_allclose(normalized(x).toarray(), expected, rtol=1e-5)
 
 
 def test_pca_spans_what_a_dense_one_spans():
     from sklearn.decomposition import PCA
 
-    x = normalised(counts())
+    x = normalized(counts())
     ours, dense = expression_pca(x, components=5), PCA(5).fit_transform(x.toarray())
     np.testing.assert_allclose(np.abs(np.sum(ours * dense, 0)), np.sum(dense**2, 0), rtol=1e-3)
     np.testing.assert_array_equal(ours, expression_pca(x, components=5))
@@ -154,9 +154,9 @@ def test_pca_spans_what_a_dense_one_spans():
 def test_harmony_brings_shifted_batches_together_in_their_order():
     pytest.importorskip("harmonypy")
     rng = np.random.default_rng(0)
-    centres = 4 * np.eye(6)[:3]
+    centers = 4 * np.eye(6)[:3]
     types, batch = rng.integers(3, size=600), np.repeat(["a", "b"], 300)
-    x = centres[types] + rng.normal(size=(600, 6)) * 0.5 + np.where(batch == "b", 1.0, 0)[:, None]
+    x = centers[types] + rng.normal(size=(600, 6)) * 0.5 + np.where(batch == "b", 1.0, 0)[:, None]
     out = harmony(x, batch)
     assert out.shape == x.shape
     gap = lambda z: np.linalg.norm(z[batch == "a"].mean(0) - z[batch == "b"].mean(0))  # noqa: E731

@@ -108,7 +108,7 @@ def test_bad_arrays_are_refused():
         scib(x, labels, batches, pre[:9])
     with pytest.raises(InputError, match="120 labels and 9 batches"):
         scib(x, labels, batches[:9])
-    with pytest.raises(InputError, match="more than 50 labelled"):
+    with pytest.raises(InputError, match="more than 50 labeled"):
         scib(x, np.full(120, ""), batches)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from lloki.errors import ConfigError, InputError
-from lloki.fp import PASSES, PRESETS, FPConfig, FPResult, align_features, log_normalise, wasserstein
+from lloki.fp import PASSES, PRESETS, FPConfig, FPResult, align_features, log_normalize, wasserstein
 
 
 def made_up(n: int, g: int, seed: int, rate: float = 0.3) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def made_up(n: int, g: int, seed: int, rate: float = 0.3) -> tuple[sparse.csr_ma
 
 
 def check(result: FPResult, counts: sparse.csr_matrix) -> None:
-    observed, dense = log_normalise(counts).toarray(), result.expression.toarray()
+    observed, dense = log_normalize(counts).toarray(), result.expression.toarray()
     np.testing.assert_array_equal(dense[observed > 0], observed[observed > 0])
     assert ((dense > 0).sum(1) - (observed > 0).sum(1) <= result.budgets).all()
     assert np.isfinite(dense).all()
@@ -60,7 +60,7 @@ def test_a_denser_slice_is_left_alone() -> None:
     counts, coords, _reference = made_up(300, 30, 1, rate=3.0)
     result = align_features(counts, coords, np.full(50, 0.99))
     assert (result.budgets == 0).all()
-    assert (result.expression != log_normalise(counts)).nnz == 0
+    assert (result.expression != log_normalize(counts)).nnz == 0
 
 
 def test_same_result_for_any_number_of_threads() -> None:
@@ -95,7 +95,7 @@ def test_published_code_fills_the_matrix() -> None:
     published = align_features(counts, coords, reference, config=FPConfig.preset("published-code"))
     ours = align_features(counts, coords, reference)
     assert published.sparsity_after.mean() < ours.sparsity_after.mean() - 0.1
-    observed = log_normalise(counts).toarray()
+    observed = log_normalize(counts).toarray()
     assert (published.expression.toarray()[observed > 0] != observed[observed > 0]).any()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from lloki.fp import FPConfig, align_features, log_normalise, reference_sparsity
+from lloki.fp import FPConfig, align_features, log_normalize, reference_sparsity
 
 FILES = [
     "iss_ca1_pciseq",
@@ -56,7 +56,7 @@ def test_invariants(name: str, shared_data: Path) -> None:
         config = FPConfig.preset("default")
         result = align_features(counts, section.obsm["spatial"], ref, config=config)
 
-        before, after = log_normalise(counts).toarray(), result.expression.toarray()
+        before, after = log_normalize(counts).toarray(), result.expression.toarray()
         seen = before > 0
         np.testing.assert_array_equal(after[seen], before[seen])  # observed values untouched
         gained = (after > 0).sum(1) - seen.sum(1)
@@ -69,7 +69,7 @@ def test_invariants(name: str, shared_data: Path) -> None:
         assert (after[result.flagged] == 0).all()
         np.testing.assert_array_equal(result.flagged, ~seen.any(axis=1))
         assert result.w1_after <= result.w1_before + 1 / counts.shape[1]  # a budget is rounded up to a gene
-        # What budget is left unused belongs to cells whose neighbours express nothing more.
+        # What budget is left unused belongs to cells whose neighbors express nothing more.
         reached = (gained == result.budgets) | result.flagged
         assert reached.mean() > 0.98
         rho = stats.spearmanr(result.sparsity_before, result.targets).statistic

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from lloki.fp import denoise, log_normalise, propagate
-from lloki.graph import cosine_neighbours, spatial_bandwidth, spatial_graph
+from lloki.fp import denoise, log_normalize, propagate
+from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 
 
 def example(n: int, g: int, seed: int, rate: float = 0.5) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     rng = np.random.default_rng(seed)
     counts = rng.poisson(rng.gamma(0.5, rate, (4, g))[rng.integers(4, size=n)])
-    x = log_normalise(sparse.csr_matrix(counts))
+    x = log_normalize(sparse.csr_matrix(counts))
     coords = rng.random((n, 2))
     sigma = spatial_bandwidth(coords, seed=seed)
-    return spatial_graph(cosine_neighbours(x, min(8, max(n - 1, 1))), coords, sigma), x
+    return spatial_graph(cosine_neighbors(x, min(8, max(n - 1, 1))), coords, sigma), x
 
 
 def largest(x: np.ndarray, mask: np.ndarray, budgets: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_budgeted_propagation_equals_the_dense_iteration(budget: int) -> None:
 
 
 def test_unlimited_propagation_converges_to_the_harmonic_solution() -> None:
-    # There, an unobserved entry is the weighted sum of its neighbours: the least Dirichlet energy.
+    # There, an unobserved entry is the weighted sum of its neighbors: the least Dirichlet energy.
     graph, x0 = example(80, 15, 2, rate=5.0)
     imputed, _steps, converged = propagate(graph, x0, np.full(80, 15), iterations=2000, tol=1e-5)
     assert converged

@@ -14,7 +14,7 @@ from lloki.errors import GeneError, InputError
 from lloki.fp import (
     cell_sparsity,
     imputation_budgets,
-    log_normalise,
+    log_normalize,
     reference_sparsity,
     sparsity_targets,
     wasserstein,
@@ -91,22 +91,22 @@ def test_reference_sparsity_errors() -> None:
         sparsity_targets([0.5], [])
 
 
-def test_log_normalise_equals_the_formula() -> None:
+def test_log_normalize_equals_the_formula() -> None:
     counts = np.random.default_rng(0).poisson(0.7, (50, 20)).astype(float)
     counts[7] = 0
     totals = counts.sum(1, keepdims=True)
     expected = np.log1p(counts * np.median(totals[totals > 0]) / np.where(totals, totals, 1))
-    x = log_normalise(sparse.csr_matrix(counts))
+    x = log_normalize(sparse.csr_matrix(counts))
     np.testing.assert_allclose(x.toarray(), expected, rtol=1e-6)
     assert x.dtype == np.float32
     np.testing.assert_allclose(cell_sparsity(x), (counts == 0).mean(1))
 
 
-def test_log_normalise_leaves_its_input_and_refuses_what_is_not_counts() -> None:
+def test_log_normalize_leaves_its_input_and_refuses_what_is_not_counts() -> None:
     x = sparse.csr_matrix((np.array([0.0, 4.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
-    assert log_normalise(x).nnz == 1
+    assert log_normalize(x).nnz == 1
     assert x.nnz == 2
     for bad in (-1.0, np.nan, np.inf):
         with pytest.raises(InputError, match="negative, NaN"):
-            log_normalise(sparse.csr_matrix(np.array([[1.0, bad]])))
-    assert log_normalise(sparse.csr_matrix((3, 4))).nnz == 0
+            log_normalize(sparse.csr_matrix(np.array([[1.0, bad]])))
+    assert log_normalize(sparse.csr_matrix((3, 4))).nnz == 0

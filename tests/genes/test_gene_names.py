@@ -158,7 +158,7 @@ def test_no_match_says_why(mine: list[str], theirs: list[str], says: str) -> Non
     assert says in error.what
     assert "atlas.h5ad" in error.what
     assert (error.where, error.slot) == ("slice.h5ad", "var_names")
-    assert error.mend
+    assert error.hint
 
 
 def test_little_overlap_is_returned_with_its_diagnosis() -> None:
@@ -166,4 +166,4 @@ def test_little_overlap_is_returned_with_its_diagnosis() -> None:
     found = genes.match_reference([*MOUSE, "Xist", "Vip"], theirs, where="slice")
     assert found.used == ("Sst",)
     assert "1 of 12 genes" in found.diagnosis
-    assert found.mend
+    assert found.hint

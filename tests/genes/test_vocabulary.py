@@ -117,10 +117,10 @@ def test_the_order_of_the_panel_changes_nothing(genes, vocabulary, random):
     assert one.dropped == other.dropped
 
 
-def test_too_few_genes_are_refused_by_file_and_with_a_mend():
+def test_too_few_genes_are_refused_by_file_and_with_a_hint():
     with pytest.raises(GeneError, match=r"x\.h5ad var_names: 10 of 10 genes .* at least 20") as caught:
         match_vocabulary(MARKERS, HUMAN, where="x.h5ad")
-    assert "factor" in caught.value.mend
+    assert "factor" in caught.value.hint
     assert match_vocabulary(MARKERS, HUMAN, least=10).exact == 0
 
 
@@ -132,18 +132,18 @@ def test_a_small_share_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("genes", "mend"),
+    ("genes", "hint"),
     [
         ([m.lower() for m in MICE[5000:5060]], "letter case"),
         ([str(i) for i in range(60)], "Ensembl ids into var_names"),
         ([f"Thing{i}" for i in range(60)], "factor"),
     ],
 )
-def test_the_mend_fits_what_the_names_look_like(genes, mend):
-    with pytest.raises(GeneError, match=mend):
+def test_the_hint_fits_what_the_names_look_like(genes, hint):
+    with pytest.raises(GeneError, match=hint):
         match_vocabulary(genes, HUMAN)
     tolerated = match_vocabulary(genes, HUMAN, least=0)
-    assert mend in tolerated.mend
+    assert hint in tolerated.hint
     assert tolerated.coverage().diagnosis
 
 

@@ -23,7 +23,7 @@ def dense_graph(near: np.ndarray, coords: np.ndarray, sigma: float) -> np.ndarra
     return w / np.sqrt(degree[:, None] * degree)
 
 
-def neighbours(n: int, k: int, seed: int) -> np.ndarray:
+def neighbors(n: int, k: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     near = np.array([rng.permutation(np.delete(np.arange(n), i))[:k] for i in range(n)], np.int32)
     near[rng.random((n, k)) < 0.2] = -1
@@ -39,7 +39,7 @@ def neighbours(n: int, k: int, seed: int) -> np.ndarray:
 )
 @settings(max_examples=50, deadline=None)
 def test_equals_the_dense_formula(n: int, k: int, dims: int, sigma: float, seed: int) -> None:
-    near = neighbours(n, min(k, n - 1), seed)
+    near = neighbors(n, min(k, n - 1), seed)
     coords = np.random.default_rng(seed).normal(size=(n, dims))
     graph = spatial_graph(near, coords, sigma)
     np.testing.assert_allclose(graph.toarray(), dense_graph(near, coords, sigma), atol=2e-7)
@@ -49,12 +49,12 @@ def test_equals_the_dense_formula(n: int, k: int, dims: int, sigma: float, seed:
 
 
 def test_spectral_radius_is_one() -> None:
-    near, coords = neighbours(200, 10, 0), np.random.default_rng(1).normal(size=(200, 2))
+    near, coords = neighbors(200, 10, 0), np.random.default_rng(1).normal(size=(200, 2))
     values = np.linalg.eigvalsh(spatial_graph(near, coords, 0.7).toarray().astype(float))
     assert np.abs(values).max() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_cell_without_neighbours_keeps_its_self_loop_alone() -> None:
+def test_cell_without_neighbors_keeps_its_self_loop_alone() -> None:
     near = np.array([[1], [0], [-1]], np.int32)
     np.testing.assert_allclose(spatial_graph(near, np.zeros((3, 2)), 1.0).toarray()[2], [0, 0, 1])
 

@@ -31,7 +31,7 @@ GENES = [
 
 @pytest.fixture
 def good() -> Callable[..., anndata.AnnData]:
-    """Make ``n`` cells of 24 mouse genes: Poisson counts, micrometres, labels, a technology."""
+    """Make ``n`` cells of 24 mouse genes: Poisson counts, micrometers, labels, a technology."""
 
     def make(n: int = 80, seed: int = 0) -> anndata.AnnData:
         rng = np.random.default_rng(seed)

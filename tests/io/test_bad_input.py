@@ -1,5 +1,5 @@
 # ruff: noqa: E501 -- a table, one kind of bad input a line
-"""Everything a user can get wrong in a file: mended and said, or refused naming file, slot and mend."""
+"""Everything a user can get wrong in a file: corrected with a warning, or refused naming file, slot and fix."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Case:
     # refused:
     slot: str = ""
     what: str = ""
-    mend: str = ""
+    hint: str = ""
     error: type[InputError] = InputError
-    # mended:
+    # corrected:
     says: str = ""
     then: Callable[[AnnData], bool] = lambda adata: True
     in_memory: bool = False  # cannot be written to a file, but can be held
@@ -87,18 +87,18 @@ def set_names(axis: str, names: Callable[[list[str]], list[str]]) -> Spoil:
     return spoil
 
 
-def log_normalise(x: np.ndarray) -> np.ndarray:
+def log_normalize(x: np.ndarray) -> np.ndarray:
     return np.log1p(x / x.sum(1, keepdims=True) * 1e4).astype(np.float32)
 
 
 def with_layer(adata: AnnData) -> None:
     adata.layers["counts"] = adata.X.copy()
-    adata.X = log_normalise(adata.X.toarray())
+    adata.X = log_normalize(adata.X.toarray())
 
 
 def with_raw(adata: AnnData) -> None:
     adata.raw = adata.copy()
-    adata.X = log_normalise(adata.X.toarray())
+    adata.X = log_normalize(adata.X.toarray())
 
 
 def without_spatial(adata: AnnData) -> None:
@@ -184,56 +184,56 @@ NASTY = "<script>alert(1)</script> Zellköper 细胞"
 
 REFUSED = [
     # positions
-    Case("no spatial", without_spatial, slot=SPATIAL, what="is missing", mend=r"x_centroid.*to_numpy"),
-    Case("NaN coordinates", put_xy(np.nan), slot=SPATIAL, what="NaN or infinite for 1 cell .cell7", mend="remove"),
-    Case("infinite coordinates", put_xy(np.inf), slot=SPATIAL, what="NaN or infinite for 1 cell", mend="remove"),
-    Case("1-D coordinates", damage=lambda p: put_spatial(p, np.arange(80.0)), slot=SPATIAL, what=r"shape \(80, 1\)", mend="x and y"),
-    Case("mismatched coordinates", damage=lambda p: put_spatial(p, np.ones((79, 2))), slot=SPATIAL, what="79 rows but obs has 80", mend="one row a cell"),
-    Case("coordinates of four numbers", set_xy(lambda xy: np.hstack([xy, xy])), slot=SPATIAL, what=r"shape \(80, 4\)", mend="x and y"),
-    Case("identical coordinates", set_xy(np.ones_like), slot=SPATIAL, what="same for all cells", mend="real centroids"),
-    Case("text coordinates", lambda a: a.obsm.update(spatial=pd.DataFrame({"x": ["a"] * 80, "y": ["b"] * 80}, index=a.obs_names)), slot=SPATIAL, what="not numbers", mend="numeric"),
+    Case("no spatial", without_spatial, slot=SPATIAL, what="is missing", hint=r"x_centroid.*to_numpy"),
+    Case("NaN coordinates", put_xy(np.nan), slot=SPATIAL, what="NaN or infinite for 1 cell .cell7", hint="remove"),
+    Case("infinite coordinates", put_xy(np.inf), slot=SPATIAL, what="NaN or infinite for 1 cell", hint="remove"),
+    Case("1-D coordinates", damage=lambda p: put_spatial(p, np.arange(80.0)), slot=SPATIAL, what=r"shape \(80, 1\)", hint="x and y"),
+    Case("mismatched coordinates", damage=lambda p: put_spatial(p, np.ones((79, 2))), slot=SPATIAL, what="79 rows but obs has 80", hint="one row a cell"),
+    Case("coordinates of four numbers", set_xy(lambda xy: np.hstack([xy, xy])), slot=SPATIAL, what=r"shape \(80, 4\)", hint="x and y"),
+    Case("identical coordinates", set_xy(np.ones_like), slot=SPATIAL, what="same for all cells", hint="real centroids"),
+    Case("text coordinates", lambda a: a.obsm.update(spatial=pd.DataFrame({"x": ["a"] * 80, "y": ["b"] * 80}, index=a.obs_names)), slot=SPATIAL, what="not numbers", hint="numeric"),
     # values
-    Case("negative counts", set_value(-2), slot="X", what="1 negative value .lowest -2", mend="raw counts"),
-    Case("NaN value", set_value(np.nan), slot="X", what="NaN or infinite in 1 value", mend="missing measurement"),
-    Case("infinite value", set_value(np.inf), slot="X", what="NaN or infinite", mend="missing measurement"),
-    Case("text in X", damage=put_text_in_x, slot="X", what="not numbers", mend="astype"),
-    Case("log-normalised", set_x(log_normalise), slot="X", what="log-normalised, not counts", mend="allow_normalised=True"),
-    Case("log-normalised beside a layer of counts", with_layer, slot="X", what="log-normalised", mend="--layer counts"),
-    Case("log-normalised beside raw counts", with_raw, slot="X", what="log-normalised", mend="--layer raw"),
-    Case("scaled", set_x(lambda x: (x - x.mean(0)) / (x.std(0) + 1)), slot="X", what="looks scaled", mend="cannot be undone"),
-    Case("scaled, whatever is allowed", set_x(lambda x: x - x.mean(0)), options={"allow_normalised": True}, slot="X", what="looks scaled", mend="raw counts"),
-    Case("fractions", set_x(lambda x: x * np.random.default_rng(1).uniform(20, 90, x.shape)), slot="X", what="holds fractions", mend="allow_normalised"),
-    Case("zeros only", set_x(np.zeros_like), slot="X", what="zeros only", mend="with counts"),
-    Case("no X", lambda a: AnnData(obs=a.obs, var=a.var, obsm=dict(a.obsm), layers={"counts": a.X}), slot="X", what="is empty", mend="--layer counts"),
+    Case("negative counts", set_value(-2), slot="X", what="1 negative value .lowest -2", hint="raw counts"),
+    Case("NaN value", set_value(np.nan), slot="X", what="NaN or infinite in 1 value", hint="missing measurement"),
+    Case("infinite value", set_value(np.inf), slot="X", what="NaN or infinite", hint="missing measurement"),
+    Case("text in X", damage=put_text_in_x, slot="X", what="not numbers", hint="astype"),
+    Case("log-normalized", set_x(log_normalize), slot="X", what="log-normalized, not counts", hint="allow_normalized=True"),
+    Case("log-normalized beside a layer of counts", with_layer, slot="X", what="log-normalized", hint="--layer counts"),
+    Case("log-normalized beside raw counts", with_raw, slot="X", what="log-normalized", hint="--layer raw"),
+    Case("scaled", set_x(lambda x: (x - x.mean(0)) / (x.std(0) + 1)), slot="X", what="looks scaled", hint="cannot be undone"),
+    Case("scaled, whatever is allowed", set_x(lambda x: x - x.mean(0)), options={"allow_normalized": True}, slot="X", what="looks scaled", hint="raw counts"),
+    Case("fractions", set_x(lambda x: x * np.random.default_rng(1).uniform(20, 90, x.shape)), slot="X", what="holds fractions", hint="allow_normalized"),
+    Case("zeros only", set_x(np.zeros_like), slot="X", what="zeros only", hint="with counts"),
+    Case("no X", lambda a: AnnData(obs=a.obs, var=a.var, obsm=dict(a.obsm), layers={"counts": a.X}), slot="X", what="is empty", hint="--layer counts"),
     # size
-    Case("empty slice", lambda a: a[:0].copy(), slot="X", what="no cells", mend="Leave"),
-    Case("no genes", lambda a: a[:, :0].copy(), slot="X", what="no genes", mend="Leave"),
-    Case("one cell", lambda a: a[:1].copy(), slot="X", what="has 1 cell", mend="Leave"),
+    Case("empty slice", lambda a: a[:0].copy(), slot="X", what="no cells", hint="Leave"),
+    Case("no genes", lambda a: a[:, :0].copy(), slot="X", what="no genes", hint="Leave"),
+    Case("one cell", lambda a: a[:1].copy(), slot="X", what="has 1 cell", hint="Leave"),
     # names and keys
-    Case("numbered genes", set_names("var", lambda v: list(map(str, range(len(v))))), slot="var_names", what="neither symbols nor Ensembl", mend="gene_symbol", error=GeneError),
-    Case("controls only", set_names("var", lambda v: [f"Blank-{i}" for i in range(len(v))]), slot="var_names", what="no feature measures a gene", mend="gene expression", error=GeneError),
-    Case("unknown layer", options={"layer": "spliced"}, slot="layers", what="no layer 'spliced'", mend="leave layer out"),
-    Case("unknown slice key", options={"slice_key": "section"}, slot="obs", what="no column 'section'", mend="slice_key one of: cell_type"),
-    Case("unknown label key", options={"label_key": "celltype"}, slot="obs", what="no column 'celltype'", mend="label_key one of: cell_type"),
-    Case("cells without section", set_obs(fov=lambda n: pd.Categorical([None, *["a"] * (n - 1)])), options={"slice_key": "fov"}, slot="obs['fov']", what="missing for 1 cell", mend="section"),
-    Case("a section of one cell", set_obs(fov=lambda n: ["b", *["a"] * (n - 1)]), options={"slice_key": "fov"}, slot="obs['fov']", what="has 1 cell", mend="Leave"),
-    Case("two technologies in one section", two_technologies, slot="obs['technology']", what="A, B in one section", mend="slice-key technology"),
+    Case("numbered genes", set_names("var", lambda v: list(map(str, range(len(v))))), slot="var_names", what="neither symbols nor Ensembl", hint="gene_symbol", error=GeneError),
+    Case("controls only", set_names("var", lambda v: [f"Blank-{i}" for i in range(len(v))]), slot="var_names", what="no feature measures a gene", hint="gene expression", error=GeneError),
+    Case("unknown layer", options={"layer": "spliced"}, slot="layers", what="no layer 'spliced'", hint="leave layer out"),
+    Case("unknown slice key", options={"slice_key": "section"}, slot="obs", what="no column 'section'", hint="slice_key one of: cell_type"),
+    Case("unknown label key", options={"label_key": "celltype"}, slot="obs", what="no column 'celltype'", hint="label_key one of: cell_type"),
+    Case("cells without section", set_obs(fov=lambda n: pd.Categorical([None, *["a"] * (n - 1)])), options={"slice_key": "fov"}, slot="obs['fov']", what="missing for 1 cell", hint="section"),
+    Case("a section of one cell", set_obs(fov=lambda n: ["b", *["a"] * (n - 1)]), options={"slice_key": "fov"}, slot="obs['fov']", what="has 1 cell", hint="Leave"),
+    Case("two technologies in one section", two_technologies, slot="obs['technology']", what="A, B in one section", hint="slice-key technology"),
     # files
-    Case("missing file", damage=Path.unlink, what="does not exist", mend="path"),
-    Case("truncated h5ad", damage=cut_short, what="damaged or cut short", mend="again"),
-    Case("not an h5ad", damage=lambda p: p.write_text("cell,gene\n1,2\n") and None, what="not an .h5ad", mend="convert"),
-    Case("empty file", damage=lambda p: p.write_bytes(b"") and None, what="0 bytes", mend="again"),
-    Case("HDF5 of another kind", damage=make_10x, what="HDF5 but not AnnData: it holds matrix", mend="coordinates"),
-    Case("damaged AnnData", damage=scramble, what="cannot be read as AnnData", mend="again"),
-    Case("a folder without zarr", damage=make_folder, what="without a zarr store.*transcripts.parquet", mend="spatialdata-io"),
+    Case("missing file", damage=Path.unlink, what="does not exist", hint="path"),
+    Case("truncated h5ad", damage=cut_short, what="damaged or cut short", hint="again"),
+    Case("not an h5ad", damage=lambda p: p.write_text("cell,gene\n1,2\n") and None, what="not an .h5ad", hint="convert"),
+    Case("empty file", damage=lambda p: p.write_bytes(b"") and None, what="0 bytes", hint="again"),
+    Case("HDF5 of another kind", damage=make_10x, what="HDF5 but not AnnData: it holds matrix", hint="coordinates"),
+    Case("damaged AnnData", damage=scramble, what="cannot be read as AnnData", hint="again"),
+    Case("a folder without zarr", damage=make_folder, what="without a zarr store.*transcripts.parquet", hint="spatialdata-io"),
 ]  # fmt: skip
 
-MENDED = [
+CORRECTED = [
     Case("all-zero cells", set_x(empty_cells), says="2 cells without any count; kept", then=lambda a: list(a.obs_names[a.obs[keys.FLAG] == "no counts"]) == ["cell2", "cell5"] and a.n_obs == 80),
     Case("all-zero genes", set_x(empty_genes), says="1 gene without any count, kept .Gad2", then=lambda a: a.n_vars == 24),
     Case("duplicate obs names", set_names("obs", lambda v: [v[0], *v[:-1]]), says="obs_names repeats 1 name .cell0", then=lambda a: a.obs_names.is_unique and a.obs_names[0] == "cell0"),
     Case("duplicate var names", set_names("var", lambda v: [v[1], *v[1:]]), says="var_names repeats 1 name .Slc17a6", then=lambda a: list(a.var_names[:2]) == ["Slc17a6", "Slc17a6-1"]),
-    Case("fewer cells than k", lambda a: a[:30].copy(), says="30 cells, too few for 40 neighbours", then=lambda a: a.n_obs == 30),
+    Case("fewer cells than k", lambda a: a[:30].copy(), says="30 cells, too few for 40 neighbors", then=lambda a: a.n_obs == 30),
     Case("many cells at one position", set_xy(lambda xy: np.round(xy / 100)), says="positions for 80 cells"),
     Case("Ensembl with symbols in a column", symbols_in_column, says=r"var\['feature_name'\] .mouse symbols", then=lambda a: a.var_names[0] == "Slc17a7"),
     Case("blanks around a gene name", set_names("var", lambda v: [v[0] + " ", *v[1:]]), says="blanks around 1 gene name cut off .'Slc17a7 '", then=lambda a: a.var_names[0] == "Slc17a7"),
@@ -249,10 +249,10 @@ MENDED = [
     Case("script in a column's name", lambda a: a.obs.insert(0, NASTY, "ü"), says="made _ in <script>", then=lambda a: NASTY.replace("/", "_") in a.obs),
     Case("sections not told apart", set_obs(section=lambda n: np.repeat(["A", "B"], n // 2)), says="--slice-key section"),
     Case("no technology", lambda a: a.uns.clear(), says="no technology is given; its name 'bad'", then=lambda a: set(a.obs["technology"]) == {"bad"}),
-    Case("volume-normalised", set_x(lambda x: x / np.linspace(100, 900, len(x))[:, None]), says="whole counts were recovered", then=lambda a: a.X.min() == 0 and (a.X.data % 1 == 0).all() and a.uns["lloki"]["scale"] == "counts"),
+    Case("volume-normalized", set_x(lambda x: x / np.linspace(100, 900, len(x))[:, None]), says="whole counts were recovered", then=lambda a: a.X.min() == 0 and (a.X.data % 1 == 0).all() and a.uns["lloki"]["scale"] == "counts"),
     Case("nearly whole counts", set_x(lambda x: np.where(x > 0, x + 1e-4, 0)), then=lambda a: bool((a.X.data % 1 == 0).all())),
     Case("some fractions", set_value(2.5), says="no whole number in 1 value; kept", then=lambda a: a.X[3, 4] == 2.5),
-    Case("log-normalised, allowed", set_x(log_normalise), options={"allow_normalised": True}, says="accepted as asked; .* counts recovered", then=lambda a: (a.X.data % 1 == 0).all() and a.uns["lloki"]["scale"] == "log-normalised"),
+    Case("log-normalized, allowed", set_x(log_normalize), options={"allow_normalized": True}, says="accepted as asked; .* counts recovered", then=lambda a: (a.X.data % 1 == 0).all() and a.uns["lloki"]["scale"] == "log-normalized"),
     Case("mixed column", set_obs(mixed=lambda n: pd.Series([1, *["a"] * (n - 1)], dtype=object).to_numpy(), date=lambda n: pd.Timestamp("2024-05-01")), says=r"obs 'mixed', 'date' held values of mixed kinds or dates", then=lambda a: a.obs["mixed"].iloc[0] == "1", in_memory=True),
     Case("columns of one name", lambda a: setattr(a, "obs", pd.concat([a.obs, a.obs], axis=1)), says="several columns called cell_type", then=lambda a: {"cell_type", "cell_type-1"} <= set(a.obs), in_memory=True),
     Case("3-D coordinates", set_xy(lambda xy: np.hstack([xy, xy[:, :1]])), then=lambda a: a.obsm["spatial"].shape == (80, 3)),
@@ -275,7 +275,7 @@ def prepare(case: Case, good: Callable[..., AnnData], folder: Path) -> Path | An
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
-def test_refused_naming_file_slot_and_mend(case: Case, good: Callable[..., AnnData], tmp_path: Path) -> None:
+def test_refused_naming_file_slot_and_fix(case: Case, good: Callable[..., AnnData], tmp_path: Path) -> None:
     path = prepare(case, good, tmp_path)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(case.error) as caught:
@@ -284,7 +284,7 @@ def test_refused_naming_file_slot_and_mend(case: Case, good: Callable[..., AnnDa
     assert error.where.startswith(str(path))
     assert error.slot == case.slot
     assert re.search(case.what, error.what), error.what
-    assert re.search(case.mend, error.mend), error.mend
+    assert re.search(case.hint, error.hint), error.hint
     assert str(path) in str(error)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -293,7 +293,7 @@ def test_refused_naming_file_slot_and_mend(case: Case, good: Callable[..., AnnDa
     assert not all(check.ok for check in checks)
 
 
-@pytest.mark.parametrize("case", MENDED, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CORRECTED, ids=lambda case: case.id)
 def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], tmp_path: Path) -> None:
     source = prepare(case, good, tmp_path)
     where = "slice1" if case.in_memory else str(source)
@@ -311,7 +311,7 @@ def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], 
         assert found[0] in io.check_slices([source], **case.options)[0].warnings
     for number, slice_ in enumerate(
         slices
-    ):  # whatever was mended can be written and read again, and is then good
+    ):  # whatever was corrected can be written and read again, and is then good
         slice_.write_h5ad(tmp_path / f"{number}.h5ad")
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what was said once is not said again
@@ -354,11 +354,11 @@ def test_unreadable_file(
     with pytest.raises(InputError, match="may not be read") as caught:
         io.read_slices([path])
     assert caught.value.where == str(path)
-    assert "chmod" in caught.value.mend
+    assert "chmod" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("names", "what", "mend"),
+    ("names", "what", "hint"),
     [
         (
             [f"ENSMUSG{i:011d}" for i in range(24)],
@@ -375,7 +375,7 @@ def test_unreadable_file(
     ids=["Ensembl against symbols", "mouse against human symbols", "no gene in common"],
 )
 def test_reference_that_does_not_fit(
-    good: Callable[..., AnnData], tmp_path: Path, names: list[str], what: str, mend: str
+    good: Callable[..., AnnData], tmp_path: Path, names: list[str], what: str, hint: str
 ) -> None:
     good().write_h5ad(tmp_path / "s.h5ad")
     AnnData(np.ones((5, len(names)), np.float32), var=pd.DataFrame(index=names)).write_h5ad(
@@ -395,17 +395,17 @@ def test_reference_that_does_not_fit(
     assert error.slot == "var_names"
     assert what in error.what
     assert "r.h5ad" in error.what
-    assert mend in error.mend
+    assert hint in error.hint
 
 
 def test_reference_without_counts(good: Callable[..., AnnData], tmp_path: Path) -> None:
     adata = good()
-    adata.X = log_normalise(adata.X.toarray())
+    adata.X = log_normalize(adata.X.toarray())
     adata.write_h5ad(tmp_path / "reference.h5ad")
-    with pytest.raises(InputError, match="log-normalised, not counts") as caught:
+    with pytest.raises(InputError, match="log-normalized, not counts") as caught:
         io.read_reference(tmp_path / "reference.h5ad")
     assert caught.value.where == str(tmp_path / "reference.h5ad")
     assert caught.value.slot == "X"
     with pytest.warns(LlokiWarning, match="counts recovered"):
-        recovered = io.read_reference(tmp_path / "reference.h5ad", allow_normalised=True)
+        recovered = io.read_reference(tmp_path / "reference.h5ad", allow_normalized=True)
     assert (recovered.X != good().X).nnz == 0

@@ -30,7 +30,7 @@ def test_messages_shared_by_slices_are_gathered() -> None:
     ]
 
 
-def test_one_line_for_a_mend_of_several_inputs() -> None:
+def test_one_line_for_a_correction_of_several_inputs() -> None:
     said = [("a", "a.h5ad", "a.h5ad: odd"), ("b", "b.h5ad", "b.h5ad: odd"), ("b", "b.h5ad", "b.h5ad: even")]
     assert together(said) == ["a, b: odd", "b.h5ad: even"]
     sections = [(f"f:{i}", "f.h5ad", "f.h5ad: odd") for i in range(3)]

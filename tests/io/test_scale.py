@@ -51,9 +51,9 @@ def test_counts_are_counts(seed: int, mean: float) -> None:
 def test_any_factor_per_cell_is_undone(seed: int, mean: float, low: float, span: float) -> None:
     x = make_counts(seed, mean=mean)
     factor = np.random.default_rng(seed).uniform(low, low * span, x.shape[0])
-    normalised = per_cell(x, factor)
-    assert infer_scale(normalised) == "proportional to counts"
-    assert (recover_counts(normalised) != x).nnz == 0
+    normalized = per_cell(x, factor)
+    assert infer_scale(normalized) == "proportional to counts"
+    assert (recover_counts(normalized) != x).nnz == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,7 +61,7 @@ def test_any_factor_per_cell_is_undone(seed: int, mean: float, low: float, span:
 def test_logarithms_are_undone(seed: int, mean: float, base: float, target: float) -> None:
     x = make_counts(seed, mean=mean)
     logged = log(per_cell(x, library_factor(x, target)), base)
-    assert infer_scale(logged) == "log-normalised"
+    assert infer_scale(logged) == "log-normalized"
     recovered, how = undo_log(logged)
     assert (recovered != x).nnz == 0
     assert f"base {'e' if base == np.e else '2'}" in how
@@ -77,8 +77,8 @@ def test_cells_without_a_single_count() -> None:
 def test_what_never_were_counts_is_not_called_so() -> None:
     rng = np.random.default_rng(0)
     mask = rng.random((100, 30)) < 0.3
-    assert infer_scale(sparse.csr_matrix(mask * rng.uniform(0.1, 6, mask.shape))) == "log-normalised"
-    assert infer_scale(sparse.csr_matrix(mask * rng.uniform(20, 900, mask.shape))) == "normalised"
+    assert infer_scale(sparse.csr_matrix(mask * rng.uniform(0.1, 6, mask.shape))) == "log-normalized"
+    assert infer_scale(sparse.csr_matrix(mask * rng.uniform(20, 900, mask.shape))) == "normalized"
     assert infer_scale(sparse.csr_matrix(mask * rng.normal(0, 1, mask.shape))) == "scaled"
 
 

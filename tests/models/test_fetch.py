@@ -138,7 +138,7 @@ def test_the_registry_is_whole():
     for name, model in models.items():
         assert model.name == name
         assert model.page.startswith("https://")
-        assert model.licence
+        assert model.license
         assert needed[model.embedder] <= {file.name for file in model.files}
         for file in model.files:
             assert file.url == "" or file.url.startswith("https://")

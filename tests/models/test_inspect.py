@@ -32,7 +32,7 @@ def test_sizes_and_hashes_are_read_without_loading_weights(scgpt):
     assert weights.published_as == ""
 
 
-def test_a_published_file_is_recognised_by_its_hash(scgpt, monkeypatch):
+def test_a_published_file_is_recognized_by_its_hash(scgpt, monkeypatch):
     known = "6cb5d451ab5c4b33eb673adbe4fddc61d2389df1b89b7651a9fe2e557572b922"
     monkeypatch.setattr("lloki.models.inspect.file_sha256", lambda path: known)
     assert {file.published_as for file in inspect_model(scgpt).files} == {"scgpt-human"}

@@ -50,7 +50,7 @@ def make(slices: tuple[str, ...] = ("one", "two"), n: int = 40, labels: int = 5)
             "stages": [
                 {"stage": "fp", "unit": "one", "status": "done", "seconds": 61.0, "peak_rss_mb": 100.2}
             ],
-            "messages": [{"slice": s, "text": "something was mended"} for s in slices],
+            "messages": [{"slice": s, "text": "something was corrected"} for s in slices],
             "metrics": {"mixing": 0.8, "preservation": 0.5},
         },
         "sparsity": {s: {k: rng.random(n) for k in ("before", "target", "after")} for s in slices},

@@ -12,14 +12,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from lloki import keys
-from lloki.analysis import ACROSS, NOT, WITHIN, NeighbourhoodProgram, ProgramConfig, Programs
+from lloki.analysis import ACROSS, NOT, WITHIN, NeighborhoodProgram, ProgramConfig, Programs
 from lloki.errors import OutputError
-from lloki.report import labelling, metagenes
+from lloki.report import labeling, metagenes
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
 from lloki.report.pages import (
     best_first,
     build_imputation_page,
-    build_neighbourhood_page,
+    build_neighborhood_page,
     build_programs_page,
 )
 from lloki.report.panels import Shown
@@ -145,12 +145,12 @@ def test_the_page_of_an_imputation_tells_what_was_not_tried(tmp_path):
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_the_page_of_a_neighbourhood_answers_first(tmp_path, is_there):
+def test_the_page_of_a_neighborhood_answers_first(tmp_path, is_there):
     adata = slices()
     focal = (adata.obs["cell_type"] == "T cell").to_numpy()
     n, rng = int(focal.sum()), np.random.default_rng(0)
     share, score = rng.random(n), rng.random(n) if is_there else np.full(n, np.nan)
-    for column, values in ((keys.NEIGHBOUR_SHARE, share), (keys.PROGRAM_SCORE, score)):
+    for column, values in ((keys.NEIGHBOR_SHARE, share), (keys.PROGRAM_SCORE, score)):
         adata.obs[column] = np.nan
         adata.obs.loc[focal, column] = values
     columns = {"datasets": 2, "log2_fold": 1.2, "q": 1e-9, "share_correlation": 0.3, "share_q": 0.01}
@@ -160,17 +160,17 @@ def test_the_page_of_a_neighbourhood_answers_first(tmp_path, is_there):
         {"dataset": ["pooled"], "cells": n, "pearson": 0.5, "spearman": 0.5, "p": 0.01}
     )
     cluster = np.arange(n) % 2
-    found = NeighbourhoodProgram(
+    found = NeighborhoodProgram(
         is_there, "Because.", share, cluster, cluster == 1, score, genes, correlations, 0.2, 0.01, 0.1
     )
-    page = build_neighbourhood_page(
+    page = build_neighborhood_page(
         adata,
         found,
         focal="T cell",
-        neighbour="malignant",
+        neighbor="malignant",
         label_key="cell_type",
         k=10,
-        out=tmp_path / "neighbourhood.html",
+        out=tmp_path / "neighborhood.html",
     )
     text = plain(page)
     answer = "A program was found" if is_there else "No program was found"
@@ -185,7 +185,7 @@ def test_cells_of_a_type_are_named_once():
     assert [cells_of(t) for t in ("Astro", "T cell", "B cells")] == ["Astro cells", "T cells", "B cells"]
 
 
-def test_affinities_are_centred_at_zero_whatever_their_range():
+def test_affinities_are_centerd_at_zero_whatever_their_range():
     for affinity in (np.diag([5.0, 7.0]) + 0.5, np.zeros((2, 2)), np.array([[3.0]])):
         (image,) = metagenes.affinity_map(affinity).axes[0].images
         low, high = image.get_clim()
@@ -195,6 +195,6 @@ def test_affinities_are_centred_at_zero_whatever_their_range():
 
 def test_the_curve_of_scores_falls_and_leaves_out_what_has_none():
     scores = pd.DataFrame({"score": [0.1, np.nan, 0.9, 0.4], "validated": [ACROSS, NOT, ACROSS, ACROSS]})
-    (points,) = labelling.score_curve(scores).axes[0].collections
+    (points,) = labeling.score_curve(scores).axes[0].collections
     np.testing.assert_allclose(points.get_offsets(), [[1, 0.9], [2, 0.4], [3, 0.1]])
-    assert not labelling.score_curve(scores.iloc[:0], least=0.1).axes[0].collections
+    assert not labeling.score_curve(scores.iloc[:0], least=0.1).axes[0].collections

@@ -10,7 +10,7 @@ from matplotlib.patches import Circle
 
 from lloki.evaluate import METRICS
 from lloki.report import benchmark
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 from lloki.report.score_table import Group, score_table
 from lloki.report.umap_panels import umap_panels
 
@@ -73,8 +73,8 @@ def test_no_text_of_the_panels_is_clipped(methods: int) -> None:
     rng = np.random.default_rng(0)
     layouts = {f"{LONG[:20]} {i}": rng.normal(size=(90, 2)) for i in range(methods)}
     by = {
-        "slice": Colouring.of(pd.Series(rng.choice(["a", "b"], 90))),
-        "cell_type": Colouring.of(pd.Series([f"Type $_{i % 45}" for i in range(90)])),
+        "slice": Coloring.of(pd.Series(rng.choice(["a", "b"], 90))),
+        "cell_type": Coloring.of(pd.Series([f"Type $_{i % 45}" for i in range(90)])),
     }
     figure = umap_panels(layouts, by)
     assert outside(figure) == []

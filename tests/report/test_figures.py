@@ -16,74 +16,74 @@ from lloki import pl
 from lloki.analysis import UNKNOWN
 from lloki.errors import InputError
 from lloki.report import figures
-from lloki.report.colouring import NOT_GIVEN, Colouring
-from lloki.report.palette import MOST, OTHER, as_seen, distinct_colours
+from lloki.report.coloring import NOT_GIVEN, Coloring
+from lloki.report.palette import MOST, OTHER, as_seen, distinct_colors
 
 
-def rgb(colours: tuple[str, ...]) -> np.ndarray:
-    return np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+def rgb(colors: tuple[str, ...]) -> np.ndarray:
+    return np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colors])
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30, MOST])
-def test_colours_are_distinct_for_every_eye(n: int) -> None:
-    colours = distinct_colours(n)
-    assert len(set(colours)) == n
-    assert OTHER not in colours
-    seen = as_seen(rgb(colours))
+def test_colors_are_distinct_for_every_eye(n: int) -> None:
+    colors = distinct_colors(n)
+    assert len(set(colors)) == n
+    assert OTHER not in colors
+    seen = as_seen(rgb(colors))
     away = np.linalg.norm(seen[:, :, None] - seen[:, None], axis=-1) + 9 * np.eye(n)
     # In OKLab a difference of 0.02 is just noticeable.
     assert away.min() > (0.05 if n <= 12 else 0.02)
 
 
-def test_more_colours_keep_the_first_ones() -> None:
-    assert distinct_colours(40)[:15] == distinct_colours(15)
+def test_more_colors_keep_the_first_ones() -> None:
+    assert distinct_colors(40)[:15] == distinct_colors(15)
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#14171b"])
-def test_colours_show_on_light_and_dark_pages(background: str) -> None:
-    seen = as_seen(rgb((*distinct_colours(MOST), OTHER, background)))[0]
+def test_colors_show_on_light_and_dark_pages(background: str) -> None:
+    seen = as_seen(rgb((*distinct_colors(MOST), OTHER, background)))[0]
     assert np.abs(seen[:-1, 0] - seen[-1, 0]).min() > 0.12
 
 
-def test_colouring_follows_categories_and_natural_order() -> None:
-    plain = Colouring.of(pd.Series(["c10", "c2", None, "c2"]))
+def test_coloring_follows_categories_and_natural_order() -> None:
+    plain = Coloring.of(pd.Series(["c10", "c2", None, "c2"]))
     assert plain.names == ["c2", "c10", NOT_GIVEN]
     assert [count for _, _, count in plain.legend] == [2, 1, 1]
     assert plain.rows[1] == plain.rows[3] != plain.rows[0]
     assert plain.rows[2] == OTHER
-    ordered = Colouring.of(pd.Series(pd.Categorical(["b", "a"], categories=["b", "unused", "a"])))
+    ordered = Coloring.of(pd.Series(pd.Categorical(["b", "a"], categories=["b", "unused", "a"])))
     assert ordered.names == ["b", "a"]
-    assert Colouring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", NOT_GIVEN]
+    assert Coloring.of(pd.Series([3.0, np.nan, 1.0])).names == ["1.0", "3.0", NOT_GIVEN]
 
 
 @given(st.permutations(["Astro", "L2", "L10", "Sst", UNKNOWN]), st.integers(0, 5))
-def test_a_name_has_one_colour_in_whatever_order_names_stand(order: list[str], used: int) -> None:
-    plain = Colouring.of(pd.Series(["Astro", "L2", "L10", "Sst", UNKNOWN, None]))
-    other = Colouring.of(pd.Series(pd.Categorical(order[:used], categories=order)))
-    colours = {name: colour for name, colour, _ in plain.legend}
-    assert all(colours[name] == colour for name, colour, _ in other.legend)
+def test_a_name_has_one_color_in_whatever_order_names_stand(order: list[str], used: int) -> None:
+    plain = Coloring.of(pd.Series(["Astro", "L2", "L10", "Sst", UNKNOWN, None]))
+    other = Coloring.of(pd.Series(pd.Categorical(order[:used], categories=order)))
+    colors = {name: color for name, color, _ in plain.legend}
+    assert all(colors[name] == color for name, color, _ in other.legend)
     assert [n for n in other.names if n != UNKNOWN] == [n for n in order[:used] if n != UNKNOWN]
-    assert len({c for c in colours.values() if c != OTHER}) == 4
+    assert len({c for c in colors.values() if c != OTHER}) == 4
 
 
-def test_many_names_that_no_cell_has_do_not_take_the_colours() -> None:
+def test_many_names_that_no_cell_has_do_not_take_the_colors() -> None:
     names = [f"k{i}" for i in range(MOST + 5)]
-    few = Colouring.of(pd.Series(pd.Categorical(names[-2:], categories=names)))
+    few = Coloring.of(pd.Series(pd.Categorical(names[-2:], categories=names)))
     assert OTHER not in few.rows
 
 
 def test_a_label_in_doubt_is_grey() -> None:
     told = pd.Series(pd.Categorical(["unknown", "a", None], categories=["unknown", "a"]))
-    assert Colouring.of(told).names == ["a", UNKNOWN, NOT_GIVEN]
-    assert list(Colouring.of(told).rows == OTHER) == [True, False, True]
+    assert Coloring.of(told).names == ["a", UNKNOWN, NOT_GIVEN]
+    assert list(Coloring.of(told).rows == OTHER) == [True, False, True]
 
 
-def test_only_the_largest_categories_are_coloured() -> None:
+def test_only_the_largest_categories_are_colored() -> None:
     values = pd.Series([f"k{i}" for i in range(MOST + 5) for _ in range(1 + (i >= 5))])
-    colouring = Colouring.of(values)
-    assert colouring.names[-1] == "5 smaller categories"
-    assert "k0" not in colouring.names
-    assert (colouring.rows == OTHER).sum() == 5
+    coloring = Coloring.of(values)
+    assert coloring.names[-1] == "5 smaller categories"
+    assert "k0" not in coloring.names
+    assert (coloring.rows == OTHER).sum() == 5
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_only_the_largest_categories_are_coloured() -> None:
     ids=["wide", "identical", "one", "nan and tiny", "all nan", "none"],
 )
 def test_points_of_any_kind_can_be_drawn(xy: np.ndarray) -> None:
-    colours = np.full(len(xy), "#0072b2")
+    colors = np.full(len(xy), "#0072b2")
     for draw in (figures.embedding, figures.section):
-        svg = figures.to_svg(draw(xy, colours), salt="s")
+        svg = figures.to_svg(draw(xy, colors), salt="s")
         assert svg.startswith("<svg")
         assert svg.endswith("</svg>")
 
 
 def test_cells_without_a_category_lie_beneath_the_others() -> None:
-    colours = np.array([OTHER, "#0072b2"] * 50)
-    (points,) = figures.embedding(np.random.default_rng(0).normal(size=(100, 2)), colours).axes[0].collections
-    grey = (points.get_facecolors() == to_rgba(OTHER)).all(axis=1)
-    assert grey[:50].all()
-    assert not grey[50:].any()
+    colors = np.array([OTHER, "#0072b2"] * 50)
+    (points,) = figures.embedding(np.random.default_rng(0).normal(size=(100, 2)), colors).axes[0].collections
+    gray = (points.get_facecolors() == to_rgba(OTHER)).all(axis=1)
+    assert gray[:50].all()
+    assert not gray[50:].any()
 
 
 def test_sections_keep_their_proportions_and_run_downwards() -> None:
@@ -125,7 +125,7 @@ def test_sections_keep_their_proportions_and_run_downwards() -> None:
     assert bar[1] - bar[0] == pytest.approx(200)
 
 
-def test_svg_takes_the_text_colour_of_the_page() -> None:
+def test_svg_takes_the_text_color_of_the_page() -> None:
     curve = figures.sparsity_curves(*np.random.default_rng(0).random((3, 50)))
     svg = figures.to_svg(curve, salt="s")
     assert "currentColor" in svg
@@ -168,7 +168,7 @@ def test_pl_draws_from_anndata(inputs: Callable[..., dict]) -> None:
     assert len(drawn[1].axes[0].collections[0].get_offsets()) == 40
 
 
-def test_pl_colours_agree_between_slices(inputs: Callable[..., dict]) -> None:
+def test_pl_colors_agree_between_slices(inputs: Callable[..., dict]) -> None:
     joint = inputs()["joint"]
     shown = [pl.spatial(joint, color="cell_type", slice=s).legends[0] for s in ("one", "two")]
     handles = [[h.get_color() for h in legend.legend_handles] for legend in shown]

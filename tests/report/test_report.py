@@ -66,9 +66,9 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
         "Run",
     )
     assert all(h in page.text for h in headings)
-    # 4 embeddings, 2 slices x 2 colourings, 2 sparsities, total + validation, triplet
+    # 4 embeddings, 2 slices x 2 colorings, 2 sparsities, total + validation, triplet
     assert len(page.all("figure")) == 4 + 4 + 2 + 2
-    assert "something was mended" in page.text
+    assert "something was corrected" in page.text
     assert "In one and two." in page.text
     assert "1 min 01 s" in page.text
     assert "fp.k" in page.text
@@ -168,11 +168,11 @@ def test_size_hardly_grows_with_cells(inputs: Inputs, tmp_path: Path) -> None:
     assert len(html) < 4_000_000
 
 
-def test_a_legend_colour_is_the_colour_of_the_points_everywhere(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_legend_color_is_the_color_of_the_points_everywhere(inputs: Inputs, tmp_path: Path) -> None:
     html = built(tmp_path, inputs())
-    colours = re.findall(r'background:(#[0-9a-f]{6})"></i><span>type 3</span>', html)
-    assert len(colours) == 2  # under the embedding and above the tissue
-    assert len(set(colours)) == 1
+    colors = re.findall(r'background:(#[0-9a-f]{6})"></i><span>type 3</span>', html)
+    assert len(colors) == 2  # under the embedding and above the tissue
+    assert len(set(colors)) == 1
 
 
 def test_unwritable_place_is_an_output_error_and_leaves_nothing(inputs: Inputs, tmp_path: Path) -> None:

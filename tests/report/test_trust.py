@@ -47,7 +47,7 @@ def test_a_collapsed_embedding_is_not_trusted_whatever_else_is_good() -> None:
 def test_an_over_mixed_embedding_is_not_trusted_however_well_it_mixes(labels: dict) -> None:
     said = trust.in_words(GOOD | labels)
     assert said.startswith("No.")
-    assert "Unlike cells became neighbours" in said
+    assert "Unlike cells became neighbors" in said
 
 
 def test_labels_are_put_into_words_where_there_are_any() -> None:

@@ -18,7 +18,7 @@ def die_once(marker: Path) -> str:
 
 
 def fail(unit: str) -> None:
-    raise GeneError("has no gene in common", where=unit, slot="var_names", mend="Rename them.")
+    raise GeneError("has no gene in common", where=unit, slot="var_names", hint="Rename them.")
 
 
 def process(unit: object) -> int:

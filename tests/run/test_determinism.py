@@ -30,10 +30,10 @@ def test_chunks_of_the_embedder_change_rounding_only(base, integrate, monkeypatc
     np.testing.assert_allclose(b.obsm["X_lloki"], a.obsm["X_lloki"], rtol=0, atol=1e-3)
 
 
-def test_chunks_of_the_neighbour_search_change_no_bit(base, files, integrate, same, monkeypatch):
-    from lloki.graph import neighbours
+def test_chunks_of_the_neighbor_search_change_no_bit(base, files, integrate, same, monkeypatch):
+    from lloki.graph import neighbors
 
-    monkeypatch.setattr(neighbours, "BLOCK", 32)
+    monkeypatch.setattr(neighbors, "BLOCK", 32)
     same(base, integrate())
 
 

@@ -1,4 +1,4 @@
-"""What cannot be done is said before any work, with place and mend; nothing half-written is left."""
+"""What cannot be done is said before any work, with place and fix; nothing half-written is left."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_project_only(integrate, tmp_path):
         ({"seed": "one"}, "seed must be"),
         ({"cae": {"step": 3}}, "step"),
         ({"fp": {"kk": 3}}, "'kk'"),
-        ({"colour": "red"}, "colour"),
+        ({"color": "red"}, "color"),
         ({"device": "abacus"}, "'abacus' is not available"),
         ({"config": RunConfig()}, "config or single settings, not both"),
     ],
@@ -257,7 +257,7 @@ def test_an_unforeseen_error_names_slice_and_stage(tmp_path, monkeypatch):
         compute(_unit(tmp_path))
 
     def lost(*args, **options):
-        raise GeneError("the model knows 1 of the 80 genes", mend="It needs 3.")
+        raise GeneError("the model knows 1 of the 80 genes", hint="It needs 3.")
 
     monkeypatch.setitem(units._COMPUTE, FeatureUnit, lost)
     with pytest.raises(GeneError, match=r"slice_1: the model knows 1 of the 80 genes\. It needs 3\."):

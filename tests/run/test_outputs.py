@@ -320,7 +320,7 @@ def test_a_configuration_survives_json():
     config = RunConfig.make(preset="paper", k=7, epochs=3, label_key="x", seed=5, cae={"hidden": (8, 4)})
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert (config.fp.k, config.fp.seed, config.cae.seed, config.cae.epochs) == (7, 5, 5, 3)
-    with pytest.raises(ConfigError, match="no parameter 'new'"):
+    with pytest.raises(ConfigError, match="has no field 'new'"):
         RunConfig.from_dict({**config.to_dict(), "cae": {"new": 1}})
 
 

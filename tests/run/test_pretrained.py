@@ -17,7 +17,7 @@ import lloki
 from checkpoints import make_scgpt
 from lloki.embed import ScGPT
 from lloki.errors import ConfigError, InputError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 from lloki.io import read_slices
 
 
@@ -78,11 +78,11 @@ def test_single_cells_are_read_as_the_slices_were(files, integrate, checkpoint, 
     monkeypatch.setattr(ScGPT, "embed", spy)
     (slice_,) = read_slices(files.slices[:1])
     lloki.project_reference(slice_, run=result.folder)
-    wanted = slice_.X if fp is False else log_normalise(slice_.X)
+    wanted = slice_.X if fp is False else log_normalize(slice_.X)
     np.testing.assert_allclose(given[0].toarray(), wanted.toarray())
 
 
-def test_without_features_the_factor_model_reads_log_normalised_counts(integrate, base):
+def test_without_features_the_factor_model_reads_log_normalized_counts(integrate, base):
     result = integrate(fp=False)
     assert set(result.run["metrics"]) == set(base.run["metrics"])
     assert not np.allclose(result.adata.obsm["X_lloki_fp"], base.adata.obsm["X_lloki_fp"])

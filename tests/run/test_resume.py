@@ -53,9 +53,9 @@ def test_other_training_reuses_features_and_embedding(base, integrate, status, t
 
 def test_new_labels_change_the_table_and_nothing_else(base, files, integrate, status, tmp_path):
     shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
-    relabelled = ad.read_h5ad(files.beta)
-    relabelled.obs["cell_type"] = "neuron"
-    relabelled.write_h5ad(tmp_path / files.beta.name)
+    relabeled = ad.read_h5ad(files.beta)
+    relabeled.obs["cell_type"] = "neuron"
+    relabeled.write_h5ad(tmp_path / files.beta.name)
     result = integrate([files.alpha_1, tmp_path / files.beta.name, files.alpha_2])
     for stage in STAGES:
         assert set(status(result, stage)) == {"reused"}, stage

@@ -14,24 +14,24 @@ HOW = {"train_labels": "cell_type", "train_label_slices": ("alphafish_1",)}
 
 
 @pytest.fixture
-def learnt(base, integrate, tmp_path):
+def learned(base, integrate, tmp_path):
     """A run on the features and embeddings of ``base`` that sees the labels of one slice."""
     shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
     return integrate(**HOW)
 
 
-def test_labels_make_another_model_and_are_said(base, learnt, status):
-    assert status(learnt, "training") == ["computed"]
-    assert set(status(learnt, "embedding")) == {"reused"}
-    assert not np.allclose(learnt.adata.obsm["X_lloki"], base.adata.obsm["X_lloki"])
-    said = [m for m in learnt.run["messages"] if "training saw its labels" in m["text"]]
+def test_labels_make_another_model_and_are_said(base, learned, status):
+    assert status(learned, "training") == ["computed"]
+    assert set(status(learned, "embedding")) == {"reused"}
+    assert not np.allclose(learned.adata.obsm["X_lloki"], base.adata.obsm["X_lloki"])
+    said = [m for m in learned.run["messages"] if "training saw its labels" in m["text"]]
     assert [m["slice"] for m in said] == ["alphafish_1"]
-    assert learnt.run["parameters"]["train_label_slices"] == ["alphafish_1"]
+    assert learned.run["parameters"]["train_label_slices"] == ["alphafish_1"]
 
 
-def test_labels_that_training_may_not_see_change_nothing(learnt, files, integrate, status, tmp_path):
+def test_labels_that_training_may_not_see_change_nothing(learned, files, integrate, status, tmp_path):
     """The types of the slices that are scored are shuffled: the model is found, the embedding is the same."""
-    want = learnt.adata
+    want = learned.adata
     for file in (files.beta, files.alpha_2):
         shuffled = ad.read_h5ad(file)
         rng = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def test_labels_that_training_may_not_see_change_nothing(learnt, files, integrat
     np.testing.assert_array_equal(again.adata.obsm["X_lloki"], want.obsm["X_lloki"])
 
 
-def test_labels_that_training_sees_are_part_of_the_key(learnt, files, integrate, status, tmp_path):
+def test_labels_that_training_sees_are_part_of_the_key(learned, files, integrate, status, tmp_path):
     changed = ad.read_h5ad(files.alpha_1)
     names = changed.obs["cell_type"].astype(str).to_numpy()
     changed.obs["cell_type"] = np.where(np.arange(len(names)) < 40, names[0], names)

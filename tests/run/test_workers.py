@@ -67,7 +67,7 @@ def test_a_pool_of_workers(tmp_path, monkeypatch):
         with pytest.raises(GeneError) as caught:
             list(workers.run(fail, ["slice_1", "slice_2"]))
         assert caught.value.where.startswith("slice_")
-        assert caught.value.mend == "Rename them."
+        assert caught.value.hint == "Rename them."
         assert sorted(workers.run(die_once, marks)) == ["a", "b"]
         assert not {p.pid for p in _worker_processes()} & used
     assert not _worker_processes()
@@ -163,7 +163,7 @@ def test_a_folder_that_dask_workers_do_not_see(tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [GeneError("x", where="w", slot="s", mend="m"), MissingExtraError("p", "e", "It"), RunError("r")],
+    [GeneError("x", where="w", slot="s", hint="m"), MissingExtraError("p", "e", "It"), RunError("r")],
 )
 def test_errors_travel_between_processes(error):
     again = pickle.loads(pickle.dumps(error))

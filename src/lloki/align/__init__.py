@@ -5,7 +5,7 @@ from lloki.align.pairwise import align
 from lloki.align.result import AlignResult
 from lloki.align.rigid import Rigid, kabsch, robust_kabsch
 from lloki.align.series import StackResult, align_stack
-from lloki.align.stack import Link, synchronise
+from lloki.align.stack import Link, synchronize
 from lloki.align.verdict import Rival, Verdict, judge
 from lloki.align.warp import Warp, fit_warp
 
@@ -24,5 +24,5 @@ __all__ = [
     "judge",
     "kabsch",
     "robust_kabsch",
-    "synchronise",
+    "synchronize",
 ]

@@ -27,7 +27,7 @@ class Cells:
     channels
         (n, K) coordinates in the compared directions: uncorrelated over both slices, unit variance.
     spacing
-        Typical distance of neighbouring cells, in the unit of ``xy``.
+        Typical distance of neighboring cells, in the unit of ``xy``.
     """
 
     rows: NDArray[np.int64]
@@ -45,26 +45,26 @@ class Cells:
 
 
 def spatial_channels(
-    embeddings: tuple[Doubles, Doubles], positions: tuple[Doubles, Doubles], *, channels: int, neighbours: int
+    embeddings: tuple[Doubles, Doubles], positions: tuple[Doubles, Doubles], *, channels: int, neighbors: int
 ) -> tuple[Doubles, Doubles]:
-    r"""Project both slices on the directions of the embedding in which neighbours in space are most alike.
+    r"""Project both slices on the directions of the embedding in which neighbors in space are most alike.
 
-    With both embeddings centred and whitened by their mean covariance, directions are the leading
+    With both embeddings centerd and whitened by their mean covariance, directions are the leading
     eigenvectors of :math:`\tfrac12(Y^\top \bar Y + \bar Y^\top Y)/n`, :math:`\bar Y` being the means over
-    each cell's spatial neighbours: the eigenvalues are Moran's I. A cell is not among its own neighbours, so
+    each cell's spatial neighbors: the eigenvalues are Moran's I. A cell is not among its own neighbors, so
     noise that is every cell's own does not count as structure. Values are cut off at 3 standard deviations:
     a direction that is a rare cell type's alone would else let a few cells decide.
 
     Parameters
     ----------
     embeddings
-        (n, d) and (m, d). Each is centred by itself: an offset between slices does not matter.
+        (n, d) and (m, d). Each is centerd by itself: an offset between slices does not matter.
     positions
         (n, 2) and (m, 2).
     channels
         At most so many directions.
-    neighbours
-        Spatial neighbours of a cell.
+    neighbors
+        Spatial neighbors of a cell.
 
     Returns
     -------
@@ -73,21 +73,21 @@ def spatial_channels(
 
     Notes
     -----
-    Time grows with (n + m)·d·(d + neighbours).
+    Time grows with (n + m)·d·(d + neighbors).
     """
-    centred = [e - e.mean(0) for e in embeddings]
-    values, vectors = np.linalg.eigh(sum(e.T @ e / len(e) for e in centred) / 2)
+    centerd = [e - e.mean(0) for e in embeddings]
+    values, vectors = np.linalg.eigh(sum(e.T @ e / len(e) for e in centerd) / 2)
     # compared with the embedding's own size: a constant column leaves rounding, not zero
     size = max(float((np.asarray(e) ** 2).sum(1).mean()) for e in embeddings)
     keep = values > max(_LEAST_VARIANCE * values[-1], 1e-10 * size)
     if not keep.any():
-        return centred[0][:, :0], centred[1][:, :0]
-    white = [e @ (vectors[:, keep] / np.sqrt(values[keep])) for e in centred]
+        return centerd[0][:, :0], centerd[1][:, :0]
+    white = [e @ (vectors[:, keep] / np.sqrt(values[keep])) for e in centerd]
     alike = np.zeros((white[0].shape[1],) * 2)
     for y, xy in zip(white, positions):
-        near = cKDTree(xy).query(xy, min(neighbours + 1, len(xy)))[1][:, 1:]
+        near = cKDTree(xy).query(xy, min(neighbors + 1, len(xy)))[1][:, 1:]
         means = np.zeros_like(y)
-        for k in range(near.shape[1]):  # one neighbour at a time: memory stays that of the embedding
+        for k in range(near.shape[1]):  # one neighbor at a time: memory stays that of the embedding
             means += y[near[:, k]]
         means /= max(near.shape[1], 1)
         alike += (y.T @ means + means.T @ y) / (4 * len(y))

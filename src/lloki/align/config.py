@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lloki._settings import Settings
+from lloki._config import Config
 from lloki.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(Settings):
+class AlignConfig(Config):
     """Parameters of slice alignment.
 
     Lengths are in *pixels* of the images that slices are compared as: the larger of the two slices' cell
@@ -20,14 +20,14 @@ class AlignConfig(Settings):
     channels
         Directions of the embedding that are compared: those with the most structure in space. More than 8
         changed nothing on the sections that were tried.
-    neighbours
-        Spatial neighbours of a cell by which that structure is found.
+    neighbors
+        Spatial neighbors of a cell by which that structure is found.
     pixels
         Most pixels across a slice while all rotations are searched; time grows with its square.
     fine_pixels
         Most pixels across a slice while the best poses are refined.
     bands
-        Radii (standard deviations of Gaussians) between which neighbourhoods are compared: each radius with
+        Radii (standard deviations of Gaussians) between which neighborhoods are compared: each radius with
         the next, and the last with the whole slice. Factors of two keep them nearly independent.
     rotation_step
         Degrees between the rotations that are tried. At 3 the rim of a slice of 64 pixels lies at most one
@@ -55,7 +55,7 @@ class AlignConfig(Settings):
     """
 
     channels: int = 10
-    neighbours: int = 20
+    neighbors: int = 20
     pixels: int = 64
     fine_pixels: int = 160
     bands: tuple[float, ...] = (1.0, 2.0, 4.0)
@@ -72,7 +72,7 @@ class AlignConfig(Settings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", tuple(float(b) for b in self.bands))  # JSON knows lists alone
-        self._at_least(channels=1, neighbours=1, pixels=8, fine_pixels=8, candidates=2, landmarks=0, seed=0)
+        self._at_least(channels=1, neighbors=1, pixels=8, fine_pixels=8, candidates=2, landmarks=0, seed=0)
         self._above_zero("scale")
         if not 0 < self.rotation_step <= 30:
             raise ConfigError(f"rotation_step must lie between 0 and 30 degrees, got {self.rotation_step}")

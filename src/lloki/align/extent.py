@@ -12,21 +12,21 @@ _LINE = 1e-3  # of its length: cells within a strip as thin as this lie on a lin
 
 
 def frame(xy: Doubles) -> tuple[Doubles, float]:
-    """Centre of the tissue, and the radius around it that holds every cell but debris."""
-    centre = np.quantile(xy, [0.01, 0.99], axis=0).mean(0)
-    distance = np.linalg.norm(xy - centre, axis=1)
-    return centre, float(min(distance.max(), _FAR * np.quantile(distance, 0.99)))
+    """Center of the tissue, and the radius around it that holds every cell but debris."""
+    center = np.quantile(xy, [0.01, 0.99], axis=0).mean(0)
+    distance = np.linalg.norm(xy - center, axis=1)
+    return center, float(min(distance.max(), _FAR * np.quantile(distance, 0.99)))
 
 
 def cell_spacing(xy: Doubles) -> float:
     """Square root of the tissue's area per cell: the side of the square that a cell has to itself.
 
     The area is that of occupied squares, each wide enough for four cells, so that holes do not count.
-    Unlike the distance of nearest neighbours, it does not depend on whether cells lie evenly. 0 where the
+    Unlike the distance of nearest neighbors, it does not depend on whether cells lie evenly. 0 where the
     cells have no area: they lie on a line, or in one place.
     """
-    centre, radius = frame(xy)
-    xy = xy[np.linalg.norm(xy - centre, axis=1) <= radius]
+    center, radius = frame(xy)
+    xy = xy[np.linalg.norm(xy - center, axis=1) <= radius]
     across = np.linalg.eigvalsh(np.cov(xy.T))
     if not across[0] > _LINE**2 * across[1]:
         return 0.0

@@ -1,4 +1,4 @@
-"""A slice as images: the neighbourhood means of each channel, at several radii."""
+"""A slice as images: the neighborhood means of each channel, at several radii."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Fields:
     r"""Band-passed images of one slice.
 
     Image b of channel c is :math:`\bar y_c(\sigma_b) - \bar y_c(\sigma_{b+1})`, the difference of the means
-    over Gaussian neighbourhoods of two radii; the last radius is compared with the mean of the slice.
+    over Gaussian neighborhoods of two radii; the last radius is compared with the mean of the slice.
     Differences are what is shared between slices even where their mean composition is not, as when one is a
     part of the other; and being nearly independent they can be summed as evidence.
 
@@ -39,7 +39,7 @@ class Fields:
     reliability
         (B, K): correlation that two such images of the same tissue would have, from random halves of the
         cells (Spearman and Brown's formula). It is near 0 where an image shows sampling noise alone.
-    centre
+    center
         (2,) position of the middle pixel.
     pixel
         Width of a pixel, in the unit of the positions.
@@ -48,7 +48,7 @@ class Fields:
     values: Images
     tissue: Images
     reliability: Doubles
-    centre: Doubles
+    center: Doubles
     pixel: float
 
     @property
@@ -58,12 +58,12 @@ class Fields:
 
     def to_pixels(self, xy: Doubles) -> Doubles:
         """Positions (n, 2) as coordinates in the images."""
-        return (xy - self.centre) / self.pixel + self.side // 2
+        return (xy - self.center) / self.pixel + self.side // 2
 
     def tissue_pixels(self) -> tuple[NDArray[np.int64], Doubles]:
         """Return indices (p, 2) of pixels with tissue, and their positions (p, 2)."""
         index = np.argwhere(self.tissue > 0)
-        return index, (index - self.side // 2) * self.pixel + self.centre
+        return index, (index - self.side // 2) * self.pixel + self.center
 
 
 def make_fields(cells: Cells, pixel: float, bands: tuple[float, ...], *, seed: int) -> Fields:
@@ -84,11 +84,11 @@ def make_fields(cells: Cells, pixel: float, bands: tuple[float, ...], *, seed: i
     -----
     Time and memory grow with B·K·(pixels across)², and with n·K.
     """
-    centre, radius = frame(cells.xy)
+    center, radius = frame(cells.xy)
     half = int(np.ceil(radius / pixel)) + MARGIN
-    keep = np.linalg.norm(cells.xy - centre, axis=1) <= radius
+    keep = np.linalg.norm(cells.xy - center, axis=1) <= radius
     cells = cells.take(keep)
-    place = _deposit(cells.xy - centre, pixel, half)
+    place = _deposit(cells.xy - center, pixel, half)
     values, tissue = _draw(place, cells.channels, (pixel / cells.spacing) ** 2, bands)
     chosen = np.random.default_rng(seed).random(len(cells.xy)) < 0.5
     halves = [
@@ -103,7 +103,7 @@ def make_fields(cells: Cells, pixel: float, bands: tuple[float, ...], *, seed: i
         power = (values**2).sum((2, 3), dtype=np.float64) / max(tissue.sum(), 1)
         values /= np.sqrt(np.maximum(power, 1e-12))[:, :, None, None].astype(np.float32)
         np.clip(values, -_MOST, _MOST, out=values)
-    return Fields(values, tissue, 2 * r / (1 + r), centre, pixel)
+    return Fields(values, tissue, 2 * r / (1 + r), center, pixel)
 
 
 def _deposit(xy: Doubles, pixel: float, half: int) -> sparse.csr_matrix:

@@ -29,14 +29,14 @@ def positions(given: dict[str, ArrayLike]) -> tuple[Doubles, Doubles]:
     for name, xy in arrays.items():
         if xy.ndim != 2 or xy.shape[1] not in (2, 3):
             raise InputError(
-                f"positions have shape {xy.shape}", where=f"{name} slice", mend="Pass (cells, 2) centroids."
+                f"positions have shape {xy.shape}", where=f"{name} slice", hint="Pass (cells, 2) centroids."
             )
         lost = int((~np.isfinite(xy)).any(1).sum())
         if lost:
             raise InputError(
                 f"{lost} of {len(xy)} cells have a position that is NaN or infinite",
                 where=f"{name} slice",
-                mend="Leave these cells out, or give them positions.",
+                hint="Leave these cells out, or give them positions.",
             )
     deep = [n for n, xy in arrays.items() if xy.shape[1] == 3]
     if deep:
@@ -60,7 +60,7 @@ def usable_rows(embedding: ArrayLike, n: int, name: str) -> NDArray[np.int64]:
         raise InputError(
             f"the embedding has shape {x.shape}, for {n} cells",
             where=f"{name} slice",
-            mend="Pass one row of the joint embedding a cell.",
+            hint="Pass one row of the joint embedding a cell.",
         )
     return np.flatnonzero(np.isfinite(x).all(1) & (x != 0).any(1))
 
@@ -74,7 +74,7 @@ def moving_unit(cells: list[Cells], config: AlignConfig) -> float:
         return ratio
     if not 1 / _UNLIKE_UNITS < ratio < _UNLIKE_UNITS:
         warnings.warn(
-            f"Neighbouring cells lie {cells[0].spacing:.3g} apart in the fixed slice and "
+            f"Neighboring cells lie {cells[0].spacing:.3g} apart in the fixed slice and "
             f"{cells[1].spacing:.3g} in the moving one. If their units differ (pixels and µm), give scale=, "
             "the fixed units in a moving one, or set allow_scale=True.",
             LlokiWarning,

@@ -17,8 +17,8 @@ Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 
-HOODS = (8, 30)  # neighbours whose means describe a cell's surroundings, beside the cell itself
-_OWN = 0.7  # weight of the cell itself: one cell's counts are noisier than a neighbourhood's mean
+HOODS = (8, 30)  # neighbors whose means describe a cell's surroundings, beside the cell itself
+_OWN = 0.7  # weight of the cell itself: one cell's counts are noisier than a neighborhood's mean
 NEAREST = 32  # cells compared around the expected place
 _AGREE = 8  # landmarks around one that may agree with it
 BLOCK = 2048
@@ -54,7 +54,7 @@ class Landmarks:
 def niches(cells: Cells) -> Floats:
     """Describe each cell by itself and its surroundings: (n, K) channels → (n, 3K) rows of length one.
 
-    Many cells of one type are everywhere; with the means over 8 and over 30 neighbours, few are alike.
+    Many cells of one type are everywhere; with the means over 8 and over 30 neighbors, few are alike.
     """
     near = cKDTree(cells.xy).query(cells.xy, min(HOODS[-1] + 1, len(cells.xy)))[1]
     parts, total = [], np.zeros_like(cells.channels)

@@ -26,7 +26,7 @@ from lloki.errors import InputError
 
 Doubles = NDArray[np.float64]
 
-FEWEST_CELLS = 30  # below, there are no neighbourhoods to compare
+FEWEST_CELLS = 30  # below, there are no neighborhoods to compare
 _DISTINCT = 4.0  # pixels of the search, rms over cells, between poses that count as different
 _RADIUS = 4.0  # pixels of the search in which matched cells are looked for
 _INSIDE = 3.0  # spacings to the nearest fixed cell, within which there is fixed tissue
@@ -45,7 +45,7 @@ def align(
 ) -> AlignResult:
     r"""Find the rotation and translation that bring one slice onto another.
 
-    Images of both slices' neighbourhoods in the joint embedding are compared at every rotation and every
+    Images of both slices' neighborhoods in the joint embedding are compared at every rotation and every
     translation. The best poses are refined on finer images; around the best one, cells are matched, a robust
     Kabsch algorithm gives the transform that these landmarks agree on, and the better of the two summits that
     can be climbed from there is the answer. Its rivals decide how far to believe it.
@@ -82,7 +82,7 @@ def align(
 
     Notes
     -----
-    Cells are moved as they lie, never rearranged. Time grows with the cells (neighbours) and with rotations
+    Cells are moved as they lie, never rearranged. Time grows with the cells (neighbors) and with rotations
     x pixels² x channels (the search), memory with the cells and the pixels.
     """
     config = config or AlignConfig()
@@ -93,7 +93,7 @@ def align(
     if embeddings[0].shape[1] != embeddings[1].shape[1]:
         raise InputError(
             f"embeddings have {embeddings[0].shape[1]} and {embeddings[1].shape[1]} columns",
-            mend="Pass the joint embedding of both slices.",
+            hint="Pass the joint embedding of both slices.",
         )
     spacing = [cell_spacing(p[r]) if len(r) >= FEWEST_CELLS else 0.0 for p, r in zip(xy, rows)]
     for name, r, s in zip(names, rows, spacing):
@@ -105,9 +105,7 @@ def align(
             return _nothing(xy, f"The {name} slice's cells lie on a line, or in one place.", config)
     with single_threaded():
         places = (xy[0][rows[0]], xy[1][rows[1]])
-        channels = spatial_channels(
-            embeddings, places, channels=config.channels, neighbours=config.neighbours
-        )
+        channels = spatial_channels(embeddings, places, channels=config.channels, neighbors=config.neighbors)
         if not channels[0].shape[1]:
             return _nothing(xy, "The embedding has no structure in space.", config)
         cells = [Cells(r, p, c, s) for r, p, c, s in zip(rows, places, channels, spacing)]

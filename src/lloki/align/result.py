@@ -44,7 +44,7 @@ class AlignResult:
     curve
         Evidence over all rotations.
     spacing
-        Typical distance of neighbouring cells in the fixed and in the moving slice, both in the fixed unit.
+        Typical distance of neighboring cells in the fixed and in the moving slice, both in the fixed unit.
     config
         Parameters.
     """

@@ -45,10 +45,10 @@ class Rigid:
         return cls(rotation, np.asarray(translation, np.float64), scale)
 
     @classmethod
-    def about(cls, linear: Rigid, centre: ArrayLike, to: ArrayLike) -> Rigid:
-        """Take rotation and scale of ``linear``, and the translation that moves ``centre`` to ``to``."""
-        centre = np.asarray(centre, np.float64)
-        shift = np.asarray(to, np.float64) - linear.scale * linear.rotation @ centre
+    def about(cls, linear: Rigid, center: ArrayLike, to: ArrayLike) -> Rigid:
+        """Take rotation and scale of ``linear``, and the translation that moves ``center`` to ``to``."""
+        center = np.asarray(center, np.float64)
+        shift = np.asarray(to, np.float64) - linear.scale * linear.rotation @ center
         return cls(linear.rotation, shift, linear.scale)
 
     def apply(self, xy: ArrayLike) -> Doubles:
@@ -110,7 +110,7 @@ def kabsch(
 ) -> Rigid:
     r"""Find the rigid transform that brings paired points closest together.
 
-    Minimises :math:`\sum_i w_i \lVert s R p_i + t - q_i \rVert^2` (Kabsch 1976; the scale as Umeyama 1991).
+    Minimizes :math:`\sum_i w_i \lVert s R p_i + t - q_i \rVert^2` (Kabsch 1976; the scale as Umeyama 1991).
 
     Parameters
     ----------
@@ -138,18 +138,18 @@ def kabsch(
     if p.shape != q.shape or p.ndim != 2 or p.shape[1] != 2 or w.shape != (len(p),):
         raise InputError(
             f"pairs of points have shapes {p.shape} and {q.shape}, weights {w.shape}",
-            mend="Pass two (n, 2) arrays, and weights (n,).",
+            hint="Pass two (n, 2) arrays, and weights (n,).",
         )
     if (w > 0).sum() < FEWEST:
         raise InputError(
-            f"{(w > 0).sum()} landmark pairs", mend=f"A rigid transform needs {FEWEST} or more with a weight."
+            f"{(w > 0).sum()} landmark pairs", hint=f"A rigid transform needs {FEWEST} or more with a weight."
         )
     w = w / w.sum()
     from_, to = w @ p, w @ q
     p, q = p - from_, q - to
     spread = w @ (p**2).sum(1)
     if not spread > 0 or not w @ (q**2).sum(1) > 0:
-        raise InputError("all landmarks of a slice lie in one place", mend="No rotation can be told.")
+        raise InputError("all landmarks of a slice lie in one place", hint="No rotation can be told.")
     u, s, vt = np.linalg.svd((q * w[:, None]).T @ p)  # q ≈ R p, R = u · diag(1, ±1) · vt
     sign = float(np.sign(np.linalg.det(u @ vt)))
     if reflected is not None:
@@ -161,7 +161,7 @@ def kabsch(
     rotation = u @ np.diag([1.0, last]) @ vt
     factor = float((s[0] + last * s[1]) / spread) if scale else 1.0
     if not factor > 0:
-        raise InputError("landmarks fit no positive scale", mend="Leave scale out.")
+        raise InputError("landmarks fit no positive scale", hint="Leave scale out.")
     return Rigid.about(Rigid(rotation, np.zeros(2), factor), from_, to)
 
 

@@ -52,7 +52,7 @@ class Search:
 
     Sums over the common area, as a function of the translation, are cross-correlations, which Fourier
     transforms give for all translations together (Padfield 2012, for images with masks). The moving images
-    are rotated by linear interpolation: Gaussian neighbourhoods are round, so a rotated image is the image of
+    are rotated by linear interpolation: Gaussian neighborhoods are round, so a rotated image is the image of
     the rotated cells.
 
     Parameters
@@ -128,7 +128,7 @@ class Search:
         shift = np.array([i if i < self.fixed.side else i - n for i, n in zip(index, self.shape)])
         # moving pixel p lies on fixed pixel p + shift, each counted from its own corner
         middle = shift - self.fixed.side // 2 + self.moving.side // 2
-        return Rigid.about(turn, self.moving.centre, self.fixed.centre + self.fixed.pixel * middle)
+        return Rigid.about(turn, self.moving.center, self.fixed.center + self.fixed.pixel * middle)
 
     def _rotated(self, rotation: Doubles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Turn the moving images (B, K, n, n) and tissue (n, n) about their middle."""

@@ -13,7 +13,7 @@ from lloki.align.config import AlignConfig
 from lloki.align.pairwise import align
 from lloki.align.result import AlignResult
 from lloki.align.rigid import Rigid
-from lloki.align.stack import Link, Pair, synchronise
+from lloki.align.stack import Link, Pair, synchronize
 from lloki.errors import ConfigError
 
 Doubles = NDArray[np.float64]
@@ -109,7 +109,7 @@ def align_stack(
         if r.verdict.word == "aligned" or (use_ambiguous and r.verdict.word == "ambiguous")
     }
     flat = [np.asarray(xy, np.float64)[:, :2] for xy in positions]
-    stack = synchronise(flat, links, reference=reference)
+    stack = synchronize(flat, links, reference=reference)
     moved = tuple(
         np.full_like(xy, np.nan) if t is None else t.apply(xy) for t, xy in zip(stack.transforms, flat)
     )

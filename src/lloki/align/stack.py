@@ -60,7 +60,7 @@ class Stack:
     used: tuple[Pair, ...]
 
 
-def synchronise(sections: Sequence[Doubles], links: Mapping[Pair, Link], *, reference: int = 0) -> Stack:
+def synchronize(sections: Sequence[Doubles], links: Mapping[Pair, Link], *, reference: int = 0) -> Stack:
     r"""Fit one pose per section to the transforms between pairs of them.
 
     With the pose :math:`G_i` of section i and a link :math:`T_{ij}` from section j to section i, the sum over
@@ -97,7 +97,7 @@ def synchronise(sections: Sequence[Doubles], links: Mapping[Pair, Link], *, refe
     for i, j in links:
         if not (0 <= i < len(sections) and 0 <= j < len(sections)) or i == j:
             raise InputError(
-                f"a link joins sections {i} and {j} of {len(sections)}", mend="Name two of them."
+                f"a link joins sections {i} and {j} of {len(sections)}", hint="Name two of them."
             )
     corners = [stand_ins(np.asarray(xy, np.float64)) for xy in sections]
     first = _tree(len(sections), links)

@@ -21,11 +21,11 @@ from lloki.analysis.loadings import gene_loadings, top_genes
 from lloki.analysis.marker_table import MarkerTable
 from lloki.analysis.markers import SliceMarkers, marker_posterior
 from lloki.analysis.moran import moran
-from lloki.analysis.neighbourhood import NeighbourhoodProgram, neighbour_share, neighbourhood_program
-from lloki.analysis.neighbourhood_inputs import NeighbourhoodConfig, Tissue
-from lloki.analysis.neighbours import Near, nearest
+from lloki.analysis.neighborhood import NeighborhoodProgram, neighbor_share, neighborhood_program
+from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, Tissue
+from lloki.analysis.neighbors import Near, nearest
 from lloki.analysis.programs import ProgramConfig, Programs, fit_programs
-from lloki.analysis.spatial_graph import spatial_neighbours
+from lloki.analysis.spatial_graph import spatial_neighbors
 
 __all__ = [
     "ACROSS",
@@ -40,8 +40,8 @@ __all__ = [
     "LabelTransfer",
     "MarkerTable",
     "Near",
-    "NeighbourhoodConfig",
-    "NeighbourhoodProgram",
+    "NeighborhoodConfig",
+    "NeighborhoodProgram",
     "ProgramConfig",
     "Programs",
     "SliceMarkers",
@@ -60,11 +60,11 @@ __all__ = [
     "match_metagenes",
     "moran",
     "nearest",
-    "neighbour_share",
-    "neighbourhood_program",
+    "neighbor_share",
+    "neighborhood_program",
     "reliability",
     "score_weights",
-    "spatial_neighbours",
+    "spatial_neighbors",
     "spearman_columns",
     "top_genes",
     "transfer_labels",

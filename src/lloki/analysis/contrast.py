@@ -29,7 +29,7 @@ class FocalSet:
     genes
         (g,) that are enriched in the focal type.
     ranks
-        (n, g) ranks of each gene within each slice, standardised; 0 where a gene does not vary.
+        (n, g) ranks of each gene within each slice, standardized; 0 where a gene does not vary.
     cells, sums, squares, linear
         By cluster (c,) and (c, g): cells, sums and sums of squares of log expression, and sums of its
         exponential.
@@ -53,7 +53,7 @@ class FocalSet:
         cluster: Codes,
         kinds: int,
     ) -> FocalSet:
-        """Summarise log expression (n, g) of focal cells in ``kinds`` clusters."""
+        """Summarize log expression (n, g) of focal cells in ``kinds`` clusters."""
         member = sparse.csr_matrix(
             (np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), (kinds, len(cluster))
         )
@@ -84,11 +84,11 @@ def enriched(
     Parameters
     ----------
     focal, rest
-        (n, g) and (m, g) log-normalised expression of the focal cells and of all others.
+        (n, g) and (m, g) log-normalized expression of the focal cells and of all others.
     expressed
         Least share of focal cells that have the gene.
     fold
-        Least log2 of the ratio of mean normalised counts.
+        Least log2 of the ratio of mean normalized counts.
     """
     seen = np.asarray((focal > 0).sum(axis=0)).ravel() / max(focal.shape[0], 1)
     means = [np.asarray(x.expm1().sum(axis=0)).ravel() / max(x.shape[0], 1) for x in (focal, rest)]
@@ -96,7 +96,7 @@ def enriched(
 
 
 def rich_clusters(cluster: Codes, share: Doubles, kinds: int) -> tuple[NDArray[np.bool_], float]:
-    """Split clusters in two by their cells' mean share of neighbours, where that explains most.
+    """Split clusters in two by their cells' mean share of neighbors, where that explains most.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
 
     In each data set genes are ranked by Welch's t, from 0 (most down) to 1 (most up), and the ranks averaged
     over data sets with the weights :math:`\sqrt{n_1 n_0 / (n_1 + n_0)}`, n being the cells on either side.
-    Beside it stands each gene's rank correlation with the share of neighbours itself, within slices: clusters
+    Beside it stands each gene's rank correlation with the share of neighbors itself, within slices: clusters
     are found in the same counts that are compared here, so that their differences alone prove nothing, while
     a cell's position is no part of them.
 
@@ -144,7 +144,7 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
     rich
         (c,) bool, by cluster.
     shares
-        For each data set (n,) standardised ranks of the neighbour share within slices.
+        For each data set (n,) standardized ranks of the neighbor share within slices.
 
     Returns
     -------

@@ -9,33 +9,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lloki._settings import Settings
+from lloki._config import Config
 from lloki.errors import ConfigError
 
 METHODS = ("mixture", "leiden")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DomainConfig(Settings):
+class DomainConfig(Config):
     """Parameters of spatial domains.
 
     Attributes
     ----------
     method
-        ``"mixture"`` of Gaussians, or ``"leiden"`` on the neighbour graph of all cells.
+        ``"mixture"`` of Gaussians, or ``"leiden"`` on the neighbor graph of all cells.
     number
         How many; None chooses among ``candidates`` by stability. Leiden comes as near as its resolution lets
         it.
     candidates
         Numbers to choose from.
     scales
-        Steps over the spatial graph whose means are taken: 0 is the cell alone, 1 its neighbours, each
+        Steps over the spatial graph whose means are taken: 0 is the cell alone, 1 its neighbors, each
         further step theirs.
     components
         Principal components of the means, over all slices.
     repeats
         Fits with other seeds and halves of the cells from which stability is told.
-    neighbours
+    neighbors
         Of a cell in the graph that Leiden cuts.
     sample
         Most cells that a fit sees; others are given the domain that is likeliest, or nearest, for them.
@@ -49,7 +49,7 @@ class DomainConfig(Settings):
     scales: tuple[int, ...] = (1, 3, 8)
     components: int = 15
     repeats: int = 4
-    neighbours: int = 15
+    neighbors: int = 15
     sample: int = 20_000
     seed: int = 0
 
@@ -62,7 +62,7 @@ class DomainConfig(Settings):
             raise ConfigError(f"candidates must be numbers of 2 or more, got {self.candidates}")
         if not self.scales or self.scales[0] < 0:
             raise ConfigError(f"scales must be numbers of steps of 0 or more, got {self.scales}")
-        self._at_least(number=2, components=1, repeats=2, neighbours=2, sample=10, seed=0)
+        self._at_least(number=2, components=1, repeats=2, neighbors=2, sample=10, seed=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ def find_domains(
     Raises
     ------
     InputError
-        If values are not finite, shapes do not fit, a slice has no neighbours, or there are too few cells.
+        If values are not finite, shapes do not fit, a slice has no neighbors, or there are too few cells.
 
     Notes
     -----
@@ -55,7 +55,7 @@ def find_domains(
     rng = np.random.default_rng(config.seed)
     most = max(config.candidates) if config.number is None else config.number
     if len(x) < 5 * most:
-        raise InputError(f"{len(x)} cells are too few for {most} domains", mend="Ask for fewer.")
+        raise InputError(f"{len(x)} cells are too few for {most} domains", hint="Ask for fewer.")
     rows = (
         np.sort(rng.choice(len(x), config.sample, replace=False))
         if len(x) > config.sample
@@ -78,22 +78,22 @@ def _check(
     embeddings: Sequence[NDArray], graphs: Sequence[sparse.spmatrix], names: Sequence[str] | None
 ) -> None:
     if not len(embeddings) or len(embeddings) != len(graphs):
-        raise InputError(f"{len(embeddings)} slices and {len(graphs)} graphs", mend="Give one graph a slice.")
+        raise InputError(f"{len(embeddings)} slices and {len(graphs)} graphs", hint="Give one graph a slice.")
     for i, (e, graph) in enumerate(zip(embeddings, graphs)):
         x, where = np.asarray(e), names[i] if names else f"slice {i}"
         if x.ndim != 2 or not np.isfinite(x).all():
-            raise InputError("the embedding holds NaN or is no table", where=where, mend="Mend it.")
+            raise InputError("the embedding holds NaN or is no table", where=where, hint="Fix it.")
         if graph.shape != (len(x), len(x)):
             raise InputError(f"its graph has shape {graph.shape} for {len(x)} cells", where=where)
         if not graph.nnz:
-            mend = "Leave this slice out, or look at its positions."
-            raise InputError("no cell has a spatial neighbour", where=where, mend=mend)
+            hint = "Leave this slice out, or look at its positions."
+            raise InputError("no cell has a spatial neighbor", where=where, hint=hint)
 
 
 def _surroundings(
     embeddings: Sequence[NDArray], graphs: Sequence[sparse.spmatrix], config: DomainConfig
 ) -> NDArray[np.float64]:
-    """(N, components) principal components of the means over neighbourhoods, each scale of equal weight."""
+    """(N, components) principal components of the means over neighborhoods, each scale of equal weight."""
     from sklearn.decomposition import PCA
 
     parts: list[list[NDArray]] = [[] for _ in config.scales]
@@ -142,18 +142,18 @@ def _clustered(
     from sklearn.neighbors import NearestNeighbors
 
     known = _leiden(x[rows], number, config, seed)
-    near = NearestNeighbors(n_neighbors=min(config.neighbours, len(rows))).fit(x[rows])
+    near = NearestNeighbors(n_neighbors=min(config.neighbors, len(rows))).fit(x[rows])
     votes = np.zeros((len(x), known.max() + 1))
     np.add.at(votes, (np.arange(len(x))[:, None], known[near.kneighbors(x, return_distance=False)]), 1.0)
     return votes.argmax(1), votes.max(1) / votes.sum(1)
 
 
 def _leiden(x: NDArray, number: int, config: DomainConfig, seed: int) -> NDArray[np.int64]:
-    """Cut the neighbour graph, at the resolution that gives the number, by bisection."""
+    """Cut the neighbor graph, at the resolution that gives the number, by bisection."""
     import igraph
     from sklearn.neighbors import kneighbors_graph
 
-    w = kneighbors_graph(x, min(config.neighbours, len(x) - 1))
+    w = kneighbors_graph(x, min(config.neighbors, len(x) - 1))
     w = sparse.triu(w.maximum(w.T), k=1).tocoo()
     graph: Any = igraph.Graph(n=len(x), edges=np.stack([w.row, w.col], axis=1))
     low, high = 1e-3, 8.0

@@ -38,12 +38,12 @@ def enrichment(states: ArrayLike, labels: ArrayLike, *, least: int = 10) -> pd.D
     x = np.asarray(states, np.float64)
     named = pd.Series(np.asarray(labels, object))
     if len(named) != len(x):
-        raise InputError(f"{len(x)} states and {len(named)} labels", mend="Give one label a cell.")
+        raise InputError(f"{len(x)} states and {len(named)} labels", hint="Give one label a cell.")
     known = named.where(named.notna(), "").astype(str)
     counts = known[known != ""].value_counts()
     types = sorted(counts.index[counts >= least])
     if not types:
-        raise InputError(f"no type has {least} cells", mend="Name another column of cell types.")
+        raise InputError(f"no type has {least} cells", hint="Name another column of cell types.")
     used = x > _NONE * x.max(0, keepdims=True)
     rows = []
     for name in types:
@@ -103,11 +103,11 @@ def match_metagenes(fixed: pd.DataFrame, moving: pd.DataFrame) -> NDArray[np.int
     """
     types = fixed.index.intersection(moving.index)
     if len(types) < 2:
-        raise InputError(f"slices share {len(types)} types", mend="Metagenes are matched by two or more.")
+        raise InputError(f"slices share {len(types)} types", hint="Metagenes are matched by two or more.")
     a, b = (_unit(t.loc[types].to_numpy()) for t in (fixed, moving))
     return linear_sum_assignment(-(a.T @ b))[1]
 
 
 def _unit(x: NDArray) -> NDArray:
-    centred = x - x.mean(0)
-    return centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
+    centerd = x - x.mean(0)
+    return centerd / np.maximum(np.linalg.norm(centerd, axis=0), 1e-300)

@@ -1,4 +1,4 @@
-"""Expression of genes that a slice did not measure, from neighbours in slices that did."""
+"""Expression of genes that a slice did not measure, from neighbors in slices that did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from lloki._parallel import blocks
 from lloki._progress import Advance
-from lloki.analysis.neighbours import Near, nearest
+from lloki.analysis.neighbors import Near, nearest
 from lloki.errors import ConfigError, InputError
 
 Doubles = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Donor:
     name
         Of the slice or reference.
     expression
-        (m, g) log-normalised.
+        (m, g) log-normalized.
     genes
         (g,) unique.
     embedding
@@ -60,7 +60,7 @@ def impute(
 
     :math:`\hat x_{ig} = \sum_j w_{ij} x_{jg} / \sum_j w_{ij}` over the k nearest cells j of each donor that
     measured gene g, :math:`w_{ij} = \exp(-\tfrac12 (d_{ij}/h_i)^2)` with :math:`h_i` the distance of the k-th
-    nearest of all of them: donors in which a cell has no near neighbours hardly count.
+    nearest of all of them: donors in which a cell has no near neighbors hardly count.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def impute(
     genes
         (G,) names.
     k
-        Neighbours in each donor.
+        Neighbors in each donor.
     own
         The cells are those of the one donor, and must not lend to themselves.
     threads
@@ -82,7 +82,7 @@ def impute(
     Returns
     -------
     mean, sd
-        (n, G) float32 in the donors' unit: estimates, and the weighted standard deviation of neighbours. NaN
+        (n, G) float32 in the donors' unit: estimates, and the weighted standard deviation of neighbors. NaN
         for a gene that no donor measured.
 
     Raises
@@ -94,12 +94,12 @@ def impute(
 
     Notes
     -----
-    Time grows with n·m·d for the neighbours and n·k·G for the means. Memory beside the result does not grow
+    Time grows with n·m·d for the neighbors and n·k·G for the means. Memory beside the result does not grow
     with n but for 20·n·k bytes a donor.
     """
     if not donors:
         raise InputError(
-            "no cells to impute from", mend="Name slices or a reference that measured the genes."
+            "no cells to impute from", hint="Name slices or a reference that measured the genes."
         )
     if k < 1:
         raise ConfigError(f"k must be at least 1, got {k}")
@@ -149,7 +149,7 @@ def held_out(
     pandas.DataFrame
         Indexed by gene: donors (how many measured it), validated (``"across slices"``, ``"within one
         slice"``, ``"no"``), score (Spearman over cells, mean over donors; NaN where it does not vary), error
-        (root mean square difference), and spread: by what the standard deviation among neighbours has to be
+        (root mean square difference), and spread: by what the standard deviation among neighbors has to be
         multiplied to be as large as the error.
     """
     rows: dict[str, dict[str, list[float]]] = {

@@ -1,4 +1,4 @@
-"""From shares of neighbours to genes and scores: what is done again for every permutation."""
+"""From shares of neighbors to genes and scores: what is done again for every permutation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import sparse
 
 from lloki.analysis.contrast import FocalSet, compare, consistent, enriched, rich_clusters, standard_ranks
 from lloki.analysis.gene_score import signed_weights
-from lloki.analysis.neighbourhood_inputs import NeighbourhoodConfig, Tissue
+from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, Tissue
 
 Doubles = NDArray[np.float64]
 POOLED = "pooled"
@@ -38,7 +38,7 @@ class Lens:
         rows: NDArray[np.bool_],
         cluster: NDArray[np.int64],
         kinds: int,
-        config: NeighbourhoodConfig,
+        config: NeighborhoodConfig,
     ) -> Lens:
         genes = sorted(set.intersection(*(set(t.genes) for t in tissues)))
         parts = []
@@ -49,7 +49,7 @@ class Lens:
         is_focal = np.concatenate([t.focal for t in tissues])
         own = x[is_focal]
         kept = enriched(own, x[~is_focal], expressed=config.expressed, fold=config.fold)
-        near = x[np.concatenate([t.neighbour for t in tissues])]
+        near = x[np.concatenate([t.neighbor for t in tissues])]
         if config.spill_guard and near.shape[0]:
             kept &= enriched(own, near, expressed=0.0, fold=0.0)
         named = [gene for gene, keep in zip(genes, kept) if keep]
@@ -73,14 +73,14 @@ def outcome(
     cluster: NDArray[np.int64],
     kinds: int,
     lenses: Sequence[Lens],
-    config: NeighbourhoodConfig,
+    config: NeighborhoodConfig,
 ) -> Outcome:
     """Everything that depends on the shares."""
-    centred, ranked = np.empty(len(share)), np.empty(len(share))
+    centerd, ranked = np.empty(len(share)), np.empty(len(share))
     for name in np.unique(slices):
         rows = slices == name
-        centred[rows], ranked[rows] = share[rows] - share[rows].mean(), standard_ranks(share[rows])
-    rich, contrast = rich_clusters(cluster, centred, kinds)
+        centerd[rows], ranked[rows] = share[rows] - share[rows].mean(), standard_ranks(share[rows])
+    rich, contrast = rich_clusters(cluster, centerd, kinds)
     genes = compare([lens.focal for lens in lenses], rich, [ranked[lens.rows] for lens in lenses])
     sign = consistent(genes, q=config.q, agreement=config.agreement)
     genes["direction"] = np.array(["down", "", "up"], object)[sign + 1]

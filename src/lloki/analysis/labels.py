@@ -1,4 +1,4 @@
-"""Cell types carried from labelled cells to others, with a confidence that means what it says."""
+"""Cell types carried from labeled cells to others, with a confidence that means what it says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lloki._progress import Advance
 from lloki.analysis import votes
 from lloki.analysis.calibration import Calibration, cross_calibrated, expected_error, reliability
-from lloki.analysis.neighbours import nearest
+from lloki.analysis.neighbors import nearest
 from lloki.errors import ConfigError, InputError
 
 Doubles = NDArray[np.float64]
@@ -33,10 +33,10 @@ class LabelTransfer:
     best
         (n,) the most likely type, also where it was not believed.
     confidence
-        (n,) probability that ``best`` is right, if the type is among those known. NaN for labelled cells.
+        (n,) probability that ``best`` is right, if the type is among those known. NaN for labeled cells.
     novelty
-        (n,) how usual a cell's distance to its labelled neighbours is: the share of left-out cells, rightly
-        labelled as ``best``, that lay at least as far from theirs. Near 0: like nothing that is labelled.
+        (n,) how usual a cell's distance to its labeled neighbors is: the share of left-out cells, rightly
+        labeled as ``best``, that lay at least as far from theirs. Near 0: like nothing that is labeled.
     given
         (n,) bool, whether the cell had a label.
     table
@@ -74,18 +74,18 @@ def transfer_labels(
     threads: int | None = None,
     advance: Advance | None = None,
 ) -> LabelTransfer:
-    r"""Carry labels from labelled cells to all others by nearest neighbours in a joint embedding.
+    r"""Carry labels from labeled cells to all others by nearest neighbors in a joint embedding.
 
-    A cell's score for type t is the share of the weight (:meth:`Near.weights`) that its k nearest labelled
-    cells of type t have. The score of the winner is turned into a probability by leaving out each labelled
-    slice in turn: what share of its cells, labelled from the other slices, with that score was right? An
-    isotonic (monotone) curve through these answers is the confidence. With one labelled slice single cells
+    A cell's score for type t is the share of the weight (:meth:`Near.weights`) that its k nearest labeled
+    cells of type t have. The score of the winner is turned into a probability by leaving out each labeled
+    slice in turn: what share of its cells, labeled from the other slices, with that score was right? An
+    isotonic (monotone) curve through these answers is the confidence. With one labeled slice single cells
     are left out instead, which says nothing about differences between slices.
 
-    A cell is *unknown* if its confidence is below ``threshold``, or if it lies farther from labelled cells
+    A cell is *unknown* if its confidence is below ``threshold``, or if it lies farther from labeled cells
     than all but the share ``novelty`` of the left-out cells that were rightly given its type. Farther is
-    measured by :math:`d^2 / d_0`, d being its mean distance to the k labelled neighbours and
-    :math:`d_0` that to as many cells of its own slice: a type that no labelled slice holds is dense at home
+    measured by :math:`d^2 / d_0`, d being its mean distance to the k labeled neighbors and
+    :math:`d_0` that to as many cells of its own slice: a type that no labeled slice holds is dense at home
     and far from everything else.
 
     Parameters
@@ -97,7 +97,7 @@ def transfer_labels(
     slices
         (n,) slice of each cell.
     k
-        Neighbours that vote.
+        Neighbors that vote.
     threshold
         Least confidence of a label; 0 labels every cell that is not novel.
     novelty
@@ -112,7 +112,7 @@ def transfer_labels(
     Returns
     -------
     LabelTransfer
-        Its ``table`` has one row a type: labelled (cells), slices (that have it), tested (left-out cells of
+        Its ``table`` has one row a type: labeled (cells), slices (that have it), tested (left-out cells of
         the type), recall and precision among left-out cells before any is called unknown, unknown (share of
         left-out cells of the type that would be), mistaken_for (most frequent wrong answer), told (cells that
         were given it). A type that one slice alone holds cannot be tested across slices: NaN.
@@ -120,13 +120,13 @@ def transfer_labels(
     Raises
     ------
     InputError
-        If no cell is labelled, all are, or the embedding is not finite.
+        If no cell is labeled, all are, or the embedding is not finite.
     ConfigError
         If k is below 1, or ``threshold`` or ``novelty`` lies outside [0, 1].
 
     Notes
     -----
-    Time grows with n·m·d, m being the labelled cells; memory as for :func:`lloki.analysis.nearest`,
+    Time grows with n·m·d, m being the labeled cells; memory as for :func:`lloki.analysis.nearest`,
     and 8·n·k bytes.
     """
     x, ok = np.asarray(embedding), np.ones(len(labels), bool) if usable is None else usable
@@ -187,16 +187,16 @@ def _check(
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} must lie between 0 and 1, got {value}")
     if not np.isfinite(x).all():
-        raise InputError("the embedding holds NaN or infinity", mend="Leave these cells out.")
+        raise InputError("the embedding holds NaN or infinity", hint="Leave these cells out.")
     if (labels != "").sum() < 2:
         raise InputError(
             "fewer than two cells have a label",
-            mend="Name the column that holds labels, or give a labelled reference.",
+            hint="Name the column that holds labels, or give a labeled reference.",
         )
     if (labels != "").all():
         raise InputError(
             "all cells have a label",
-            mend="Leave the labels of some out, or name the slices whose labels count: --source (sources=).",
+            hint="Leave the labels of some out, or name the slices whose labels count: --source (sources=).",
         )
 
 
@@ -210,7 +210,7 @@ def _table(
         rows.append(
             {
                 "type": str(name),
-                "labelled": int((codes == t).sum()),
+                "labeled": int((codes == t).sum()),
                 "slices": len(np.unique(where[codes == t])),
                 "tested": int(own.sum()),
                 "recall": float((own & said).sum() / own.sum()) if own.any() else np.nan,

@@ -22,7 +22,7 @@ def gene_loadings(
     Parameters
     ----------
     expression
-        (n, g) of one slice, log-normalised; columns are scaled to unit variance.
+        (n, g) of one slice, log-normalized; columns are scaled to unit variance.
     states
         (n, K); rows are made compositions first, so that a cell's total does not matter.
     genes
@@ -51,18 +51,18 @@ def gene_loadings(
         else np.asarray(expression, np.float64)
     )
     if e.shape != (len(z), len(genes)):
-        raise InputError(f"expression has shape {e.shape}", mend=f"It must be {(len(z), len(genes))}.")
+        raise InputError(f"expression has shape {e.shape}", hint=f"It must be {(len(z), len(genes))}.")
     if not np.isfinite(z).all() or not np.isfinite(e.data if sparse.issparse(e) else e).all():
-        raise InputError("expression or states hold NaN or infinity", mend="Leave these cells out.")
+        raise InputError("expression or states hold NaN or infinity", hint="Leave these cells out.")
     total = z.sum(1, keepdims=True)
     z = np.divide(z, total, out=np.full_like(z, 1 / z.shape[1]), where=total > 0)
-    centred = z - z.mean(0)
+    centerd = z - z.mean(0)
     n = len(z)
     mean = np.asarray(e.mean(0)).ravel()
     square = np.asarray((e.multiply(e) if sparse.issparse(e) else e * e).mean(0)).ravel()
     spread = np.sqrt(np.maximum(square - mean**2, 0))
-    quad = centred.T @ centred + ridge * n * max(np.square(centred).mean(), 1e-12) * np.eye(z.shape[1])
-    cross = np.asarray(e.T @ centred)  # the mean of e falls out: columns of `centred` sum to 0
+    quad = centerd.T @ centerd + ridge * n * max(np.square(centerd).mean(), 1e-12) * np.eye(z.shape[1])
+    cross = np.asarray(e.T @ centerd)  # the mean of e falls out: columns of `centerd` sum to 0
     slopes = np.linalg.solve(quad, cross.T).T
     slopes -= (slopes @ z.mean(0))[:, None]
     safe = np.where(spread > 1e-9, spread, np.inf)

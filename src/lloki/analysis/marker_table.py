@@ -64,15 +64,15 @@ class MarkerTable:
         for kind, gene, sign in _entries(table):
             said = pairs.setdefault(kind, {})
             if gene and said.setdefault(gene, sign) != sign:
-                raise InputError(f"{gene} speaks for and against {kind!r}", slot="markers", mend="Decide.")
+                raise InputError(f"{gene} speaks for and against {kind!r}", slot="markers", hint="Decide.")
         if not pairs:
-            raise InputError("there is no type", slot="markers", mend=_MEND)
+            raise InputError("there is no type", slot="markers", hint=_MEND)
         if UNKNOWN in pairs:
-            mend = "Give it another name: cells in doubt are called so."
-            raise InputError(f"a type is called {UNKNOWN!r}", slot="markers", mend=mend)
+            hint = "Give it another name: cells in doubt are called so."
+            raise InputError(f"a type is called {UNKNOWN!r}", slot="markers", hint=hint)
         for kind, said in pairs.items():
             if 1 not in said.values():
-                raise InputError(f"{kind!r} has no positive marker", slot="markers", mend=_MEND)
+                raise InputError(f"{kind!r} has no positive marker", slot="markers", hint=_MEND)
         genes = sorted({gene for said in pairs.values() for gene in said})
         table_of_signs = [[said.get(gene, 0) for gene in genes] for said in pairs.values()]
         return cls(tuple(pairs), tuple(genes), np.array(table_of_signs, np.int8))
@@ -82,7 +82,7 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
     if isinstance(table, str | Path):
         path = Path(table)
         if not path.is_file():
-            raise InputError("does not exist", where=str(path), mend="Give the file's path.")
+            raise InputError("does not exist", where=str(path), hint="Give the file's path.")
         with path.open(newline="", encoding="utf-8-sig") as file:
             dialect = csv.excel_tab if path.suffix in (".tsv", ".txt") else csv.excel
             return _entries(pd.DataFrame(list(csv.DictReader(file, dialect=dialect))))
@@ -92,7 +92,7 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
         bad = next((c for c in _AGAINST if c in frame), None)
         name = next((c for c in ("type", "cell_type") if c in frame), None)
         if good is None or name is None:
-            raise InputError(f"has the columns {list(table.columns)}", slot="markers", mend=_MEND)
+            raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_MEND)
         return [
             entry
             for _, row in frame.iterrows()

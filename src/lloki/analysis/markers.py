@@ -13,7 +13,7 @@ from scipy.special import logsumexp, xlogy
 
 from lloki.analysis.labels import UNKNOWN
 from lloki.analysis.marker_table import MarkerTable
-from lloki.analysis.neighbours import nearest
+from lloki.analysis.neighbors import nearest
 from lloki.errors import ConfigError, InputError
 
 Doubles = NDArray[np.float64]
@@ -59,7 +59,7 @@ def marker_posterior(
     :math:`y_g \sim \mathrm{NB}(s\, r_g, \varphi)` counts of gene g, its rate being :math:`r^+_g` where g
     speaks for t, :math:`r^-_g` where it speaks against it, and :math:`r_g` otherwise, with
     :math:`r^+_g \ge f r_g` and :math:`r^-_g \le r_g / f`. Rates and shares of types are fitted to the slice
-    by expectation maximisation, so that a platform's sensitivity for each gene is learned. Cells of no type
+    by expectation maximization, so that a platform's sensitivity for each gene is learned. Cells of no type
     have :math:`r_g` throughout.
 
     Parameters
@@ -96,7 +96,7 @@ def marker_posterior(
     total = np.asarray(counts.sum(axis=1)).ravel()
     size = np.maximum(total, 1) / max(float(total[total > 0].mean()) if total.any() else 1.0, 1e-12)
     y = counts[:, columns].toarray().astype(np.float64)
-    # a type without markers in the panel looks like none: only neighbours can tell it
+    # a type without markers in the panel looks like none: only neighbors can tell it
     spoken = np.vstack([sign[tellable], np.zeros((1, len(columns)), np.int8)])
     r, ratio = _em(y, size, spoken, fold, dispersion, iterations)
     posterior = np.zeros((n, kinds + 1))
@@ -123,10 +123,10 @@ def smooth(
     k: int = 15,
     threads: int | None = None,
 ) -> Doubles:
-    """Average what markers say over the neighbourhood in the joint embedding, over all slices.
+    """Average what markers say over the neighborhood in the joint embedding, over all slices.
 
     A cell's vote on a type counts only if the panel of its slice can tell that type. So types that one panel
-    cannot tell are told by neighbours from slices whose panels can.
+    cannot tell are told by neighbors from slices whose panels can.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def smooth(
     embedding
         (n, d) of all cells, slice after slice.
     k
-        Neighbours, beside the cell itself; 0 smooths nothing.
+        Neighbors, beside the cell itself; 0 smooths nothing.
     threads
         Threads; the result does not depend on it.
 
@@ -224,5 +224,5 @@ def check(markers: MarkerTable, panels: Sequence[Sequence[str]]) -> None:
     if not any(len(markers.within(panel)[0]) for panel in panels):
         text = f"no slice measured any of the {len(markers.genes)} markers, such as {markers.genes[0]!r}"
         raise InputError(
-            text, slot="var_names", mend=f"Genes there are called {panels[0][0]!r}, for example."
+            text, slot="var_names", hint=f"Genes there are called {panels[0][0]!r}, for example."
         )

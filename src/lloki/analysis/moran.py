@@ -11,7 +11,7 @@ from lloki.errors import InputError
 _LEAST = 1e-24  # relative variance below which a column counts as constant
 
 
-def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardise: bool = True) -> NDArray[np.float64]:
+def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardize: bool = True) -> NDArray[np.float64]:
     r"""Compute Moran's I of every column.
 
     .. math::
@@ -23,13 +23,13 @@ def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardise: bool = True
         (n, m) of one slice, or (n,).
     graph
         (n, n) spatial weights, 0 or more.
-    standardise
+    standardize
         Whether rows of weights are made to sum to one first, as squidpy does.
 
     Returns
     -------
-    (m,) float64. Near 1: neighbours are alike; near -1/(n - 1): as by chance. NaN for constant columns, and
-    for all where no cell has a neighbour.
+    (m,) float64. Near 1: neighbors are alike; near -1/(n - 1): as by chance. NaN for constant columns, and
+    for all where no cell has a neighbor.
 
     Raises
     ------
@@ -38,26 +38,26 @@ def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardise: bool = True
 
     Notes
     -----
-    It lies between -1 and 1 where all cells have equally many neighbours, and can go a little beyond
+    It lies between -1 and 1 where all cells have equally many neighbors, and can go a little beyond
     elsewhere. Time grows with edges x m, memory with n x m.
     """
     x = np.asarray(values, np.float64)
     x = x[:, None] if x.ndim == 1 else x
     w = sparse.csr_matrix(graph, dtype=np.float64)
     if x.ndim != 2 or w.shape != (len(x), len(x)):
-        raise InputError(f"values have shape {x.shape} and the graph {w.shape}", mend="Give one row a cell.")
+        raise InputError(f"values have shape {x.shape} and the graph {w.shape}", hint="Give one row a cell.")
     if not np.isfinite(x).all():
-        raise InputError("values hold NaN or infinity", mend="Leave these cells out.")
-    if standardise:
+        raise InputError("values hold NaN or infinity", hint="Leave these cells out.")
+    if standardize:
         total = np.asarray(w.sum(1)).ravel()
         scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
         w = sparse.diags(scale) @ w
-    centred = x - x.mean(0)
-    square = np.square(centred).sum(0)
+    centerd = x - x.mean(0)
+    square = np.square(centerd).sum(0)
     varies = square > _LEAST * np.square(x).sum(0)
     weight = w.sum()
     out = np.full(x.shape[1], np.nan)
     if weight > 0 and varies.any():
-        c = centred[:, varies]
+        c = centerd[:, varies]
         out[varies] = len(x) / weight * np.einsum("nm,nm->m", c, w @ c) / square[varies]
     return out

@@ -10,7 +10,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from lloki.errors import ConfigError, InputError
 
 
-def spatial_neighbours(
+def spatial_neighbors(
     positions: ArrayLike, *, longest: float = 94.5, k: int | None = None
 ) -> sparse.csr_matrix:
     """Connect cells that lie side by side.
@@ -27,8 +27,8 @@ def spatial_neighbours(
 
     Returns
     -------
-    (n, n) symmetric CSR of ones, float32, no diagonal. Cells can be without neighbours: lone ones, and all
-    where there are fewer than three cells or they lie on a line (then neighbours along it are connected).
+    (n, n) symmetric CSR of ones, float32, no diagonal. Cells can be without neighbors: lone ones, and all
+    where there are fewer than three cells or they lie on a line (then neighbors along it are connected).
 
     Raises
     ------
@@ -43,7 +43,7 @@ def spatial_neighbours(
     """
     xy = np.asarray(positions, np.float64)
     if xy.ndim != 2 or not np.isfinite(xy).all():
-        raise InputError("positions hold NaN, infinity or no coordinates", mend="Leave these cells out.")
+        raise InputError("positions hold NaN, infinity or no coordinates", hint="Leave these cells out.")
     if not 0 < longest <= 100:
         raise ConfigError(f"longest must lie above 0 and be at most 100 percent, got {longest}")
     if k is not None and k < 1:

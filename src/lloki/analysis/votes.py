@@ -1,4 +1,4 @@
-"""Votes of labelled neighbours, and how far from these a cell lies: what label transfer is made of."""
+"""Votes of labeled neighbors, and how far from these a cell lies: what label transfer is made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.analysis.neighbours import Near, nearest
+from lloki.analysis.neighbors import Near, nearest
 
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -23,9 +23,9 @@ def left_out(
     kinds: int,
     threads: int | None,
 ) -> tuple[bool, NDArray[np.int64], tuple[NDArray, ...]]:
-    """Label labelled cells from the other slices, or if no two share a type, from all other cells.
+    """Label labeled cells from the other slices, or if no two share a type, from all other cells.
 
-    Returns whether slices were left out, the rows (t,) that were labelled, and what `score` says of them.
+    Returns whether slices were left out, the rows (t,) that were labeled, and what `score` says of them.
     """
     rows, scores = [], []
     for name in np.unique(slices[voters]):

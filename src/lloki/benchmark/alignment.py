@@ -51,7 +51,7 @@ def benchmark_alignment(
     """Align two slices of a run whose places are known, with ever fewer genes in common.
 
     For every overlap and replicate, other genes are taken away and the moving slice is turned and shifted at
-    random. Methods: ``lloki``; ``kabsch``, mutual nearest neighbours and Kabsch in the same embedding;
+    random. Methods: ``lloki``; ``kabsch``, mutual nearest neighbors and Kabsch in the same embedding;
     ``pca``, the same in a PCA of the shared genes; ``paste``; and ``truth``, the frame as given. Embeddings
     are those of the factor model alone, so that 55 trials take minutes.
 
@@ -95,7 +95,7 @@ def benchmark_alignment(
     folder = Path(run)
     if not (folder / "run.json").exists():
         raise InputError(
-            "is no run of lloki integrate", where=str(folder), mend="Give the folder that it wrote."
+            "is no run of lloki integrate", where=str(folder), hint="Give the folder that it wrote."
         )
     record = json.loads((folder / "run.json").read_text())
     if "call" not in record:
@@ -106,7 +106,7 @@ def benchmark_alignment(
     names = _names([s["name"] for s in record["slices"]], fixed, moving)
     placed = _read(call, names, label_key or (record.get("parameters") or {}).get("label_key"))
     cells = read_reference(
-        call.reference, layer=call.reference_layer, allow_normalised=call.read.allow_normalised
+        call.reference, layer=call.reference_layer, allow_normalized=call.read.allow_normalized
     )
     reference = _measured(cells)
     plan = [(r, o) for r in range(seed, seed + replicates) for o in overlaps]
@@ -136,7 +136,7 @@ def benchmark_alignment(
     return table
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Means of each overlap and method over the replicates, with the worst rotation."""
     groups = table.groupby(["overlap", "method"], sort=False)
     out = groups[list(MEASURES)].mean()
@@ -147,7 +147,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def _names(known: list[str], fixed: str | None, moving: str | None) -> tuple[str, str]:
     for name in (fixed, moving):
         if name is not None and name not in known:
-            raise InputError(f"there is no slice {name!r}", mend=f"There are: {', '.join(known)}.")
+            raise InputError(f"there is no slice {name!r}", hint=f"There are: {', '.join(known)}.")
     first = fixed or next((n for n in known if n != moving), None)
     second = moving or next((n for n in known if n != first), None)
     if first is None or second is None or first == second:

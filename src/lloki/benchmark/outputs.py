@@ -20,7 +20,7 @@ from lloki.benchmark.tables import differences, scaled, summary, with_aggregates
 from lloki.evaluate import METRICS, entering
 from lloki.evaluate.metrics import BIO_WEIGHT
 from lloki.io import atomic
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 from lloki.report.score_table import Group, score_table
 from lloki.report.umap_panels import umap_panels
 from lloki.run.outputs import discard
@@ -72,8 +72,8 @@ def write_benchmark(
     if layouts:
         rows = judge.layout_rows
         by = {
-            subject.batch_key: Colouring.of(pd.Series(subject.batches[rows])),
-            subject.label_key: Colouring.of(pd.Series(subject.labels[rows])),
+            subject.batch_key: Coloring.of(pd.Series(subject.batches[rows])),
+            subject.label_key: Coloring.of(pd.Series(subject.labels[rows])),
         }
         _save(folder, "umap", umap_panels(layouts, by, seed=judge.seed))
     for name, table in tables.items():
@@ -108,7 +108,7 @@ def footnote(facts: Mapping[str, Any], aggregated: list[str]) -> str:
     left = [METRICS[m].title for m in facts["metrics"] if m not in aggregated]
     apart = f" {', '.join(left)} {'does' if len(left) == 1 else 'do'} not enter." if left else ""
     repeats = f" ±: standard deviation over {facts['seeds']} seeds." if facts["seeds"] > 1 else ""
-    cells = f"{facts['cells_scored']:,} of {facts['cells_with_label']:,} labelled cells"
+    cells = f"{facts['cells_scored']:,} of {facts['cells_with_label']:,} labeled cells"
     return (
         f"{cells}, of {len(facts['types'])} types in {len(facts['batches'])} batches, at most an equal share "
         f"of each (profile {facts['profile']}). Size and shade of a circle: from the worst to the best of "

@@ -101,7 +101,7 @@ def benchmark(
     MissingExtraError
         Without scib-metrics (the extra ``benchmark``).
     InputError
-        If a file or column is absent, or no batch has enough labelled cells.
+        If a file or column is absent, or no batch has enough labeled cells.
     ConfigError
         If there is no such method or profile, or ablations are asked for without a run.
     OutputError

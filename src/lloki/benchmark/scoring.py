@@ -72,7 +72,7 @@ class Judge:
         Raises
         ------
         InputError
-            If no batch has enough labelled cells.
+            If no batch has enough labeled cells.
         ConfigError
             If there is no such embedding from before.
         """
@@ -82,7 +82,7 @@ class Judge:
             raise InputError(
                 f"no batch has more than {LEAST} cells with a label",
                 slot=f"obs[{subject.label_key!r}]",
-                mend="Name another column with --label-key (label_key=).",
+                hint="Name another column with --label-key (label_key=).",
             )
         known = scored_cells(labels, batches, cells=None)
         if len(known) > TRANSFER_CELLS:

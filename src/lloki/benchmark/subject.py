@@ -16,7 +16,7 @@ from scipy import sparse
 
 from lloki import keys
 from lloki.errors import ConfigError, InputError
-from lloki.evaluate import normalised
+from lloki.evaluate import normalized
 from lloki.io.scale import infer_scale
 
 _LAYOUTS = ("X_umap", "X_tsne", "X_draw_graph", "X_diffmap")  # to look at, not to integrate
@@ -71,7 +71,7 @@ class Subject:
         return sparse.csr_matrix(self.x[:, genes])
 
     def expression(self, genes: NDArray[np.bool_]) -> sparse.csr_matrix:
-        """Log-normalised expression of some genes, normalised over these alone.
+        """Log-normalized expression of some genes, normalized over these alone.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Subject:
         if self.x is None:
             raise InputError(self.no_values)
         x = sparse.csr_matrix(self.x[:, genes])
-        return x if self.scale == "log-normalised" else normalised(x)
+        return x if self.scale == "log-normalized" else normalized(x)
 
 
 def open_subject(
@@ -130,7 +130,7 @@ def open_subject(
     batches = _column(first, batch_key, where)
     if (batches == "").any():
         raise InputError(
-            "cells without a batch", where=where, slot=f"obs[{batch_key!r}]", mend="Name another column."
+            "cells without a batch", where=where, slot=f"obs[{batch_key!r}]", hint="Name another column."
         )
     x, scale, why = _values(first, layer)
     return Subject(
@@ -169,10 +169,10 @@ def _read(file: Path) -> AnnData:
         raise InputError(
             "there is no such file",
             where=str(file),
-            mend="Give a folder of lloki integrate or an .h5ad file.",
+            hint="Give a folder of lloki integrate or an .h5ad file.",
         ) from error
     except OSError as error:
-        raise InputError(f"cannot be read ({error})", where=str(file), mend="Give an .h5ad file.") from error
+        raise InputError(f"cannot be read ({error})", where=str(file), hint="Give an .h5ad file.") from error
 
 
 def _matched(adata: AnnData, names: pd.Index, file: Path) -> AnnData:
@@ -181,7 +181,7 @@ def _matched(adata: AnnData, names: pd.Index, file: Path) -> AnnData:
         raise InputError(
             f"lacks {missing:,} of the {len(names):,} cells of the first input",
             where=str(file),
-            mend="Cells are matched by their names (obs_names): all inputs must have those of the first.",
+            hint="Cells are matched by their names (obs_names): all inputs must have those of the first.",
         )
     return adata[names]
 
@@ -192,7 +192,7 @@ def _column(adata: AnnData, key: str, where: str) -> NDArray[np.str_]:
             "the column is absent",
             where=where,
             slot=f"obs[{key!r}]",
-            mend=f"There are: {', '.join(map(str, adata.obs.columns)) or 'none'}. Name one of them.",
+            hint=f"There are: {', '.join(map(str, adata.obs.columns)) or 'none'}. Name one of them.",
         )
     column = adata.obs[key]
     return np.where(column.isna(), "", column.astype(str)).astype(str)
@@ -226,7 +226,7 @@ def _values(adata: AnnData, layer: str | None) -> tuple[sparse.csr_matrix | None
     if not np.isfinite(x.data).all():
         return None, "", f"{slot} holds NaN or infinity"
     scale = infer_scale(x)
-    if scale in ("counts", "proportional to counts", "log-normalised"):
+    if scale in ("counts", "proportional to counts", "log-normalized"):
         return x, scale, ""
     return None, scale, f"{slot} holds {scale} values, not counts; name the layer that has them"
 

@@ -21,17 +21,17 @@ class Batch:
     cell
         (n,) drawn cells: they are reconstructed and are the anchors.
     positive
-        (n,) a mutual neighbour in another slice, -1 where there is none.
+        (n,) a mutual neighbor in another slice, -1 where there is none.
     negative
         (n,) position *in this batch* of another drawn cell of the same slice, already encoded as an anchor.
-    neighbour
-        (n, m) neighbours in the own slice; a row of -1 where there are none.
+    neighbor
+        (n, m) neighbors in the own slice; a row of -1 where there are none.
     """
 
     cell: Tensor
     positive: Tensor
     negative: Tensor
-    neighbour: Tensor
+    neighbor: Tensor
 
 
 class Sampler:
@@ -41,8 +41,8 @@ class Sampler:
     ----------
     cells
         All cells.
-    neighbours
-        (N, k) their neighbours, see `own_neighbours`.
+    neighbors
+        (N, k) their neighbors, see `own_neighbors`.
     seen
         Draw from the seen or from the held-out cells.
     slices
@@ -50,23 +50,23 @@ class Sampler:
     """
 
     def __init__(
-        self, cells: Cells, neighbours: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
+        self, cells: Cells, neighbors: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
     ) -> None:
         drawn = range(cells.slices) if slices is None else slices
         pools = (cells.members(s, seen=seen).cpu() for s in drawn)
         self.pools = [pool for pool in pools if len(pool)]
-        self.neighbours = neighbours
+        self.neighbors = neighbors
 
     def draw(self, n: int, m: int, pairs: PairTable, rng: torch.Generator) -> Batch:
-        """Draw about ``n`` cells (at least two of each slice) with ``m`` neighbours and one positive each."""
-        device = self.neighbours.device
+        """Draw about ``n`` cells (at least two of each slice) with ``m`` neighbors and one positive each."""
+        device = self.neighbors.device
         each = max(2, n // len(self.pools))
         drawn = [pool[(_uniform((each,), rng) * len(pool)).long()] for pool in self.pools]
         cell = torch.cat(drawn).to(device)
         # Cells are drawn independently, so the next of the same slice is as random a negative as any.
         negative = torch.arange(len(cell), device=device).reshape(-1, each).roll(1, dims=1).reshape(-1)
         u = _uniform((len(cell), 2 + m), rng).to(device)
-        own = self.neighbours[cell]
+        own = self.neighbors[cell]
         there = (own >= 0).sum(1, keepdim=True)
         return Batch(cell, pairs.draw(cell, u[:, :2]), negative, own.gather(1, (u[:, 2:] * there).long()))
 

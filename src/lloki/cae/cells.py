@@ -1,4 +1,4 @@
-"""All cells of a training: neighbours within a slice, mutual neighbours between slices."""
+"""All cells of a training: neighbors within a slice, mutual neighbors between slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lloki._parallel import map_ordered
 from lloki.cae.pairs import PairTable, mutual_pairs, nearest
-from lloki.graph import cosine_neighbours
+from lloki.graph import cosine_neighbors
 
 # Cosines computed in one search of pairs, over all pairs of slices: about half a minute on one core. With
 # many slices each sends fewer cells into the search, so that its cost stays bounded.
@@ -103,13 +103,13 @@ class Cells:
         return rows if seen is None else rows[self.seen[rows] == seen]
 
 
-def own_neighbours(cells: Cells, k: int, *, slices: Iterable[int] | None = None) -> Tensor:
+def own_neighbors(cells: Cells, k: int, *, slices: Iterable[int] | None = None) -> Tensor:
     """Find each cell's ``k`` nearest seen cells (cosine) in its own slice.
 
     Parameters
     ----------
     cells, k
-        All cells, and how many neighbours of each.
+        All cells, and how many neighbors of each.
     slices
         Of the cells of these slices, default all.
 
@@ -117,12 +117,12 @@ def own_neighbours(cells: Cells, k: int, *, slices: Iterable[int] | None = None)
     -------
     indices
         (N, k) int64, -1 after the last where a slice has too few, and in slices not asked for. Held-out cells
-        have neighbours but are nobody's.
+        have neighbors but are nobody's.
     """
     found = torch.full((len(cells), k), -1, dtype=torch.int64, device=cells.x.device)
     for s in range(cells.slices) if slices is None else slices:
         seen, held = cells.members(s, seen=True), cells.members(s, seen=False)
-        near = torch.from_numpy(cosine_neighbours(cells.x[seen].cpu().numpy(), k)).long().to(seen.device)
+        near = torch.from_numpy(cosine_neighbors(cells.x[seen].cpu().numpy(), k)).long().to(seen.device)
         found[seen] = torch.where(near >= 0, seen[near.clamp_min(0)], -1)
         if len(held) and len(seen):
             near = nearest(cells.x[held], cells.x[seen], k)
@@ -141,16 +141,16 @@ def slice_pairs(
     slices: Iterable[int] | None = None,
     types: Tensor | None = None,
 ) -> PairTable:
-    """Find mutual nearest neighbours between slices.
+    """Find mutual nearest neighbors between slices.
 
     Parameters
     ----------
     cells
         All cells; positives are always seen ones, anchors may be held out.
     space
-        (N, d') rows in which neighbours are sought: scaled inputs or latents.
+        (N, d') rows in which neighbors are sought: scaled inputs or latents.
     k
-        Neighbours on either side.
+        Neighbors on either side.
     cells_per_slice
         At most this many random cells of a slice take part.
     partners

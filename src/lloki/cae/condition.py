@@ -1,4 +1,4 @@
-"""What the autoencoder is conditioned on: a batch token of named parts, each a learnt vector."""
+"""What the autoencoder is conditioned on: a batch token of named parts, each a learned vector."""
 
 from __future__ import annotations
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from lloki._settings import Settings
+from lloki._config import Config
 from lloki.errors import ConfigError
 
 _POSITIVE = (
-    *("latent", "token_dim", "unit", "k_pairs", "k_neighbours", "neighbours_per_step", "pair_cells"),
+    *("latent", "token_dim", "unit", "k_pairs", "k_neighbors", "neighbors_per_step", "pair_cells"),
     *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
 )
 _NOT_NEGATIVE = ("reconstruction", "triplet", "conservation", "margin", "weight_decay", "refreshes")
 
 
 @dataclass(frozen=True)
-class CAEConfig(Settings):
+class CAEConfig(Config):
     """Settings of the conditional autoencoder and of its training; one set of defaults for every data set.
 
     The paper leaves the unit of the distances open, on which the meaning of its weights (1, 0.2, 250) hangs.
@@ -52,11 +52,11 @@ class CAEConfig(Settings):
         asks the latent space for. It frees the loss from the embedder's units and sets the size of the margin
         beside the data: a smaller unit gave tighter types, and within a type farther apart batches.
     k_pairs
-        Nearest neighbours (cosine) on either side that make a mutual pair of two slices. The paper has 40;
+        Nearest neighbors (cosine) on either side that make a mutual pair of two slices. The paper has 40;
         15 to 20 transferred labels as well or slightly better.
-    k_neighbours
-        Neighbours within the own slice whose distances are conserved; 30 as in the paper.
-    neighbours_per_step
+    k_neighbors
+        Neighbors within the own slice whose distances are conserved; 30 as in the paper.
+    neighbors_per_step
         Of these, how many are drawn at random for each cell of a batch in one step. One is an unbiased sample
         of the sum over all and leaves more of the step's work for other cells.
     refreshes
@@ -68,11 +68,11 @@ class CAEConfig(Settings):
     pair_slices
         At most this many partner slices for each slice, drawn anew at each refresh.
     steps
-        Optimiser steps. Steps, not epochs: an epoch of a small data set is a handful of steps.
+        Optimizer steps. Steps, not epochs: an epoch of a small data set is a handful of steps.
     epochs
         Where given, takes the place of ``steps``: as many steps as encode each cell this often on average.
     batch_size
-        Cells encoded in one step: the drawn cells, their positives and their neighbours. Half the paper's
+        Cells encoded in one step: the drawn cells, their positives and their neighbors. Half the paper's
         4,000, for half the time.
     learning_rate, weight_decay
         Of Adam, as in the paper; the rate rises over 50 steps and falls along a cosine.
@@ -99,8 +99,8 @@ class CAEConfig(Settings):
     components: int = 100
     unit: float = 0.7
     k_pairs: int = 20
-    k_neighbours: int = 30
-    neighbours_per_step: int = 1
+    k_neighbors: int = 30
+    neighbors_per_step: int = 1
     refreshes: int = 4
     pair_cells: int = 5_000
     pair_slices: int = 6
@@ -147,7 +147,7 @@ class CAEConfig(Settings):
 
 
 # "ovarian" has the numbers that the paper states for its ovarian sections (Methods): malignant cells of
-# different tumours were to stay apart. They hang on the unit of distances, which the paper leaves open; how
+# different tumors were to stay apart. They hang on the unit of distances, which the paper leaves open; how
 # they do in ours was not measured.
 PRESETS: Mapping[str, CAEConfig] = MappingProxyType(
     {

@@ -37,21 +37,21 @@ def encode_labels(labels: Labels, names: Sequence[str], sizes: Sequence[int]) ->
     """
     for name in labels:
         if name not in names:
-            mend = f"The slices are: {', '.join(names)}."
+            hint = f"The slices are: {', '.join(names)}."
             raise InputError(
-                "labels are given for it, but it is no slice of this training", where=name, mend=mend
+                "labels are given for it, but it is no slice of this training", where=name, hint=hint
             )
     text: list[str] = []
     for name, n in zip(names, sizes):
         own = list(labels.get(name, [None] * n))
         if len(own) != n:
             raise InputError(
-                f"there are {len(own)} labels for {n} cells", where=name, mend="Give one label a cell."
+                f"there are {len(own)} labels for {n} cells", where=name, hint="Give one label a cell."
             )
         text += ["" if value is None or value != value else str(value) for value in own]
     types = sorted(set(text) - {""})
     if not types:
-        raise InputError("no cell has a label", mend="Leave the labels out to train without.")
+        raise InputError("no cell has a label", hint="Leave the labels out to train without.")
     code = {"": -1} | {name: i for i, name in enumerate(types)}
     return torch.tensor([code[value] for value in text])
 
@@ -62,7 +62,7 @@ def differ(a: Tensor, b: Tensor) -> Tensor:
 
 
 def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
-    """Give cells without a label the one on which their mutual neighbours agree.
+    """Give cells without a label the one on which their mutual neighbors agree.
 
     Without this, labels of one slice would say nothing of the others, which are to be brought to it.
 
@@ -76,7 +76,7 @@ def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
     Returns
     -------
     type
-        (N,) ``label``, and for a cell without one the label that `SURE` of its labelled partners have, if
+        (N,) ``label``, and for a cell without one the label that `SURE` of its labeled partners have, if
         there are `VOTES` of them; else -1.
     """
     kinds = int(label.max()) + 1
@@ -102,7 +102,7 @@ def hard_negatives(
 
     The type in question is the anchor's; an anchor without a label takes its positive's, and is then told
     from the other types in the positive's slice. So labels of one slice reach the others through their
-    mutual neighbours.
+    mutual neighbors.
 
     Parameters
     ----------

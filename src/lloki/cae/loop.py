@@ -1,4 +1,4 @@
-"""The optimiser's steps, with what they search, look at and keep on the way."""
+"""The optimizer's steps, with what they search, look at and keep on the way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lloki._progress import Advance
 from lloki.cae.batches import Sampler
-from lloki.cae.cells import Cells, own_neighbours, slice_pairs
+from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.checkpoint import Checkpoint
 from lloki.cae.labels import differ, spread
 from lloki.cae.monitor import Looked, Monitor
@@ -35,14 +35,14 @@ FirstPairs = Callable[[PairTable], None]
 
 @dataclass
 class Loop:
-    """One run of the optimiser over the parameters that ask for a gradient.
+    """One run of the optimizer over the parameters that ask for a gradient.
 
     Parameters
     ----------
     loss
-        What is minimised.
+        What is minimized.
     rng
-        Draws cells, pairs and neighbours.
+        Draws cells, pairs and neighbors.
     drawn
         Number of slices, from the first, whose cells are drawn; the others only serve as partners.
     first_pairs
@@ -68,15 +68,15 @@ class Loop:
         searches = config.refreshes + 1
         refresh_at = {round(i * REFRESH_UNTIL * steps / searches) for i in range(searches)}
         self.loss.types = cells.label
-        optimiser = torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             self.loss.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        neighbours = self._resume(checkpoint.load() if checkpoint else None, optimiser)
-        if neighbours is None:
-            neighbours = own_neighbours(cells, config.k_neighbours, slices=range(self.drawn))
-        seen, held = (Sampler(cells, neighbours, seen=s, slices=range(self.drawn)) for s in (True, False))
+        neighbors = self._resume(checkpoint.load() if checkpoint else None, optimizer)
+        if neighbors is None:
+            neighbors = own_neighbors(cells, config.k_neighbors, slices=range(self.drawn))
+        seen, held = (Sampler(cells, neighbors, seen=s, slices=range(self.drawn)) for s in (True, False))
         monitor = Monitor(cells, range(self.drawn), unit=config.unit, seed=config.seed)
-        m = config.neighbours_per_step
+        m = config.neighbors_per_step
         n = max(1, config.batch_size // (2 + m) // SHARDS)
         if advance is not None and self.step:
             advance(self.step)
@@ -84,10 +84,10 @@ class Loop:
             if self.step in refresh_at:
                 self.pairs = self._search()
             assert self.pairs is not None  # step 0 searches, and a checkpoint holds what it found
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _rate(self.step, steps)
             parts = self.loss.backward([seen.draw(n, m, self.pairs, self.rng) for _ in range(SHARDS)])
-            optimiser.step()
+            optimizer.step()
             self.step += 1
             if advance is not None:
                 advance(1)
@@ -98,7 +98,7 @@ class Loop:
                 if checked is not None and self.step > max(refresh_at):
                     self._judge(float((checked * self.loss.weights).sum()))
             if checkpoint is not None and checkpoint.due():
-                checkpoint.save(self._state(optimiser, neighbours))
+                checkpoint.save(self._state(optimizer, neighbors))
         if advance is not None:
             advance(steps - self.step)
         if self.best_weights is not None:
@@ -114,7 +114,7 @@ class Loop:
             self.waited += 1
 
     def _search(self) -> PairTable:
-        """Search pairs: at first between inputs, centred for each token, then between latents."""
+        """Search pairs: at first between inputs, centerd for each token, then between latents."""
         cells, config = self.loss.cells, self.loss.config
         pairs = slice_pairs(
             cells,
@@ -141,7 +141,7 @@ class Loop:
             return None
         config = self.loss.config
         rng = torch.Generator().manual_seed(config.seed + 1)
-        return self.loss.parts(sampler.draw(HELD_OUT_CELLS, config.neighbours_per_step, pairs, rng))
+        return self.loss.parts(sampler.draw(HELD_OUT_CELLS, config.neighbors_per_step, pairs, rng))
 
     def _record(self, parts: Tensor, checked: Tensor | None, looked: Looked) -> None:
         weighted = parts * self.loss.weights
@@ -152,32 +152,32 @@ class Loop:
         row["validation"] = None if checked is None else float((checked * self.loss.weights).sum())
         self.history.append(row | looked)
 
-    def _state(self, optimiser: torch.optim.Optimizer, neighbours: Tensor) -> dict[str, Any]:
+    def _state(self, optimizer: torch.optim.Optimizer, neighbors: Tensor) -> dict[str, Any]:
         """All that the next step depends on."""
         return {
             **{name: getattr(self, name) for name in ("step", "best", "best_weights", "waited", "history")},
             "network": self.loss.network.state_dict(),
-            "optimiser": optimiser.state_dict(),
+            "optimizer": optimizer.state_dict(),
             "rng": self.rng.get_state(),
             "pairs": vars(self.pairs),
             "types": self.loss.types,
-            "neighbours": neighbours.to(torch.int32),  # minutes of search for a large slice
+            "neighbors": neighbors.to(torch.int32),  # minutes of search for a large slice
         }
 
-    def _resume(self, state: dict[str, Any] | None, optimiser: torch.optim.Optimizer) -> Tensor | None:
-        """Take up what `_state` gave; return the neighbours, or None if there is nothing to take up."""
+    def _resume(self, state: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> Tensor | None:
+        """Take up what `_state` gave; return the neighbors, or None if there is nothing to take up."""
         if state is None:
             return None
         for name in ("step", "best", "best_weights", "waited", "history"):
             setattr(self, name, state[name])
         device = self.loss.cells.x.device
         self.loss.network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+        optimizer.load_state_dict(state["optimizer"])
         self.rng.set_state(state["rng"])
         self.pairs = PairTable(**{name: value.to(device) for name, value in state["pairs"].items()})
         self.loss.types = None if state["types"] is None else state["types"].to(device)
-        neighbours: Tensor = state["neighbours"].to(device, torch.int64)
-        return neighbours
+        neighbors: Tensor = state["neighbors"].to(device, torch.int64)
+        return neighbors
 
 
 def _rate(step: int, steps: int) -> float:

@@ -50,21 +50,21 @@ def triplet_loss(
     return torch.relu(near - far + margin).sum() / max(len(anchor), 1)
 
 
-def conservation_loss(z: Tensor, z_neighbours: Tensor, input_distance: Tensor) -> Tensor:
-    """Mean squared difference of latent and input distance between cells and their neighbours (Eq 8).
+def conservation_loss(z: Tensor, z_neighbors: Tensor, input_distance: Tensor) -> Tensor:
+    """Mean squared difference of latent and input distance between cells and their neighbors (Eq 8).
 
     Parameters
     ----------
-    z, z_neighbours
-        Latents of cells (n, latent) and of m of each one's neighbours (n, m, latent).
+    z, z_neighbors
+        Latents of cells (n, latent) and of m of each one's neighbors (n, m, latent).
     input_distance
         (n, m) distances of the same pairs in the input, in the model's unit.
 
     Returns
     -------
     loss
-        Scalar, mean over cells and neighbours; 0 if there are none. The mean in place of the paper's sum over
-        neighbours makes the weight independent of how many of them a step samples.
+        Scalar, mean over cells and neighbors; 0 if there are none. The mean in place of the paper's sum over
+        neighbors makes the weight independent of how many of them a step samples.
     """
-    latent_distance = pair_distance(z[:, None, :], z_neighbours)
+    latent_distance = pair_distance(z[:, None, :], z_neighbors)
     return (latent_distance - input_distance).square().sum() / max(input_distance.numel(), 1)

@@ -24,15 +24,15 @@ BLOCK = 16_384
 
 @dataclass(frozen=True)
 class Mixture:
-    r"""Centres of components of cells, and each token's offsets from them.
+    r"""Centers of components of cells, and each token's offsets from them.
 
-    Cells fall softly into components by direction. In each component a token has an offset from the centre of
+    Cells fall softly into components by direction. In each component a token has an offset from the center of
     all tokens' cells, and a cell gives up the offsets of the components it belongs to:
 
     .. math:: \tilde x = x - \sum_k r_k(x)\, \delta_{t k}, \qquad
               r_k(x) \propto \exp(-2\,(1 - \cos(x - o, \mu_{t k} - o)) / 0.1)
 
-    This is the linear correction of Harmony (Korsunsky et al. 2019) without its push towards equal
+    This is the linear correction of Harmony (Korsunsky et al. 2019) without its push toward equal
     proportions, which on slices of different composition moves cells into components they do not belong to.
     It is a function of one cell and its token, so that new cells are treated like those it was fitted to.
 
@@ -40,7 +40,7 @@ class Mixture:
     ----------
     origin
         (d,) o, from which directions are seen.
-    centres
+    centers
         (K, d) of the components, over all tokens.
     means
         (tokens, K, d) μ, where the token's cells of the component lie.
@@ -49,7 +49,7 @@ class Mixture:
     """
 
     origin: Floats
-    centres: Floats
+    centers: Floats
     means: Floats
     offsets: Floats
 
@@ -66,7 +66,7 @@ class Mixture:
         components
             K at most; fewer where there are not 30 cells for each. 0 leaves the cells as they are.
         seed
-            Of the cells drawn and the first centres.
+            Of the cells drawn and the first centers.
 
         Notes
         -----
@@ -85,7 +85,7 @@ class Mixture:
         x = x - origin
         moved = x
         with single_threaded(), catch_warnings():
-            simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centres
+            simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centers
             start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(unit_rows(moved))
             directions = unit_rows(start.cluster_centers_.astype(np.float32))
             for _ in range(ROUNDS):
@@ -93,23 +93,23 @@ class Mixture:
                     shares = _shares(unit_rows(moved), directions)
                     directions = unit_rows(shares.T @ unit_rows(moved))
                 shares = _shares(unit_rows(moved), directions)
-                centres = (shares.T @ x) / np.maximum(shares.sum(0), 1e-9)[:, None]
-                parts = [_offsets(x[token == t], shares[token == t], centres) for t in range(tokens)]
+                centers = (shares.T @ x) / np.maximum(shares.sum(0), 1e-9)[:, None]
+                parts = [_offsets(x[token == t], shares[token == t], centers) for t in range(tokens)]
                 moved = x.copy()
                 for t, (_, offsets) in enumerate(parts):
                     moved[token == t] -= shares[token == t] @ offsets
         means, offsets = (np.stack(part) for part in zip(*parts))
-        return cls(origin, centres, means, offsets)
+        return cls(origin, centers, means, offsets)
 
     def add(self, slices: Sequence[Floats], *, seed: int = 0) -> Mixture:
-        """Append one more token, from its slices; centres and the other tokens stay."""
+        """Append one more token, from its slices; centers and the other tokens stay."""
         x, _ = _draw(slices, [0] * len(slices), seed)
         x = x - self.origin
-        means, offsets = self.centres, np.zeros_like(self.centres)
-        if len(self.centres):
+        means, offsets = self.centers, np.zeros_like(self.centers)
+        if len(self.centers):
             with single_threaded():
                 for _ in range(ROUNDS):
-                    means, offsets = _offsets(x, _shares(unit_rows(x), unit_rows(means)), self.centres)
+                    means, offsets = _offsets(x, _shares(unit_rows(x), unit_rows(means)), self.centers)
         return replace(
             self,
             means=np.concatenate([self.means, means[None]]),
@@ -118,7 +118,7 @@ class Mixture:
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Take the offsets of one token out of its cells (n, d)."""
-        if not len(self.centres):
+        if not len(self.centers):
             return x
         out = np.empty_like(x)
         directions = unit_rows(self.means[token])
@@ -145,8 +145,8 @@ def _shares(x: Floats, directions: Floats) -> Floats:
     return shares
 
 
-def _offsets(x: Floats, shares: Floats, centres: Floats) -> tuple[Floats, Floats]:
+def _offsets(x: Floats, shares: Floats, centers: Floats) -> tuple[Floats, Floats]:
     """(K, d) means of a token's cells by component, and their offsets, less where there are few cells."""
     weight = shares.sum(0)
     means = (shares.T @ x) / np.maximum(weight, 1e-9)[:, None]
-    return means, (means - centres) * (weight / (weight + RIDGE))[:, None]
+    return means, (means - centers) * (weight / (weight + RIDGE))[:, None]

@@ -22,7 +22,7 @@ from lloki.cae.scaling import Scaling
 from lloki.errors import InputError, LlokiError, ModelError, UnknownTokenError
 
 WEIGHTS, SETTINGS = "cae.safetensors", "cae.json"
-CENTRE, LANDMARKS, MIXTURE = "scaling.centre", "landmarks.x", "mixture."
+CENTER, LANDMARKS, MIXTURE = "scaling.center", "landmarks.x", "mixture."
 
 
 class CAEModel:
@@ -35,7 +35,7 @@ class CAEModel:
     conditions
         Names of the tokens and slices that it was trained with.
     scaling
-        How inputs are centred and scaled.
+        How inputs are centerd and scaled.
     config
         The settings it was trained with.
     history
@@ -68,7 +68,7 @@ class CAEModel:
     @property
     def dim(self) -> int:
         """Columns of the input embedding."""
-        return int(self.scaling.centre.shape[1])
+        return int(self.scaling.center.shape[1])
 
     def encode(
         self,
@@ -112,10 +112,10 @@ class CAEModel:
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise InputError(
                 f"the embedding has shape {x.shape}, the autoencoder takes (cells, {self.dim})",
-                mend="Embed the slice with the embedder that the model was trained on.",
+                hint="Embed the slice with the embedder that the model was trained on.",
             )
         if not np.isfinite(x).all():
-            raise InputError("the embedding holds NaN or infinite values", mend="Embed the slice again.")
+            raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
         z = np.empty((len(x), self.config.latent), np.float32)
         device = choose_device(self.config.device)
         vector = self.conditions.vector(self.network, token, slice_name).to(device)
@@ -147,7 +147,7 @@ class CAEModel:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors |= {f"{MIXTURE}{k}": torch.from_numpy(v) for k, v in vars(self.scaling.mixture).items()}
-        tensors |= {CENTRE: torch.from_numpy(self.scaling.centre), LANDMARKS: self.landmarks.x.contiguous()}
+        tensors |= {CENTER: torch.from_numpy(self.scaling.center), LANDMARKS: self.landmarks.x.contiguous()}
         save_file(tensors, folder / WEIGHTS)
         settings = {
             "parts": list(self.conditions.parts),
@@ -176,13 +176,13 @@ class CAEModel:
             conditions = Conditions(
                 tuple(settings["parts"]), tuple(settings["tokens"]), dict(settings["slices"])
             )
-            centre = tensors.pop(CENTRE).numpy()
+            center = tensors.pop(CENTER).numpy()
             parts = [name for name in tensors if name.startswith(MIXTURE)]
             mixture = Mixture(**{n.removeprefix(MIXTURE): tensors.pop(n).numpy() for n in parts})
             landmarks = Landmarks(tensors.pop(LANDMARKS), settings["landmarks"])
-            network = network_for(config, centre.shape[1], conditions)
+            network = network_for(config, center.shape[1], conditions)
             network.load_state_dict(tensors)
-            scaling = Scaling(mixture, centre, settings["scale"], settings["distance"])
+            scaling = Scaling(mixture, center, settings["scale"], settings["distance"])
             return cls(
                 network.eval(),
                 conditions,

@@ -14,7 +14,7 @@ from lloki.cae.pairs import PairTable, mutual_pairs, unit_rows
 
 # Cells of the sample in all and of one slice; with many slices, some of them with the least number each.
 CELLS, MOST, LEAST = 2_000, 400, 80
-# Neighbours looked at, and those on either side that make two cells of the sample a mutual pair.
+# Neighbors looked at, and those on either side that make two cells of the sample a mutual pair.
 NEAR, MUTUAL = 15, 5
 # Fewer cells without a counterpart than this tell nothing.
 FEW = 20
@@ -73,7 +73,7 @@ class Monitor:
         Returns
         -------
         figures
-            ``monitor_positives``: of the sample's pairs that were mutual neighbours in the inputs, the share
+            ``monitor_positives``: of the sample's pairs that were mutual neighbors in the inputs, the share
             that are among the 15 nearest cells of all slices now. ``monitor_mixing``: share of cells of other
             slices among these 15, over what chance gives; 1 is shuffled. ``monitor_overmixing``: cells
             without a counterpart in any other slice mixed less than the rest in the inputs; 0 if they still
@@ -91,8 +91,8 @@ class Monitor:
         kept = torch.stack(
             [_common(before, _nearest(z[own])) for before, own in zip(self.near_before, self.own)]
         )
-        centred = torch.cat([z[own] - z[own].mean(0) for own in self.own])
-        variances = torch.linalg.eigvalsh((centred.T @ centred).cpu().double() / len(centred)).clamp_min(0)
+        centerd = torch.cat([z[own] - z[own].mean(0) for own in self.own])
+        variances = torch.linalg.eigvalsh((centerd.T @ centerd).cpu().double() / len(centerd)).clamp_min(0)
         anchor, positive = self.pairs
         found = (near[anchor] == positive[:, None]).any(1).float()
         count = torch.bincount(cells.slice_of[pairs.anchors()], minlength=cells.slices)
@@ -160,8 +160,8 @@ def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     if figure("preservation_least", 1) < 0.2:
         said.append(
-            "neighbourhoods inside a slice were lost: only "
-            f"{figure('preservation_least', 1):.0%} of a cell's neighbours in its slice still are. Raise the "
+            "neighborhoods inside a slice were lost: only "
+            f"{figure('preservation_least', 1):.0%} of a cell's neighbors in its slice still are. Raise the "
             "weight of conservation or lower that of the triplet loss"
         )
     if figure("overmixing", 0) > 0.7:
@@ -172,11 +172,11 @@ def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
     if figure("positives", 1) < 0.1:
         said.append(
             f"slices are hardly mixed: only {figure('positives', 1):.0%} of the cells that were each other's "
-            "neighbours across slices are neighbours now. Train longer, or raise the weight of the triplet "
+            "neighbors across slices are neighbors now. Train longer, or raise the weight of the triplet "
             "loss"
         )
     if unpaired := figure("unpaired", 0):
-        said.append(f"{unpaired:.0f} slices have no mutual nearest neighbours in any other and are not mixed")
+        said.append(f"{unpaired:.0f} slices have no mutual nearest neighbors in any other and are not mixed")
     return said
 
 
@@ -187,7 +187,7 @@ def _nearest(x: Tensor) -> Tensor:
 
 
 def _common(a: Tensor, b: Tensor) -> Tensor:
-    """Share of the entries of each row of ``a`` that ``b`` has too; NaN where neighbours are everybody."""
+    """Share of the entries of each row of ``a`` that ``b`` has too; NaN where neighbors are everybody."""
     if a.shape[1] >= len(a) - 1:
         return torch.tensor(torch.nan)
     return (a[:, :, None] == b[:, None, :]).any(2).float().mean()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class ConditionalAutoencoder(nn.Module):
     """Encoder ``[d + token] → hidden → latent``, ReLU after every layer; mirrored decoder, linear at the end.
 
-    The encoder's last ReLU makes the latent non-negative, which factorisations such as NMF need downstream.
+    The encoder's last ReLU makes the latent non-negative, which factorizations such as NMF need downstream.
 
     Parameters
     ----------

@@ -36,11 +36,11 @@ def loss_parts(
     Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
     turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
     """
-    n, m = batch.neighbour.shape
-    paired, near = batch.positive >= 0, batch.neighbour[:, 0] >= 0
-    neighbour = batch.neighbour[near]
-    who = torch.cat([batch.cell, batch.positive[paired], neighbour.reshape(-1)])
-    sizes = [n, len(who) - n - neighbour.numel(), neighbour.numel()]
+    n, m = batch.neighbor.shape
+    paired, near = batch.positive >= 0, batch.neighbor[:, 0] >= 0
+    neighbor = batch.neighbor[near]
+    who = torch.cat([batch.cell, batch.positive[paired], neighbor.reshape(-1)])
+    sizes = [n, len(who) - n - neighbor.numel(), neighbor.numel()]
     inputs = cells.x[who]
     x, _, x_near = inputs.split(sizes)
     z = network.encode(inputs, network.condition(cells.condition[who]))

@@ -1,4 +1,4 @@
-"""Nearest neighbours by exact blocks of matrix products, and the mutual ones between slices."""
+"""Nearest neighbors by exact blocks of matrix products, and the mutual ones between slices."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def nearest(
     queries, targets
         Rows (n, d) and (m, d).
     k
-        Neighbours per query.
+        Neighbors per query.
     types
         (n,) and (m,) types of queries and targets, -1 where unknown: cells of two known types that differ
-        are no neighbours.
+        are no neighbors.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def mutual_pairs(
     a, b
         Rows (n, d) and (m, d) of two slices, compared by cosine.
     k
-        Neighbours on either side; 40 in the method.
+        Neighbors on either side; 40 in the method.
     types
         (n,) and (m,), see `nearest`; cells of different types are no pair.
 
@@ -77,7 +77,7 @@ def mutual_pairs(
     for start in range(0, len(a), BLOCK):
         rows = slice(start, min(start + BLOCK, len(a)))
         own = torch.arange(rows.start, rows.stop, device=a.device)[:, None, None]
-        mutual[rows] = (backward[forward[rows]] == own).any(2)  # (B, k, k): do my neighbours list me?
+        mutual[rows] = (backward[forward[rows]] == own).any(2)  # (B, k, k): do my neighbors list me?
     mutual &= forward >= 0
     i, rank = mutual.nonzero(as_tuple=True)
     return i, forward[i, rank]
@@ -85,11 +85,11 @@ def mutual_pairs(
 
 @dataclass(frozen=True)
 class PairTable:
-    """Each cell's mutual neighbours, grouped by the slice that they lie in.
+    """Each cell's mutual neighbors, grouped by the slice that they lie in.
 
     Two levels of compressed rows: cell i owns the groups ``group_ptr[i]:group_ptr[i+1]``, group g the entries
     ``member_ptr[g]:member_ptr[g+1]`` of ``positive``. Drawing first a group and then a member gives every
-    partner slice the same say, however many mutual neighbours it offers.
+    partner slice the same say, however many mutual neighbors it offers.
     """
 
     group_ptr: Tensor

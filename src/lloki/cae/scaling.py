@@ -18,22 +18,22 @@ BLOCK = 16_384
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x' - centre[token]) / scale``, x' being x without its offset, and a factor for distances.
+    """``(x' - center[token]) / scale``, x' being x without its offset, and a factor for distances.
 
     Parameters
     ----------
     mixture
         The offsets of each kind of cells.
-    centre
+    center
         (tokens, d) mean of what then remains of each token's cells, every slice counting alike.
     scale
-        Root mean square of all centred entries: one number, so that directions keep their weight.
+        Root mean square of all centerd entries: one number, so that directions keep their weight.
     distance
         Factor on distances of scaled inputs, see `CAEConfig.unit`.
     """
 
     mixture: Mixture
-    centre: Floats
+    center: Floats
     scale: float
     distance: float
 
@@ -46,39 +46,39 @@ class Scaling:
         tokens = max(token_of) + 1
         moments = [_moments(mixture.apply(x, t)) for x, t in zip(slices, token_of)]
         means = np.stack([mean for mean, _ in moments])
-        centre = np.stack([_centre(means, token_of, token) for token in range(tokens)])
+        center = np.stack([_center(means, token_of, token) for token in range(tokens)])
         # mean of |x - c|² = variance + (mean - c)²
-        variance = np.mean([(v + np.square(m - centre[t])).mean() for (m, v), t in zip(moments, token_of)])
+        variance = np.mean([(v + np.square(m - center[t])).mean() for (m, v), t in zip(moments, token_of)])
         within = np.mean([v.sum() for _, v in moments])
         scale = float(np.sqrt(variance)) or 1.0
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
-        return cls(mixture, centre.astype(np.float32), scale, unit / spread)
+        return cls(mixture, center.astype(np.float32), scale, unit / spread)
 
     def add(self, slices: Sequence[Floats]) -> Scaling:
-        """Append the centre of one more token, from its slices; the scale stays."""
+        """Append the center of one more token, from its slices; the scale stays."""
         mixture = self.mixture.add(slices)
-        token = len(self.centre)
+        token = len(self.center)
         means = np.stack([mixture.apply(x, token).mean(0, dtype=np.float64) for x in slices])
-        centre = means.mean(0).astype(np.float32)
-        return replace(self, mixture=mixture, centre=np.concatenate([self.centre, centre[None]]))
+        center = means.mean(0).astype(np.float32)
+        return replace(self, mixture=mixture, center=np.concatenate([self.center, center[None]]))
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Scale cells (n, d) of one token."""
-        return (self.mixture.apply(x, token) - self.centre[token]) / np.float32(self.scale)
+        return (self.mixture.apply(x, token) - self.center[token]) / np.float32(self.scale)
 
     def join(self, slices: Sequence[Floats], token_of: Sequence[int]) -> Floats:
         """Scale slices (n_i, d) into one array (N, d), the only copy of them that is made."""
-        out = np.empty((sum(map(len, slices)), self.centre.shape[1]), np.float32)
+        out = np.empty((sum(map(len, slices)), self.center.shape[1]), np.float32)
         end = 0
         for x, token in zip(slices, token_of):
             rows = out[end : end + len(x)]
-            np.subtract(self.mixture.apply(x, token), self.centre[token], out=rows)
+            np.subtract(self.mixture.apply(x, token), self.center[token], out=rows)
             rows /= np.float32(self.scale)
             end += len(x)
         return out
 
 
-def _centre(means: NDArray[np.float64], token_of: Sequence[int], token: int) -> NDArray[np.float64]:
+def _center(means: NDArray[np.float64], token_of: Sequence[int], token: int) -> NDArray[np.float64]:
     return np.mean([mean for mean, own in zip(means, token_of) if own == token], axis=0)
 
 

@@ -36,7 +36,7 @@ def fit_token(
     learning_rate: float = 0.05,
     advance: Advance | None = None,
 ) -> CAEModel:
-    """Teach a model a new technology x panel: a vector and a centre for it, all shared weights frozen.
+    """Teach a model a new technology x panel: a vector and a center for it, all shared weights frozen.
 
     The new slices are trained with the model's own losses and settings. Their partners in other batches are
     the model's landmarks, some cells of each trained slice.
@@ -70,7 +70,7 @@ def fit_token(
     Warns
     -----
     LlokiWarning
-        If a slice has no mutual neighbour among the landmarks.
+        If a slice has no mutual neighbor among the landmarks.
 
     Notes
     -----
@@ -84,10 +84,10 @@ def fit_token(
             raise InputError(
                 f"the embedding has {x.shape[1]} columns, the autoencoder takes {model.dim}",
                 where=name,
-                mend="Embed the slice with the embedder that the model was trained on.",
+                hint="Embed the slice with the embedder that the model was trained on.",
             )
         if name in model.conditions.slices:
-            raise InputError("a trained slice has this name", where=name, mend="Give the new one another.")
+            raise InputError("a trained slice has this name", where=name, hint="Give the new one another.")
     config = replace(
         model.config, steps=steps, epochs=None, learning_rate=learning_rate, weight_decay=0.0, refreshes=1
     )

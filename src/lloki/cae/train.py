@@ -74,22 +74,22 @@ def train(
     Warns
     -----
     LlokiWarning
-        If there is one slice only, or a slice has no mutual neighbour in any other: such slices keep
+        If there is one slice only, or a slice has no mutual neighbor in any other: such slices keep
         their structure but are not mixed.
 
     Notes
     -----
     The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
     Time: steps x batch_size cells through the network, the searches of pairs (bounded by
-    `CAEConfig.pair_cells`), and once the neighbours within each slice (`lloki.graph.cosine_neighbours`).
-    Memory: the inputs once more, 8·k_neighbours bytes a cell, and a batch.
+    `CAEConfig.pair_cells`), and once the neighbors within each slice (`lloki.graph.cosine_neighbors`).
+    Memory: the inputs once more, 8·k_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
     names, slices = checked(embeddings)
     for name in names:
         if name not in tokens:
             raise InputError(
-                "the slice has no batch token", where=name, mend="Give its technology and panel as one label."
+                "the slice has no batch token", where=name, hint="Give its technology and panel as one label."
             )
     device = choose_device(config.device)
     conditions = Conditions.of(config.condition, {name: tokens[name] for name in names})
@@ -133,7 +133,7 @@ def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:
             lonely = [name for name, found in zip(names, count.tolist()) if found == 0]
             if not lonely:
                 return
-            text = f"no mutual nearest neighbours in any other slice, so not mixed: {', '.join(lonely)}"
+            text = f"no mutual nearest neighbors in any other slice, so not mixed: {', '.join(lonely)}"
         warnings.warn(text, LlokiWarning, stacklevel=6)
 
     return warn
@@ -142,7 +142,7 @@ def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:
 def checked(embeddings: Mapping[str, NDArray[np.floating]]) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Give names in their order and their slices as float32, or an error that says which is wrong."""
     if not embeddings:
-        raise InputError("there are no slices to train on", mend="Give at least one slice.")
+        raise InputError("there are no slices to train on", hint="Give at least one slice.")
     names, slices = sorted(embeddings), []
     for name in names:
         x = np.ascontiguousarray(embeddings[name], dtype=np.float32)
@@ -150,16 +150,16 @@ def checked(embeddings: Mapping[str, NDArray[np.floating]]) -> tuple[list[str], 
             raise InputError(
                 f"the embedding has shape {x.shape}, not (cells, dimensions)",
                 where=name,
-                mend="Leave out slices without cells.",
+                hint="Leave out slices without cells.",
             )
         if not np.isfinite(x).all():
             raise InputError(
                 "the embedding holds NaN or infinite values",
                 where=name,
-                mend="Embed this slice again or leave it out.",
+                hint="Embed this slice again or leave it out.",
             )
         slices.append(x)
     widths = {name: x.shape[1] for name, x in zip(names, slices)}
     if len(set(widths.values())) > 1:
-        raise InputError(f"embeddings of different widths: {widths}", mend="Embed all slices with one model.")
+        raise InputError(f"embeddings of different widths: {widths}", hint="Embed all slices with one model.")
     return names, slices

@@ -37,7 +37,7 @@ def align(
         typer.Option(
             "--stack",
             help="The slices are a series, in this order: --fixed is put where it stands among --moving, or "
-            "first. Neighbours are aligned, then all poses fitted together.",
+            "first. Neighbors are aligned, then all poses fitted together.",
             rich_help_panel=_SLICES,
         ),
     ] = False,

@@ -42,7 +42,7 @@ def annotate(
         int,
         typer.Option(
             min=0,
-            help="Neighbours to average over; 0: each cell by its own counts alone.",
+            help="Neighbors to average over; 0: each cell by its own counts alone.",
             rich_help_panel=_METHOD,
         ),
     ] = 15,

@@ -160,12 +160,12 @@ def _task(name: str) -> str:
 
 
 def _alignment(inputs: list[Path], voice: Any, *, out: Path, **settings: Any) -> None:
-    from lloki.benchmark.alignment import benchmark_alignment, summarise
+    from lloki.benchmark.alignment import benchmark_alignment, summarize
     from lloki.errors import ConfigError
 
     if len(inputs) != 1:
         raise ConfigError("--task alignment takes the folder of one run")
-    means = summarise(benchmark_alignment(inputs[0], out=out, progress=voice.progress, **settings))
+    means = summarize(benchmark_alignment(inputs[0], out=out, progress=voice.progress, **settings))
     rows = [
         [f"{r['overlap']:.0%}", str(r["method"]), *(float(r[c]) for c in means.columns[2:])]
         for _, r in means.iterrows()

@@ -23,7 +23,7 @@ def check(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalised: options.AllowNormalised = False,
+    allow_normalized: options.AllowNormalized = False,
     debug: Debug = False,
 ) -> None:
     """Say what is right and wrong with slices; status 1 if one cannot be used."""
@@ -35,7 +35,7 @@ def check(
             "layer": layer,
             "slice_key": slice_key,
             "label_key": label_key,
-            "allow_normalised": allow_normalised,
+            "allow_normalized": allow_normalized,
         }
         checks = check_slices(inputs.paths, **read, **inputs.about())
         matched = None

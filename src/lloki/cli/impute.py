@@ -48,7 +48,7 @@ def impute(
     slice_key: options.SliceColumn = "slice",
     layer: options.CountsLayer = None,
     key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Neighbours in each donor.", rich_help_panel=_METHOD)] = 30,
+    k: Annotated[int, typer.Option(min=1, help="Neighbors in each donor.", rich_help_panel=_METHOD)] = 30,
     least: Annotated[
         float,
         typer.Option(

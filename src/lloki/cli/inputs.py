@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lloki.cli.near import meant
+from lloki._names import did_you_mean
 from lloki.cli.samplesheet import read_samplesheet
 from lloki.errors import ConfigError
 
@@ -126,4 +126,4 @@ def _sample_of(file: str, name: str, sources: Sequence[Source]) -> str:
             raise ConfigError(f"{place}: several slices are called so. Give the whole path.")
     if any(name in (s.sample, str(s.data)) for s in sources):
         raise ConfigError(f"{place}: the technology comes first: --technology {file}={name}.")
-    raise ConfigError(f"{place}: no slice is {file}. {meant(file, [s.sample for s in sources])}")
+    raise ConfigError(f"{place}: no slice is {file}. {did_you_mean(file, [s.sample for s in sources])}")

@@ -28,7 +28,7 @@ def integrate(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalised: options.AllowNormalised = False,
+    allow_normalized: options.AllowNormalized = False,
     embedder: Annotated[
         str,
         typer.Option(
@@ -56,12 +56,12 @@ def integrate(
     ] = False,
     k: Annotated[
         int | None,
-        typer.Option(help="Neighbours in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
+        typer.Option(help="Neighbors in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Share of neighbours in denoising; left out, the preset's.",
+            help="Share of neighbors in denoising; left out, the preset's.",
             rich_help_panel="Method",
         ),
     ] = None,
@@ -154,7 +154,7 @@ def integrate(
         read: dict[str, Any] = {
             "layer": layer,
             "slice_key": slice_key,
-            "allow_normalised": allow_normalised,
+            "allow_normalized": allow_normalized,
         }
         if dry_run:
             ok = show_plan(

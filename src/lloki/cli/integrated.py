@@ -19,7 +19,7 @@ PAGES = {  # of each command; its other files lie beside
     "annotation.html",
     "imputation.html",
     "labels.html",
-    "neighbourhood.html",
+    "neighborhood.html",
     "programs.html",
 }
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
@@ -38,13 +38,13 @@ def read_integrated(path: Path) -> AnnData:
     from lloki.errors import InputError
 
     if not path.exists():
-        raise InputError("does not exist", where=str(path), mend="Give the file's path.")
+        raise InputError("does not exist", where=str(path), hint="Give the file's path.")
     try:
         return anndata.read_h5ad(path)
     except Exception as error:  # of other HDF5 files anndata says so by whatever fails first
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        mend = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."
-        raise InputError(f"cannot be read ({said})", where=str(path), mend=mend) from error
+        hint = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."
+        raise InputError(f"cannot be read ({said})", where=str(path), hint=hint) from error
 
 
 def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None = None) -> AnnData:
@@ -72,16 +72,16 @@ def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None 
     lender, where = read_integrated(path), str(path)
     run_first = "Run lloki project-reference first, with the run of these slices, and give what it wrote."
     if key not in lender.obsm:
-        raise InputError("is absent", where=where, slot=f"obsm[{key!r}]", mend=run_first)
+        raise InputError("is absent", where=where, slot=f"obsm[{key!r}]", hint=run_first)
     if key in slices.obsm and lender.obsm[key].shape[1] != slices.obsm[key].shape[1]:
         text = f"has {lender.obsm[key].shape[1]} columns where the slices have {slices.obsm[key].shape[1]}"
-        raise InputError(text, where=where, slot=f"obsm[{key!r}]", mend=run_first)
+        raise InputError(text, where=where, slot=f"obsm[{key!r}]", hint=run_first)
     if label_key is not None and label_key not in lender.obs:
         there = ", ".join(map(str, lender.obs)) or "none"
-        mend = f"Name one that both have, or rename it. There are: {there}."
-        raise InputError("the column is absent", where=where, slot=f"obs[{label_key!r}]", mend=mend)
+        hint = f"Name one that both have, or rename it. There are: {there}."
+        raise InputError("the column is absent", where=where, slot=f"obs[{label_key!r}]", hint=hint)
     if label_key is not None and lender.obs[label_key].isna().all():
-        raise InputError("holds no label", where=where, slot=f"obs[{label_key!r}]", mend="Name another.")
+        raise InputError("holds no label", where=where, slot=f"obs[{label_key!r}]", hint="Name another.")
     return lender
 
 

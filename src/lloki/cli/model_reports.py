@@ -75,7 +75,7 @@ def report_slice(embedder: Embedder, adata: AnnData) -> SliceReport:
         dropped=dict(match.dropped),
         counts_kept=None if none else kept.overall,
         per_cell=None if none else kept.quartiles,
-        problem=f"{match.diagnosis}. {match.mend}" if match.diagnosis else "",
+        problem=f"{match.diagnosis}. {match.hint}" if match.diagnosis else "",
     )
 
 

@@ -41,8 +41,8 @@ def list_models(debug: Debug = False) -> None:
             hashes = "known" if known == len(model.files) else "not known yet" if not known else "some known"
             way = "fetch" if all(file.url for file in model.files) else "by hand; fetch says from where"
             there = str(folder) if here == len(model.files) else "in part" if here else "no"
-            rows.append((model.name, model.embedder, model.what, model.licence, hashes, way, there))
-    show(("name", "embedder", "what", "licence", "hashes", "how to get it", "here"), rows)
+            rows.append((model.name, model.embedder, model.what, model.license, hashes, way, there))
+    show(("name", "embedder", "what", "license", "hashes", "how to get it", "here"), rows)
     typer.echo("To get one: lloki models fetch NAME")
 
 
@@ -71,7 +71,7 @@ def fetch(
         from lloki.models import fetch, published
 
         model = published(name)
-        typer.echo(f"{model.what}\n{base_url or model.page}\nLicence: {model.licence}", err=True)
+        typer.echo(f"{model.what}\n{base_url or model.page}\nLicense: {model.license}", err=True)
         got = fetch(name, to=to, offline=offline, base_url=base_url, sha256=pins, progress=voice.progress)
         _warn_unknown(got, voice)
     rows = [
@@ -91,7 +91,7 @@ def inspect(
     ] = None,
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
-    allow_normalised: options.AllowNormalised = False,
+    allow_normalized: options.AllowNormalized = False,
     every: Annotated[bool, typer.Option("--all", help="Name all genes that are mapped or dropped.")] = False,
     to_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
     debug: Debug = False,
@@ -103,7 +103,7 @@ def inspect(
 
         facts = inspect_model(folder, embedder=embedder)
         loaded = _load(facts.embedder, folder, voice, needed=bool(slices))
-        read: dict[str, Any] = {"layer": layer, "slice_key": slice_key, "allow_normalised": allow_normalised}
+        read: dict[str, Any] = {"layer": layer, "slice_key": slice_key, "allow_normalized": allow_normalized}
         found = iter_slices(list(slices), **read) if slices else ()
         reports = [report_slice(loaded, adata) for adata in found if loaded is not None]
     if to_json:

@@ -62,10 +62,10 @@ LabelKey = Annotated[
         help="obs column of cell types: shown and scored, never used to integrate.", rich_help_panel=_INPUTS
     ),
 ]
-AllowNormalised = Annotated[
+AllowNormalized = Annotated[
     bool,
     typer.Option(
-        "--allow-normalised",
+        "--allow-normalized",
         help="Accept values that are not counts; logarithms are undone.",
         rich_help_panel=_INPUTS,
     ),

@@ -67,7 +67,7 @@ def programs(
             raise InputError(
                 "the column is absent",
                 slot=f"obs[{label_key!r}]",
-                mend=f"There are: {', '.join(adata.obs.columns)}.",
+                hint=f"There are: {', '.join(adata.obs.columns)}.",
             )
         unfinished = out / "unfinished.pt"
         found = lloki.tl.metagenes(

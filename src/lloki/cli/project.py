@@ -25,7 +25,7 @@ def project(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
-    allow_normalised: options.AllowNormalised = False,
+    allow_normalized: options.AllowNormalized = False,
     fit_token: Annotated[
         bool,
         typer.Option(
@@ -50,7 +50,7 @@ def project(
             run=run,
             out=out,
             layer=layer,
-            allow_normalised=allow_normalised,
+            allow_normalized=allow_normalized,
             slice_key=slice_key,
             label_key=label_key,
             fit_token=fit_token,

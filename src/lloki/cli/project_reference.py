@@ -24,7 +24,7 @@ def project_reference(
     layer: Annotated[
         str | None, typer.Option(help="Layer that holds counts.", rich_help_panel="Inputs")
     ] = None,
-    allow_normalised: options.AllowNormalised = False,
+    allow_normalized: options.AllowNormalized = False,
     debug: Debug = False,
 ) -> None:
     """Give single cells a place in a finished run's space, to carry labels and genes over from them."""
@@ -37,7 +37,7 @@ def project_reference(
             out=out,
             technology=technology,
             layer=layer,
-            allow_normalised=allow_normalised,
+            allow_normalized=allow_normalized,
             progress=voice.progress,
         )
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'reference.h5ad').resolve()}")

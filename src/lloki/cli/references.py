@@ -37,7 +37,7 @@ def match_slices(
     reference: Path,
     *,
     reference_layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     **read: Any,
 ) -> Matched:
     """Read the reference, and find the good slices' genes in it; for that they are read once more.
@@ -48,7 +48,7 @@ def match_slices(
         The slices.
     checks
         What :func:`lloki.io.check_slices` said of them.
-    reference, reference_layer, allow_normalised
+    reference, reference_layer, allow_normalized
         See :func:`lloki.io.read_reference`.
     read
         How the slices are read, but for what ``inputs`` says itself.
@@ -61,8 +61,8 @@ def match_slices(
     good = {c.path for c in checks} - {c.path for c in checks if not c.ok}
     left = inputs.only(good)
     try:
-        known = read_reference(reference, layer=reference_layer, allow_normalised=allow_normalised).var_names
-        options = {**read, **left.about(), "allow_normalised": allow_normalised}
+        known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized).var_names
+        options = {**read, **left.about(), "allow_normalized": allow_normalized}
         options.pop("label_key", None)  # labels do not matter here, and a good slice may have none
         for adata in iter_slices(left.paths, **options) if left.paths else ():
             name = str(adata.obs[keys.SLICE].iloc[0])
@@ -73,7 +73,7 @@ def match_slices(
                 continue
             matched.genes[name] = f"{len(found.used)} of {len(found.used) + len(found.dropped)}"
             if found.diagnosis:
-                matched.warnings.append(f"{name}: {found.diagnosis}. {found.mend}".strip())
+                matched.warnings.append(f"{name}: {found.diagnosis}. {found.hint}".strip())
     except LlokiError as error:
         matched.errors.append(str(error))
     return matched

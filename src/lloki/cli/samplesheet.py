@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from lloki.cli.near import meant
+from lloki._names import did_you_mean
 from lloki.errors import ConfigError
 
 COLUMNS = ("path", "sample", "technology", "panel", "layer")
@@ -88,7 +88,7 @@ def _header(cells: list[str], place: str) -> list[str]:
     names = [cell.lower() for cell in cells]
     for name in names:
         if name not in COLUMNS:
-            raise ConfigError(f"{place}: there is no column {name!r}. {meant(name, COLUMNS)}")
+            raise ConfigError(f"{place}: there is no column {name!r}. {did_you_mean(name, COLUMNS)}")
         if names.count(name) > 1:
             raise ConfigError(f"{place}: column {name} is there twice.")
     if "path" not in names:

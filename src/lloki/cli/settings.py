@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lloki.cli.near import meant
+from lloki._names import did_you_mean
 from lloki.errors import ConfigError
 
 _FILE, _TABLES = "lloki.config", "lloki.tables"  # in ctx.meta
@@ -33,7 +33,9 @@ def _load(ctx: typer.Context, file: Path | None) -> Path | None:
             name = key.replace("-", "_")
             if name not in options:
                 known = [o.replace("_", "-") for o in options]
-                raise ConfigError(f"{file}: there is no option {key!r}. {meant(key, [*known, 'fp', 'cae'])}")
+                raise ConfigError(
+                    f"{file}: there is no option {key!r}. {did_you_mean(key, [*known, 'fp', 'cae'])}"
+                )
             if _takes_several(options[name]) and not isinstance(value, list):
                 value = [value]
             elif isinstance(value, (list, dict)) and not _takes_several(options[name]):
@@ -104,7 +106,9 @@ def _fields(file: Path, table: str, values: dict[str, Any], options: set[str]) -
         if name in known and name in options:  # one home for each value: else which of the two would win?
             raise ConfigError(f"{place}: {key} is an option; write it above the tables.")
         if name not in known:
-            raise ConfigError(f"{place}: there is no field {key!r}. {meant(name, set(known) - options)}")
+            raise ConfigError(
+                f"{place}: there is no field {key!r}. {did_you_mean(name, set(known) - options)}"
+            )
         if not _alike(value, known[name]):
             raise ConfigError(f"{place}: {key} must be like its default {known[name]!r}, got {value!r}.")
         checked[name] = value

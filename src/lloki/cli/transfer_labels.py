@@ -42,9 +42,7 @@ def transfer_labels(
     reference: options.Lender = None,
     slice_key: options.SliceColumn = "slice",
     key: options.JointKey = "X_lloki",
-    k: Annotated[
-        int, typer.Option(min=1, help="Labelled neighbours that vote.", rich_help_panel=_METHOD)
-    ] = 15,
+    k: Annotated[int, typer.Option(min=1, help="Labeled neighbors that vote.", rich_help_panel=_METHOD)] = 15,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Least confidence of a label.", rich_help_panel=_METHOD)
     ] = 0.5,
@@ -59,7 +57,7 @@ def transfer_labels(
     ] = 0.01,
     debug: Debug = False,
 ) -> None:
-    """Carry cell types from labelled slices or single cells to others, unknown where in doubt."""
+    """Carry cell types from labeled slices or single cells to others, unknown where in doubt."""
     page = out / "labels.html"
     with speaking(debug=debug):
         check_place(page)
@@ -81,14 +79,14 @@ def transfer_labels(
             threshold=threshold,
             novelty=novelty,
         )
-        write_results(out, "labelled", adata, {"types": found.table})
+        write_results(out, "labeled", adata, {"types": found.table})
         build_labels_page(adata, found, slice_key=slice_key, out=page)
         reliability = {"reliability": lloki.pl.reliability(found)}
         write_figures(out, reliability | types_in_space(adata, keys.LABEL, slice_key))
     told = ~found.given[: adata.n_obs]
     unknown = float((found.labels[: adata.n_obs][told] == lloki.analysis.UNKNOWN).mean())
     look_at(page)
-    typer.echo(f"Labelled slices: {(out / 'labelled.h5ad').resolve()}")
-    typer.echo(f"{int(told.sum())} cells labelled, {unknown:.0%} of them unknown.")
+    typer.echo(f"Labeled slices: {(out / 'labeled.h5ad').resolve()}")
+    typer.echo(f"{int(told.sum())} cells labeled, {unknown:.0%} of them unknown.")
     typer.echo(f"Confidence is off by {found.error:.3f} on average, by leaving out {found.left_out}.")
     show_frame(found.table, title="Types")

@@ -39,7 +39,7 @@ class Voice:
             typer.secho(f"Warning: {text}", fg="yellow", err=True)
 
     def messages(self, messages: Iterable[Mapping[str, str]], *, files: Iterable[Path] = ()) -> None:
-        """Say what a run mended, with the slices' names where the text does not begin with its file."""
+        """Say what a run corrected, with the slices' names where the text does not begin with its file."""
         from lloki.io.messages import grouped, line
 
         known = tuple(map(str, files))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lloki.datasets._tissue import ALPHAFISH, BETASEQ, GAMMAMAP, PLATFORMS, Platform, Tissue, tissue
-from lloki.datasets._tumour import Tumour, tumour
+from lloki.datasets._tumor import Tumor, tumor
 
 __all__ = [
     "ALPHAFISH",
@@ -12,7 +12,7 @@ __all__ = [
     "PLATFORMS",
     "Platform",
     "Tissue",
-    "Tumour",
+    "Tumor",
     "tissue",
-    "tumour",
+    "tumor",
 ]

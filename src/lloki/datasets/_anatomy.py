@@ -40,7 +40,7 @@ _COMPOSITION: dict[str, tuple[float, ...]] = {
 def section(n: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray[np.intp], NDArray[np.intp]]:
     """Cut one section: positions, depths, layers and cell types of ``n`` cells.
 
-    The cortex is a bent sheet. Its layers follow the depth below the pia; layer 4 thins out towards one end
+    The cortex is a bent sheet. Its layers follow the depth below the pia; layer 4 thins out toward one end
     (as from sensory to motor cortex), so the section has a left and a right and can be aligned without
     guessing at reflections. Layers waver a little from section to section, and capillaries (radial lines of
     endothelium) lie elsewhere in each.

@@ -47,7 +47,7 @@ class SliceSummary:
 class Embedder(Protocol):
     """Turns cells of any panel into rows of one space.
 
-    A run calls ``summarise`` once for each slice and for the reference (independent units), ``fit`` once with
+    A run calls ``summarize`` once for each slice and for the reference (independent units), ``fit`` once with
     all summaries, and ``embed`` for each slice. A pretrained embedder returns empty summaries and itself from
     ``fit``. Registered under the entry-point group ``lloki.embedders``, the class is called with
     ``model=PATH or None, seed=INT`` and keyword settings. What else its results depend on belongs into an
@@ -73,8 +73,8 @@ class Embedder(Protocol):
         """Say which genes can be used and which are dropped."""
         ...
 
-    def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
-        """Summarise one slice: (n, g) log-normalised expression, as LLOKI-FP gives it."""
+    def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
+        """Summarize one slice: (n, g) log-normalized expression, as LLOKI-FP gives it."""
         ...
 
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Embedder:

@@ -1,4 +1,4 @@
-"""Fit of the factor model: expectation-maximisation over assays that measure different genes."""
+"""Fit of the factor model: expectation-maximization over assays that measure different genes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FactorConfig:
         K, the columns of the embedding. Between 20 and 40 the result hardly changes, because weak factors get
         little weight (``loading_power``).
     rounds
-        Rounds of expectation-maximisation; the likelihood is flat after about 50.
+        Rounds of expectation-maximization; the likelihood is flat after about 50.
     loading_power
         The posterior mean is multiplied by ``(WᵀW)^(loading_power / 2)``: 0 keeps the whitened factors, in
         which noise weighs as much as signal; 1 makes distances those of the imputed expression, in which the
@@ -51,7 +51,7 @@ class FactorConfig:
             raise ConfigError("loading_power and ridge must be at least 0, noise_floor above 0")
 
 
-def expectation_maximisation(
+def expectation_maximization(
     moments: Sequence[Doubles],
     cells: Sequence[float],
     columns: Sequence[NDArray[np.int64]],
@@ -74,7 +74,7 @@ def expectation_maximisation(
     Parameters
     ----------
     moments
-        Per assay the (g, g) sum over cells of x xᵀ, x standardised.
+        Per assay the (g, g) sum over cells of x xᵀ, x standardized.
     cells
         Cells per assay.
     columns

@@ -3,8 +3,8 @@
     x = W z + ε,   z ~ N(0, I_K),   ε ~ N(0, diag ψ)
 
 A cell contributes only the genes that its assay measures, so slices of any panels and the scRNA-seq reference
-share one set of loadings ``W``. Expectation-maximisation has closed form, and because cells of a slice share
-their panel, everything it needs of a slice is the g x g second moment of its standardised expression: one
+share one set of loadings ``W``. Expectation-maximization has closed form, and because cells of a slice share
+their panel, everything it needs of a slice is the g x g second moment of its standardized expression: one
 pass over the cells, after which a round costs the same whether a slice has a thousand cells or a million.
 """
 
@@ -25,7 +25,7 @@ from scipy import sparse
 from lloki._parallel import blocks, map_ordered, single_threaded
 from lloki._progress import Advance
 from lloki.embed.base import SliceSummary
-from lloki.embed.em import Doubles, FactorConfig, expectation_maximisation
+from lloki.embed.em import Doubles, FactorConfig, expectation_maximization
 from lloki.errors import GeneError, ModelError
 from lloki.genes import PanelCoverage, coverage
 
@@ -63,8 +63,8 @@ class Factor:
         """Genes that the fitted model has loadings for; before the fit, all of them."""
         return coverage(genes, self.genes or genes, reference_name="the factor model")
 
-    def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
-        """One pass over (n, g) log-normalised expression: n, mean, scale and second moment of each gene.
+    def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
+        """One pass over (n, g) log-normalized expression: n, mean, scale and second moment of each gene.
 
         Time grows with n·g², memory with g² and the chunk; nothing of the size of the slice is made.
         """
@@ -72,24 +72,24 @@ class Factor:
         total, square = np.zeros(g), np.zeros((g, g))
 
         def moments(rows: slice) -> tuple[Doubles, Doubles]:
-            x = stabilise(expression[rows])
+            x = stabilize(expression[rows])
             return x.sum(0), x.T @ x
 
         for first, second in map_ordered(moments, blocks(n, BLOCK)):
             total += first
             square += second
         mean = total / max(n, 1)
-        centred = square - n * np.outer(mean, mean)
-        scale = np.sqrt(np.maximum(np.diag(centred), 0) / max(n, 1))
+        centerd = square - n * np.outer(mean, mean)
+        scale = np.sqrt(np.maximum(np.diag(centerd), 0) / max(n, 1))
         scale[scale < 1e-8] = 0.0  # marks a gene that never varies here: it counts as not measured
         unit = np.where(scale > 0, scale, 1.0)
-        moment = centred / np.outer(unit, unit)
+        moment = centerd / np.outer(unit, unit)
         return SliceSummary(
             tuple(genes), {"n": np.array(float(n)), "mean": mean, "scale": scale, "moment": moment}
         )
 
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Factor:
-        """Fit loadings and noise by expectation-maximisation on the summaries.
+        """Fit loadings and noise by expectation-maximization on the summaries.
 
         Of the reference, genes that some slice measures take part. Time grows with rounds x Σ g²K, memory
         with Σ g².
@@ -107,7 +107,7 @@ class Factor:
         self.genes = tuple(sorted(measured))
         at = {gene: i for i, gene in enumerate(self.genes)}
         with single_threaded():
-            self.loadings, self.noise = expectation_maximisation(
+            self.loadings, self.noise = expectation_maximization(
                 [a.arrays["moment"] for a in assays],
                 [float(a.arrays["n"]) for a in assays],
                 [np.array([at[gene] for gene in a.genes]) for a in assays],
@@ -129,7 +129,7 @@ class Factor:
     ) -> NDArray[np.float32]:
         """Posterior mean of each cell's factors, weighted by ``loading_power``: (n, g) → (n, K) float32.
 
-        Centre and scale of every gene are the slice's own, from ``state``: they remove the platform's
+        Center and scale of every gene are the slice's own, from ``state``: they remove the platform's
         detection rate. A row depends on its cell, ``state`` and the model alone, up to rounding.
 
         Raises
@@ -147,7 +147,7 @@ class Factor:
         if len(columns) < self.config.min_genes:
             raise GeneError(
                 f"the model knows {len(columns)} of the {len(genes)} genes",
-                mend=f"It needs {self.config.min_genes}: integrate this panel with the others instead.",
+                hint=f"It needs {self.config.min_genes}: integrate this panel with the others instead.",
             )
         rows = np.array([at[genes[j]] for j in columns])
         mean, scale = state.arrays["mean"][columns], scale[columns]
@@ -155,7 +155,7 @@ class Factor:
         out = np.empty((expression.shape[0], self.dim), dtype=np.float32)
 
         def project(part: slice) -> tuple[slice, Doubles]:
-            return part, ((stabilise(expression[part])[:, columns] - mean) / scale) @ projection
+            return part, ((stabilize(expression[part])[:, columns] - mean) / scale) @ projection
 
         for part, z in map_ordered(project, blocks(len(out), BLOCK), threads=threads):
             out[part] = z
@@ -164,12 +164,12 @@ class Factor:
         return out
 
     def _projection(self, rows: NDArray[np.int64]) -> Doubles:
-        """Standardised expression of the genes ``rows`` → weighted posterior mean, as one matrix."""
+        """Standardized expression of the genes ``rows`` → weighted posterior mean, as one matrix."""
         with single_threaded():
             w = self.loadings[rows]
             precise = w / self.noise[rows, None]
             posterior = precise @ np.linalg.inv(np.eye(self.dim) + w.T @ precise)
-            # The loadings' columns are orthogonal (see `expectation_maximisation`): (WᵀW)^(p/2) is diagonal.
+            # The loadings' columns are orthogonal (see `expectation_maximization`): (WᵀW)^(p/2) is diagonal.
             return posterior * np.linalg.norm(self.loadings, axis=0) ** self.config.loading_power
 
     def save(self, folder: Path) -> None:
@@ -203,10 +203,10 @@ class Factor:
         return self
 
 
-def stabilise(expression: sparse.csr_matrix) -> Doubles:
+def stabilize(expression: sparse.csr_matrix) -> Doubles:
     """Square root of each gene's share of the cell's expression: (n, g) log1p units → (n, g) dense.
 
-    The root stabilises the variance of counts; the share removes depth. Unlike ``log1p`` it has no free
+    The root stabilizes the variance of counts; the share removes depth. Unlike ``log1p`` it has no free
     scale, whose best value would depend on the size of the panel.
     """
     x = expression.astype(np.float64)

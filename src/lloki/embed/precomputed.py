@@ -43,7 +43,7 @@ class Precomputed:
     def coverage(self, genes: Sequence[str]) -> PanelCoverage:
         return PanelCoverage(tuple(genes), ())
 
-    def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
+    def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
         return SliceSummary(tuple(genes))
 
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Precomputed:
@@ -63,7 +63,7 @@ class Precomputed:
                 "the embedding is absent",
                 where=where,
                 slot=slot,
-                mend=f"Its obsm keys are: {', '.join(sorted(obsm)) or 'none'}. Name one of them.",
+                hint=f"Its obsm keys are: {', '.join(sorted(obsm)) or 'none'}. Name one of them.",
             )
         values: Any = obsm[self.key]
         try:
@@ -73,22 +73,22 @@ class Precomputed:
                 f"the embedding holds values that are not numbers ({error})",
                 where=where,
                 slot=slot,
-                mend="Give numbers.",
+                hint="Give numbers.",
             ) from error
         if x.ndim != 2 or not x.shape[1]:
             raise InputError(
-                f"the embedding has shape {x.shape}", where=where, slot=slot, mend="Give (cells, columns)."
+                f"the embedding has shape {x.shape}", where=where, slot=slot, hint="Give (cells, columns)."
             )
         if not np.isfinite(x).all():
             raise InputError(
-                "the embedding holds NaN or infinity", where=where, slot=slot, mend="Mend these rows first."
+                "the embedding holds NaN or infinity", where=where, slot=slot, hint="Fix these rows first."
             )
         if self._dim not in (0, x.shape[1]):
             raise InputError(
                 f"the embedding has {x.shape[1]} columns, that of the slices before has {self._dim}",
                 where=where,
                 slot=slot,
-                mend="Embed all slices with one model.",
+                hint="Embed all slices with one model.",
             )
         self._dim = x.shape[1]
         return x

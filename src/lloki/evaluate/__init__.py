@@ -1,6 +1,6 @@
 """Figures that say how good an integration is."""
 
-from lloki.evaluate.baselines import expression_pca, harmony, normalised
+from lloki.evaluate.baselines import expression_pca, harmony, normalized
 from lloki.evaluate.metrics import METRICS, PROFILES, aggregate, entering, min_max
 from lloki.evaluate.quality import effective_dimensions, mixing, preservation, purity, quality
 from lloki.evaluate.sampling import scored_cells, stratified
@@ -17,7 +17,7 @@ __all__ = [
     "harmony",
     "min_max",
     "mixing",
-    "normalised",
+    "normalized",
     "preservation",
     "purity",
     "quality",

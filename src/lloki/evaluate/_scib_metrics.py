@@ -19,7 +19,7 @@ from lloki._parallel import single_threaded
 from lloki.errors import MissingExtraError
 from lloki.evaluate.sampling import stratified
 
-NEIGHBOURS = 90  # of the LISI scores, as in scib-metrics; the others take fewer of the same
+NEIGHBORS = 90  # of the LISI scores, as in scib-metrics; the others take fewer of the same
 # kBET diffuses over the graph of every type and has been seen to ask for terabytes at 220,000 cells. Above
 # this number it is computed from a sample.
 KBET_CELLS = 20_000
@@ -28,7 +28,7 @@ _CHUNK = 2_048  # rows of distances at a time in the batch silhouettes, where ea
 
 @dataclass(frozen=True)
 class Cells:
-    """Labelled cells, and the metrics of them: a method each, named as in `lloki.evaluate.METRICS`."""
+    """Labeled cells, and the metrics of them: a method each, named as in `lloki.evaluate.METRICS`."""
 
     x: NDArray[np.float32]  # (n, d)
     labels: NDArray[np.str_]
@@ -38,7 +38,7 @@ class Cells:
 
     @cached_property
     def near(self) -> Any:
-        return _neighbours(self.x, NEIGHBOURS)
+        return _neighbors(self.x, NEIGHBORS)
 
     @cached_property
     def kmeans(self) -> dict[str, float]:
@@ -71,7 +71,7 @@ class Cells:
 
     def kbet(self) -> float:
         rows = self.kbet_rows
-        near = _first(self.near, 50) if len(rows) == len(self.x) else _neighbours(self.x[rows], 50)
+        near = _first(self.near, 50) if len(rows) == len(self.x) else _neighbors(self.x[rows], 50)
         with _same_start(self.seed):
             return float(package().kbet_per_label(near, self.batches[rows], self.labels[rows]))
 
@@ -141,8 +141,8 @@ def _same_start(seed: int) -> Iterator[None]:
         yield
 
 
-def _neighbours(x: NDArray[np.float32], k: int) -> Any:
-    """Exact Euclidean neighbours, the cell itself first, as scib-metrics takes them."""
+def _neighbors(x: NDArray[np.float32], k: int) -> Any:
+    """Exact Euclidean neighbors, the cell itself first, as scib-metrics takes them."""
     from scib_metrics.nearest_neighbors import NeighborsResults
     from sklearn.neighbors import NearestNeighbors
 

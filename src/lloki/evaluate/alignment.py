@@ -26,7 +26,7 @@ class AlignmentQuality:
     Attributes
     ----------
     distance
-        Distance of the two in the true frame; at its least, that of nearest neighbours. Lower is better.
+        Distance of the two in the true frame; at its least, that of nearest neighbors. Lower is better.
     correlation
         Pearson correlation of their expression over the shared genes.
     agreement
@@ -59,7 +59,7 @@ def alignment_quality(
     truth
         (n, 2) and (m, 2) positions in a frame that is known to be common.
     expression
-        (n, g) and (m, g), log-normalised, of the g shared genes.
+        (n, g) and (m, g), log-normalized, of the g shared genes.
     labels
         (n,) and (m,) cell types, ``""`` where unknown.
 

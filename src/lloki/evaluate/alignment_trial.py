@@ -15,7 +15,7 @@ from lloki.align.landmarks import mutual_nearest
 from lloki.embed import Factor
 from lloki.errors import InputError
 from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
 Doubles = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ class Trial:
         fixed, moving = self.whole
         _, seen = self.positions
         both = [g for g in fixed.measured.genes if g in set(moving.measured.genes)]
-        expression = tuple(log_normalise(s.measured.only(both).counts) for s in self.whole)
+        expression = tuple(log_normalize(s.measured.only(both).counts) for s in self.whole)
         quality = alignment_quality(
             fixed.xy,
             found.apply(seen),
@@ -137,7 +137,7 @@ def draw_trial(fixed: Placed, moving: Placed, *, overlap: float, seed: int) -> T
 
 
 def joint_embedding(slices: Sequence[Measured], reference: Measured) -> list[NDArray[np.float32]]:
-    """Joint embedding (n_i, K) of slices by the factor model, on log-normalised counts as they are.
+    """Joint embedding (n_i, K) of slices by the factor model, on log-normalized counts as they are.
 
     The reference and the genes are all that links slices. It takes a second where a whole run takes minutes,
     and is what a run begins with.
@@ -145,19 +145,19 @@ def joint_embedding(slices: Sequence[Measured], reference: Measured) -> list[NDA
     wanted = set().union(*(s.genes for s in slices))
     known = reference.only([g for g in reference.genes if g in wanted])
     model = Factor()
-    expression = [log_normalise(s.counts) for s in slices]
-    summaries = {str(i): model.summarise(x, s.genes) for i, (x, s) in enumerate(zip(expression, slices))}
-    # normalised over all genes of the reference, then cut: cells keep their totals
+    expression = [log_normalize(s.counts) for s in slices]
+    summaries = {str(i): model.summarize(x, s.genes) for i, (x, s) in enumerate(zip(expression, slices))}
+    # normalized over all genes of the reference, then cut: cells keep their totals
     columns = [i for i, g in enumerate(reference.genes) if g in wanted]
-    linked = sparse.csr_matrix(log_normalise(reference.counts)[:, columns])
-    model.fit(summaries, model.summarise(linked, known.genes))
+    linked = sparse.csr_matrix(log_normalize(reference.counts)[:, columns])
+    model.fit(summaries, model.summarize(linked, known.genes))
     return [
         model.embed(x, s.genes, state=summaries[str(i)]) for i, (x, s) in enumerate(zip(expression, slices))
     ]
 
 
 def shared_pca(trial: Trial) -> list[Doubles]:
-    """Principal components (n, 30) of both slices over the shared genes, each slice standardised by itself.
+    """Principal components (n, 30) of both slices over the shared genes, each slice standardized by itself.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def shared_pca(trial: Trial) -> list[Doubles]:
     """
     if len(trial.shared) < FEWEST_SHARED:
         raise InputError(f"{len(trial.shared)} shared genes are too few for a PCA")
-    parts = [log_normalise(p.only(trial.shared).counts).toarray() for p in trial.panels]
+    parts = [log_normalize(p.only(trial.shared).counts).toarray() for p in trial.panels]
     both = np.concatenate([(x - x.mean(0)) / np.maximum(x.std(0), 1e-6) for x in parts])
     axes = np.linalg.svd(both, full_matrices=False)[2]
     scores = both @ axes[:COMPONENTS].T
@@ -174,7 +174,7 @@ def shared_pca(trial: Trial) -> list[Doubles]:
 
 
 def nearest_kabsch(embeddings: Sequence[NDArray], positions: tuple[Doubles, Doubles]) -> Rigid:
-    """Mutual nearest neighbours by cosine, and Kabsch without weights: the paper's method.
+    """Mutual nearest neighbors by cosine, and Kabsch without weights: the paper's method.
 
     With fewer than three pairs, nothing is moved.
     """

@@ -15,7 +15,7 @@ Floats = NDArray[np.floating]
 TOTAL = 100.0
 
 
-def normalised(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix:
+def normalized(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix:
     """``log(1 + 100 x / total)`` of each cell's counts: (n, g) CSR float32."""
     x = sparse.csr_matrix(counts, dtype=np.float32, copy=True)
     total = np.asarray(x.sum(axis=1)).ravel()
@@ -30,7 +30,7 @@ def expression_pca(x: sparse.spmatrix, *, components: int = 30, seed: int = 0) -
     Parameters
     ----------
     x
-        (n, g) log-normalised expression. Over the union of panels, a gene that a slice did not measure is 0
+        (n, g) log-normalized expression. Over the union of panels, a gene that a slice did not measure is 0
         there, which is what makes this a poor integration.
     components
         Fewer if there are not as many genes or cells.

@@ -47,7 +47,7 @@ METRICS = MappingProxyType(
         "silhouette_label": Metric(
             "Silhouette label", "bio", "How much nearer a cell lies to its own type than to the next."
         ),
-        "clisi": Metric("cLISI", "bio", "How few types there are among a cell's neighbours."),
+        "clisi": Metric("cLISI", "bio", "How few types there are among a cell's neighbors."),
         "silhouette_batch": Metric(
             "Silhouette batch",
             "batch",
@@ -55,14 +55,14 @@ METRICS = MappingProxyType(
             aggregated=False,
         ),
         "bras": Metric(
-            "BRAS", "batch", "The batch silhouette, mended for batches that lie in several places."
+            "BRAS", "batch", "The batch silhouette, corrected for batches that lie in several places."
         ),
-        "ilisi": Metric("iLISI", "batch", "How many batches there are among a cell's neighbours."),
+        "ilisi": Metric("iLISI", "batch", "How many batches there are among a cell's neighbors."),
         "kbet": Metric(
-            "KBET", "batch", "Share of cells whose neighbours' batches are as chance would have it."
+            "KBET", "batch", "Share of cells whose neighbors' batches are as chance would have it."
         ),
         "graph_connectivity": Metric(
-            "Graph connectivity", "batch", "Whether a type is one connected piece of the neighbour graph."
+            "Graph connectivity", "batch", "Whether a type is one connected piece of the neighbor graph."
         ),
         "pcr": Metric(
             "PCR comparison", "batch", "Share of the variance due to batches that integration took away."

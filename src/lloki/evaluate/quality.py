@@ -12,13 +12,13 @@ from scipy import sparse
 from lloki._parallel import single_threaded
 from lloki.evaluate.sampling import stratified
 from lloki.evaluate.transfer import transfer_accuracy
-from lloki.graph import cosine_neighbours
+from lloki.graph import cosine_neighbors
 
 Floats = NDArray[np.floating]
 
 
 def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
-    """Share of a cell's k nearest neighbours that are of another batch, over what chance would give.
+    """Share of a cell's k nearest neighbors that are of another batch, over what chance would give.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
     batch
         (n,) batch of each cell.
     k
-        Neighbours (cosine), as label transfer uses.
+        Neighbors (cosine), as label transfer uses.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
     codes, counts = np.unique(batch, return_inverse=True, return_counts=True)[1:]
     if len(counts) < 2:
         return float("nan")
-    near = cosine_neighbours(embedding, k)
+    near = cosine_neighbors(embedding, k)
     other = _mean_where(codes[near] != codes[:, None], near >= 0)
     chance = 1 - counts / counts.sum()
     ratio = other / chance[codes]
@@ -46,7 +46,7 @@ def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
 
 
 def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30) -> float:
-    """Share of a cell's k nearest neighbours inside its slice that are still among its k nearest afterwards.
+    """Share of a cell's k nearest neighbors inside its slice that are still among its k nearest afterward.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30)
     slices
         (n,) slice of each cell.
     k
-        Neighbours (cosine).
+        Neighbors (cosine).
 
     Returns
     -------
@@ -67,14 +67,14 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30)
         rows = np.flatnonzero(slices == name)
         if len(rows) <= 2:
             continue
-        sets = [_membership(cosine_neighbours(x[rows], min(k, len(rows) - 1))) for x in (before, after)]
+        sets = [_membership(cosine_neighbors(x[rows], min(k, len(rows) - 1))) for x in (before, after)]
         common, total = sets[0].multiply(sets[1]).sum(), sets[0].sum()
         shares.append(common / max(total, 1))
     return float(np.mean(shares)) if shares else float("nan")
 
 
 def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) -> tuple[float, float]:
-    """Share of neighbours that have the cell's own type, among those in its slice and those in others.
+    """Share of neighbors that have the cell's own type, among those in its slice and those in others.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) 
     slices
         (n,) slice of each cell.
     k
-        Neighbours (cosine): of its own slice for the first figure, of all cells for the second.
+        Neighbors (cosine): of its own slice for the first figure, of all cells for the second.
 
     Returns
     -------
     within, across
-        Means over cells, and over all pairs of neighbours from different slices. NaN where there are none.
+        Means over cells, and over all pairs of neighbors from different slices. NaN where there are none.
     """
     known = np.flatnonzero(labels != "")
     x, slices = embedding[known], slices[known]
@@ -100,9 +100,9 @@ def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) 
     within = np.full(len(x), np.nan)
     for name in np.unique(slices):
         rows = np.flatnonzero(slices == name)
-        near = cosine_neighbours(x[rows], k)
+        near = cosine_neighbors(x[rows], k)
         within[rows] = _mean_where(types[rows][near] == types[rows, None], near >= 0)
-    near = cosine_neighbours(x, k)
+    near = cosine_neighbors(x, k)
     other = (slices[near] != slices[:, None]) & (near >= 0)
     across = (types[near] == types[:, None])[other]
     return _mean(within[np.isfinite(within)]), _mean(across)
@@ -114,9 +114,9 @@ def effective_dimensions(embedding: Floats) -> float:
     d if all d directions vary alike, 1 if all cells lie on a line, 0 if all are one point.
     """
     x = np.asarray(embedding, np.float64)
-    centred = x - x.mean(axis=0)
+    centerd = x - x.mean(axis=0)
     with single_threaded():
-        variance = np.linalg.eigvalsh(centred.T @ centred)
+        variance = np.linalg.eigvalsh(centerd.T @ centerd)
     total = float(variance.sum())
     return total**2 / float((variance**2).sum()) if total > 1e-12 else 0.0
 
@@ -143,7 +143,7 @@ def quality(
         (n,) cell types, ``""`` where unknown.
     cells, seed
         Above this number of cells, an equal share of each slice is drawn: time grows with its square (a few
-        seconds at 10,000). Neighbours then lie a little farther apart than among all cells.
+        seconds at 10,000). Neighbors then lie a little farther apart than among all cells.
 
     Returns
     -------

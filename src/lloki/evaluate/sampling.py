@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 50  # a batch must have more labelled cells than this to be scored
+LEAST = 50  # a batch must have more labeled cells than this to be scored
 
 
 def stratified(groups: NDArray, cells: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -41,7 +41,7 @@ def scored_cells(
     labels
         (n,) strings, ``""`` where unknown: such cells are left out.
     batches
-        (n,) batch of each cell; one with no more than ``least`` labelled cells is left out.
+        (n,) batch of each cell; one with no more than ``least`` labeled cells is left out.
     cells
         At most this many, an equal share of each batch (:func:`stratified`); ``None`` takes all, in their
         order.

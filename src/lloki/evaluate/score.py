@@ -37,7 +37,7 @@ def scib(
     labels
         (n,) cell types, ``""`` where unknown: such cells are left out.
     batches
-        (n,) batch of each cell. One with 50 labelled cells or fewer is left out.
+        (n,) batch of each cell. One with 50 labeled cells or fewer is left out.
     pre
         (n, e) embedding from before integration, such as a PCA, which the PCR comparison needs.
     profile
@@ -62,26 +62,26 @@ def scib(
     ConfigError
         If there is no such profile.
     InputError
-        If the arrays do not fit each other, hold NaN, or no batch has enough labelled cells.
+        If the arrays do not fit each other, hold NaN, or no batch has enough labeled cells.
 
     Notes
     -----
     Most time goes into compiling, once for every number of columns. Beyond that it grows with the square of
-    the number of cells drawn; memory grows with that number times (d + 90). Neighbours are exact, where
+    the number of cells drawn; memory grows with that number times (d + 90). Neighbors are exact, where
     scib-metrics by itself takes approximate ones.
     """
     if profile not in PROFILES:
         raise ConfigError(f"no profile {profile!r}. Choose one of: {', '.join(PROFILES)}")
     labels, batches = np.asarray(labels).astype(str), np.asarray(batches).astype(str)
     if len(labels) != len(batches):
-        raise InputError(f"{len(labels)} labels and {len(batches)} batches", mend="Give one a cell.")
+        raise InputError(f"{len(labels)} labels and {len(batches)} batches", hint="Give one a cell.")
     embedding = checked(embedding, len(labels), "the embedding")
     if pre is not None:
         pre = checked(pre, len(labels), "the embedding from before integration")
     rows = scored_cells(labels, batches, cells=max_cells or PROFILES[profile].cells, seed=seed)
     if not len(rows):
         raise InputError(
-            f"no batch has more than {LEAST} labelled cells", mend="Name another column of cell types."
+            f"no batch has more than {LEAST} labeled cells", hint="Name another column of cell types."
         )
     return score_cells(
         embedding[rows],
@@ -147,9 +147,9 @@ def checked(x: NDArray, cells: int, what: str) -> Floats:
     """Return (n, d) finite numbers, or raise an InputError that says what is wrong with them."""
     x = np.asarray(x)
     if x.ndim != 2 or len(x) != cells or not x.shape[1]:
-        raise InputError(f"{what} has shape {x.shape} for {cells} cells", mend="Give (cells, columns).")
+        raise InputError(f"{what} has shape {x.shape} for {cells} cells", hint="Give (cells, columns).")
     if x.dtype.kind not in "fiub" or not np.isfinite(x).all():
-        raise InputError(f"{what} holds NaN, infinity or no numbers", mend="Mend or remove these rows.")
+        raise InputError(f"{what} holds NaN, infinity or no numbers", hint="Fix or remove these rows.")
     return x
 
 

@@ -1,4 +1,4 @@
-"""Labels carried from slice to slice by nearest neighbours."""
+"""Labels carried from slice to slice by nearest neighbors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEAREST = 1e-6  # least distance, so that an identical cell does not outweigh e
 def transfer_accuracy(
     embedding: NDArray[np.floating], labels: NDArray, slices: NDArray, *, k: int = 15
 ) -> tuple[float, float]:
-    """Accuracy and macro-F1 of labels carried from each slice to each other by k nearest neighbours.
+    """Accuracy and macro-F1 of labels carried from each slice to each other by k nearest neighbors.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def transfer_accuracy(
     slices
         (n,) slice of each cell.
     k
-        Neighbours (cosine), each with the weight 1 / distance, as in shared practice of kNN label transfer.
+        Neighbors (cosine), each with the weight 1 / distance, as in shared practice of kNN label transfer.
 
     Returns
     -------
     accuracy, macro_f1
-        Means over ordered pairs of slices of which both have more than ``k`` labelled cells; NaN without any.
+        Means over ordered pairs of slices of which both have more than ``k`` labeled cells; NaN without any.
         The F1 of a pair is the mean over its common types.
 
     Notes
@@ -78,7 +78,7 @@ def nearest_label(
     labels
         (m,) codes from 0.
     k
-        Neighbours; at most m are taken.
+        Neighbors; at most m are taken.
     threads
         Threads; the result does not depend on it.
 

@@ -1,8 +1,8 @@
-"""LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbours, and denoise them."""
+"""LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbors, and denoise them."""
 
 from lloki.fp.align import PASSES, FPResult, align_features
 from lloki.fp.config import OFF, PRESETS, FPConfig
-from lloki.fp.expression import log_normalise
+from lloki.fp.expression import log_normalize
 from lloki.fp.propagate import denoise, propagate
 from lloki.fp.sparsity import (
     cell_sparsity,
@@ -22,7 +22,7 @@ __all__ = [
     "cell_sparsity",
     "denoise",
     "imputation_budgets",
-    "log_normalise",
+    "log_normalize",
     "propagate",
     "reference_sparsity",
     "sparsity_targets",

@@ -1,4 +1,4 @@
-"""The compiled loop of propagation and denoising: one cell at a time, from its neighbours' sparse rows.
+"""The compiled loop of propagation and denoising: one cell at a time, from its neighbors' sparse rows.
 
 Offsets and indices come as unsigned integers, which spares numba the test for negative ones: half the time.
 """
@@ -18,11 +18,11 @@ Words = NDArray[np.uint64]
 
 @njit(nogil=True, cache=True)
 def _add_rows(
-    row: Floats, neighbours: Index, weights: Floats, indptr: Words, indices: Index, data: Floats
+    row: Floats, neighbors: Index, weights: Floats, indptr: Words, indices: Index, data: Floats
 ) -> None:
     """Add the weighted sum of sparse rows to the dense ``row``."""
-    for e in range(neighbours.shape[0]):
-        j, weight = neighbours[e], weights[e]
+    for e in range(neighbors.shape[0]):
+        j, weight = neighbors[e], weights[e]
         for p in range(indptr[j], indptr[np.uint64(j) + np.uint64(1)]):
             row[indices[p]] += weight * data[p]
 

@@ -11,10 +11,10 @@ from scipy import sparse
 from lloki._progress import Advance
 from lloki.errors import InputError
 from lloki.fp.config import FPConfig
-from lloki.fp.expression import log_normalise
+from lloki.fp.expression import log_normalize
 from lloki.fp.propagate import denoise, propagate
 from lloki.fp.sparsity import cell_sparsity, imputation_budgets, sparsity_targets, wasserstein
-from lloki.graph import cosine_neighbours, spatial_bandwidth, spatial_graph
+from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 
 # Times n: what the calls of ``advance`` sum to (two graphs and the propagation).
 PASSES = 3
@@ -28,7 +28,7 @@ class FPResult:
     ----------
     expression
         (n, g) CSR float32: log(1 + counts scaled to the slice's median total), imputed and denoised. Observed
-        entries hold exactly their own log-normalised value where ``preserve_observed``.
+        entries hold exactly their own log-normalized value where ``preserve_observed``.
     targets
         (n,) sparsity that each cell should have.
     budgets
@@ -42,7 +42,7 @@ class FPResult:
     iterations, converged
         Steps of propagation, and whether they ended by ``tol``.
     flagged
-        (n,) bool: cells without counts. They have no neighbours and stay empty.
+        (n,) bool: cells without counts. They have no neighbors and stay empty.
     """
 
     expression: sparse.csr_matrix
@@ -69,9 +69,9 @@ def align_features(
 ) -> FPResult:
     """Give a slice the sparsity of single-cell data and denoise it (LLOKI-FP, Eq 1-5).
 
-    Log-normalise; connect cells of like expression, weighted by nearness in space; map each cell's sparsity
-    to the reference's; impute from neighbours within the budget that this leaves; connect cells anew by the
-    imputed matrix; blend each cell with its new neighbours, within the same budget.
+    Log-normalize; connect cells of like expression, weighted by nearness in space; map each cell's sparsity
+    to the reference's; impute from neighbors within the budget that this leaves; connect cells anew by the
+    imputed matrix; blend each cell with its new neighbors, within the same budget.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def align_features(
 
     Notes
     -----
-    Time is that of the two neighbour searches, n²·g up to ``config.approximate_above`` cells, plus about
+    Time is that of the two neighbor searches, n²·g up to ``config.approximate_above`` cells, plus about
     n·k·(entries per cell) a step of propagation. Memory grows with n alone: two graphs of at most (2k + 1)·n
     edges, one at a time, and a few copies of the result.
     """
@@ -108,17 +108,17 @@ def align_features(
     coords = np.asarray(coords, np.float64)
     n, g = counts.shape
     if coords.ndim != 2 or len(coords) != n or coords.shape[1] not in (2, 3):
-        raise InputError(f"coordinates of shape {coords.shape} for {n} cells", mend="Pass (n, 2) or (n, 3).")
+        raise InputError(f"coordinates of shape {coords.shape} for {n} cells", hint="Pass (n, 2) or (n, 3).")
     if not np.isfinite(coords).all():
-        raise InputError("coordinates hold NaN or infinity", mend="Remove these cells first.")
-    observed = log_normalise(counts)
+        raise InputError("coordinates hold NaN or infinity", hint="Remove these cells first.")
+    observed = log_normalize(counts)
     nonzero = np.diff(observed.indptr)
     before = cell_sparsity(observed)
     targets = sparsity_targets(before, reference_sparsity)
     budgets = imputation_budgets(targets, nonzero, g) if config.transport else np.full(n, g, np.int64)
     expression, steps, converged = observed, 0, True
     if config.alpha > 0:
-        expression, steps, converged = _from_neighbours(observed, coords, budgets, config, threads, advance)
+        expression, steps, converged = _from_neighbors(observed, coords, budgets, config, threads, advance)
     elif advance is not None:
         advance(PASSES * n)
     after = cell_sparsity(expression)
@@ -137,7 +137,7 @@ def align_features(
     )
 
 
-def _from_neighbours(
+def _from_neighbors(
     observed: sparse.csr_matrix,
     coords: NDArray[np.floating],
     budgets: NDArray[np.int64],
@@ -151,7 +151,7 @@ def _from_neighbours(
         sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
 
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
-        near = cosine_neighbours(
+        near = cosine_neighbors(
             x,
             config.k,
             threads=threads,

@@ -7,32 +7,32 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from lloki._settings import Settings
+from lloki._config import Config
 from lloki.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FPConfig(Settings):
+class FPConfig(Config):
     """Parameters of LLOKI-FP. The fields' defaults are the preset ``default``.
 
     Attributes
     ----------
     k
-        Neighbours per cell in expression (paper: 40). Slices of fewer cells use all of them.
+        Neighbors per cell in expression (paper: 40). Slices of fewer cells use all of them.
     iterations
         Most steps of propagation (Eq 2; paper: 40).
     tol
         Propagation stops when a step changes the imputed values by less than this fraction of their Euclidean
-        norm. They serve only to find neighbours for denoising, and at 0.02 those agree to 99 % or more with
+        norm. They serve only to find neighbors for denoising, and at 0.02 those agree to 99 % or more with
         the ones found after 150 steps, as do 99.9 % of the genes chosen (made-up and real slices;
         ``benchmarks/fp.py --tolerance``). 0 stops only where nothing changes at all.
     keep
-        Which candidates fill a cell's budget: ``"largest"``, those best supported by its neighbours, or
+        Which candidates fill a cell's budget: ``"largest"``, those best supported by its neighbors, or
         ``"random"``, as reference implementations do. A random choice is a fixed lottery: every pair of cell
         and gene has one number for a given seed, and the positive candidates with the lowest numbers stay. It
         is thus the same at every step, which lets propagation converge, and again after denoising.
     alpha
-        Share of the neighbours in denoising (Eq 5), from 0 to 1. At 0 the result is the log-normalised
+        Share of the neighbors in denoising (Eq 5), from 0 to 1. At 0 the result is the log-normalized
         counts, and nothing is propagated.
     preserve_observed
         Whether denoising leaves observed values as they are (the paper's text) or takes the weighted mean
@@ -44,7 +44,7 @@ class FPConfig(Settings):
         Genes over which the reference's sparsity is taken: ``"panel"``, those it shares with the slice, or
         ``"all"``.
     spatial
-        Whether near neighbours weigh more (Eq 1). Without, all neighbours in expression count alike; for
+        Whether near neighbors weigh more (Eq 1). Without, all neighbors in expression count alike; for
         ablations.
     transport
         Whether the sparsity targets bound what a cell gains (Eq 3-4). Without, every gene may be filled, as
@@ -52,7 +52,7 @@ class FPConfig(Settings):
     sigma_pairs
         Pairs of cells drawn to estimate the spatial bandwidth (paper: 100).
     approximate_above
-        Cells above which neighbours come from an approximate index.
+        Cells above which neighbors come from an approximate index.
     seed
         Of the pairs, the lottery and the approximate index.
     """
@@ -95,7 +95,7 @@ class FPConfig(Settings):
 
 PRESETS: Mapping[str, FPConfig] = MappingProxyType(
     {
-        # What evaluation on real slices favours.
+        # What evaluation on real slices favors.
         "default": FPConfig(),
         # The paper's text: candidates dropped at random, observed values and sparsity kept to the end.
         "paper": FPConfig(keep="random", preserve_observed=True, respect_budget=True),
@@ -111,5 +111,5 @@ PRESETS: Mapping[str, FPConfig] = MappingProxyType(
     }
 )
 
-# Log-normalised counts as they are.
+# Log-normalized counts as they are.
 OFF = FPConfig(alpha=0.0)

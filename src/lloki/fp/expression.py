@@ -8,7 +8,7 @@ from scipy import sparse
 from lloki.errors import InputError
 
 
-def log_normalise(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix:
+def log_normalize(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix:
     """Scale each cell to the slice's median total count and take log(1 + x).
 
     Parameters
@@ -32,7 +32,7 @@ def log_normalise(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix
     x.sum_duplicates()
     x.eliminate_zeros()
     if x.nnz and not (np.isfinite(x.data).all() and x.data.min() > 0):
-        raise InputError("counts hold negative, NaN or infinite values", slot="X", mend="Pass raw counts.")
+        raise InputError("counts hold negative, NaN or infinite values", slot="X", hint="Pass raw counts.")
     totals = np.asarray(x.sum(axis=1)).ravel()
     full = totals > 0
     if full.any():

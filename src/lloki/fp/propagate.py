@@ -32,7 +32,7 @@ def propagate(
     threads: int | None = None,
     advance: Advance | None = None,
 ) -> tuple[sparse.csr_matrix, int, bool]:
-    r"""Impute from neighbours, under a budget per cell, until nothing changes much (Eq 2).
+    r"""Impute from neighbors, under a budget per cell, until nothing changes much (Eq 2).
 
     :math:`X \leftarrow (1 - M) \circ A X + M \circ X^0`, after which at most ``budgets[i]`` imputed entries
     of cell i stay.
@@ -91,7 +91,7 @@ def denoise(
     seed: int = 0,
     threads: int | None = None,
 ) -> sparse.csr_matrix:
-    r"""Blend each cell with its neighbours in the graph of the imputed matrix (Eq 5).
+    r"""Blend each cell with its neighbors in the graph of the imputed matrix (Eq 5).
 
     :math:`\alpha A' X^0 + (1 - \alpha) X^0`, with observed values as they were if ``preserve_observed``.
 
@@ -105,7 +105,7 @@ def denoise(
         (n,) entries beyond the observed ones that each cell may hold, or ``None`` for no limit; memory then
         nears 8·n·g bytes.
     alpha
-        Share of the neighbours, in [0, 1]. At 0 the result is ``observed``.
+        Share of the neighbors, in [0, 1]. At 0 the result is ``observed``.
     preserve_observed, keep, seed, threads
         As in :class:`lloki.fp.FPConfig` and :func:`propagate`.
 

@@ -53,7 +53,7 @@ def reference_sparsity(
     x = sparse.csr_matrix(counts)
     if x.shape[0] == 0:
         raise InputError(
-            "the reference has no cells", slot="X", mend="Pass a single-cell reference with counts."
+            "the reference has no cells", slot="X", hint="Pass a single-cell reference with counts."
         )
     if x.shape[1] != len(genes_ref):
         raise InputError(f"{len(genes_ref)} gene names for {x.shape[1]} columns of the reference")
@@ -63,7 +63,7 @@ def reference_sparsity(
         if not shared.any():
             raise GeneError(
                 "the slice and the reference have no gene in common",
-                mend="Check that both are of one species and use the same kind of gene names.",
+                hint="Check that both are of one species and use the same kind of gene names.",
             )
         x = x[:, np.flatnonzero(shared)]
     present = np.add.reduceat(np.append(x.data != 0, 0), x.indptr[:-1]) * (np.diff(x.indptr) > 0)
@@ -96,7 +96,7 @@ def sparsity_targets(sparsity: ArrayLike, reference: ArrayLike) -> Doubles:
     """
     s, ref = np.asarray(sparsity, np.float64), np.sort(np.asarray(reference, np.float64))
     if not ref.size:
-        raise InputError("the reference has no cells", mend="Pass a single-cell reference with counts.")
+        raise InputError("the reference has no cells", hint="Pass a single-cell reference with counts.")
     if not s.size:
         return s.copy()
     at_or_below = np.searchsorted(np.sort(s), s, side="right")

@@ -24,14 +24,14 @@ class PanelCoverage:
         Genes that are there and genes that are not, in the order of the first list.
     diagnosis
         Why so few are there, in plain words; ``""`` if nothing looks wrong.
-    mend
+    hint
         What to do about it; ``""`` likewise.
     """
 
     used: tuple[str, ...]
     dropped: tuple[str, ...]
     diagnosis: str = ""
-    mend: str = ""
+    hint: str = ""
 
     @property
     def fraction(self) -> float:
@@ -113,7 +113,7 @@ def match_reference(
     mine, theirs = identify(genes), identify(reference)
     told_apart = "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species
     if not found.used or (found.diagnosis and (told_apart or mine.kind != theirs.kind)):
-        raise GeneError(found.diagnosis, where=where, slot="var_names", mend=found.mend)
+        raise GeneError(found.diagnosis, where=where, slot="var_names", hint=found.hint)
     return found
 
 

@@ -37,7 +37,7 @@ class VocabularyMatch:
         a gene that has two) or ``"ortholog"``.
     dropped
         Genes without a name there, in the order given → why.
-    diagnosis, mend
+    diagnosis, hint
         What is wrong and what to do where too few are used; else ``""``.
     """
 
@@ -47,7 +47,7 @@ class VocabularyMatch:
     how: Mapping[str, str]
     dropped: Mapping[str, str]
     diagnosis: str = ""
-    mend: str = ""
+    hint: str = ""
 
     @property
     def exact(self) -> int:
@@ -56,7 +56,7 @@ class VocabularyMatch:
 
     def coverage(self) -> PanelCoverage:
         """Tell the same as any embedder does: used, dropped, and what is wrong."""
-        return PanelCoverage(self.used, tuple(self.dropped), self.diagnosis, self.mend)
+        return PanelCoverage(self.used, tuple(self.dropped), self.diagnosis, self.hint)
 
 
 @dataclass(frozen=True)
@@ -225,14 +225,14 @@ def _judge(
     folded = {name.casefold() for name in known}
     alike = sum(gene.casefold() in folded for gene in match.dropped)
     if 2 * alike > len(match.dropped):
-        mend = "Write symbols in the letter case of their species: Gad1 in mouse, GAD1 in human."
+        hint = "Write symbols in the letter case of their species: Gad1 in mouse, GAD1 in human."
     elif identify(panel).kind == "unknown":
-        mend = "Put gene symbols or Ensembl ids into var_names."
+        hint = "Put gene symbols or Ensembl ids into var_names."
     else:
-        mend = (
+        hint = (
             "Check that the genes are mouse or human ones, or use an embedder that learns from the run's own "
             "data and takes any panel, such as factor."
         )
     if not least:
-        return replace(match, diagnosis=diagnosis, mend=mend)
-    raise GeneError(diagnosis, where=where, slot="var_names", mend=mend)
+        return replace(match, diagnosis=diagnosis, hint=hint)
+    raise GeneError(diagnosis, where=where, slot="var_names", hint=hint)

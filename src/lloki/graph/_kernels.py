@@ -1,4 +1,4 @@
-"""Compiled loops of the neighbour search. A key is ``similarity << 32 | (LAST - index)``, or 0 for none.
+"""Compiled loops of the neighbor search. A key is ``similarity << 32 | (LAST - index)``, or 0 for none.
 
 Offsets and indices of rows come as unsigned integers, which spares numba the test for negative ones.
 """
@@ -17,7 +17,7 @@ Words = NDArray[np.uint64]
 Keys = NDArray[np.int64]
 
 LAST = (1 << 32) - 1
-# Similarities looked at together: one vectorised comparison skips most of them.
+# Similarities looked at together: one vectorized comparison skips most of them.
 STRIP = 64
 
 
@@ -31,7 +31,7 @@ def fill(indptr: Words, indices: Index, data: Floats, out: Floats) -> None:
 
 @njit(nogil=True, cache=True)
 def _offer(heap: Keys, similarity: np.float32, index: int) -> None:
-    """Put a neighbour into a row's min-heap if it beats the worst one kept."""
+    """Put a neighbor into a row's min-heap if it beats the worst one kept."""
     key = (np.int64(similarity) << 32) | (LAST - index)
     if key <= heap[0]:
         return
@@ -51,7 +51,7 @@ def _offer(heap: Keys, similarity: np.float32, index: int) -> None:
 
 @njit(nogil=True, cache=True)
 def _worst(heap: Keys) -> np.float32:
-    """Similarity that a candidate must reach; at least 1, since zero is no neighbour."""
+    """Similarity that a candidate must reach; at least 1, since zero is no neighbor."""
     return np.float32(max(heap[0] >> 32, 1))
 
 

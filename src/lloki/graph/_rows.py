@@ -1,4 +1,4 @@
-"""Rows scaled to length one, as the neighbour search reads them: sparse, or dense without a copy."""
+"""Rows scaled to length one, as the neighbor search reads them: sparse, or dense without a copy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rows_of(x: sparse.spmatrix | sparse.sparray | NDArray[np.floating]) -> Spars
     """Take cells (n, g) as they come; `InputError` if they are not two-dimensional or not finite."""
     if getattr(x, "ndim", 0) != 2:
         raise InputError(
-            "expression must be a two-dimensional array", mend="Pass cells in rows, genes in columns."
+            "expression must be a two-dimensional array", hint="Pass cells in rows, genes in columns."
         )
     return SparseRows(x) if sparse.issparse(x) else DenseRows(np.asarray(x))
 
@@ -38,7 +38,7 @@ class SparseRows:
         unit = sparse.csr_matrix(x, dtype=np.float64, copy=True)
         unit.sum_duplicates()
         if not np.isfinite(unit.data).all():
-            raise InputError("expression holds NaN or infinity", mend="Remove or replace these values first.")
+            raise InputError("expression holds NaN or infinity", hint="Remove or replace these values first.")
         unit.eliminate_zeros()
         row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
         # Dividing by the largest value first keeps the squares of very large or very small rows in range.
@@ -82,7 +82,7 @@ class DenseRows:
             part = self.x[rows]
             if not np.isfinite(part).all():
                 raise InputError(
-                    "expression holds NaN or infinity", mend="Remove or replace these values first."
+                    "expression holds NaN or infinity", hint="Remove or replace these values first."
                 )
             top = np.abs(part).max(axis=1, initial=0).astype(np.float64)  # see above
             self._top[rows] = np.where(top > 0, top, 1)

@@ -1,4 +1,4 @@
-"""Leiden clusters of a neighbour graph."""
+"""Leiden clusters of a neighbor graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def leiden(near: NDArray[np.integer], *, resolution: float = 1.0, seed: int = 0)
     Parameters
     ----------
     near
-        (n, k) neighbours of each cell; -1, and a cell itself, count as none. An edge that both ends list
+        (n, k) neighbors of each cell; -1, and a cell itself, count as none. An edge that both ends list
         counts twice.
     resolution
         Higher finds more and smaller clusters.

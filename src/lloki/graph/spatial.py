@@ -25,7 +25,7 @@ def spatial_bandwidth(coords: NDArray[np.floating], *, pairs: int = 100, seed: i
     -------
     sigma
         Positive. 1 where no distance exists (fewer than two cells, or all in one place): every weight is
-        then 1, and neighbours in expression count alike.
+        then 1, and neighbors in expression count alike.
 
     Raises
     ------
@@ -48,24 +48,24 @@ def spatial_bandwidth(coords: NDArray[np.floating], *, pairs: int = 100, seed: i
 def spatial_graph(
     indices: NDArray[np.int32], coords: NDArray[np.floating], sigma: float
 ) -> sparse.csr_matrix:
-    r"""Build the normalised cell graph of Eq 1 from neighbour lists.
+    r"""Build the normalized cell graph of Eq 1 from neighbor lists.
 
-    :math:`W_{ij} = \exp(-d_{ij}^2 / 2\sigma^2)` for each listed neighbour with :math:`d_{ij}` the distance in
+    :math:`W_{ij} = \exp(-d_{ij}^2 / 2\sigma^2)` for each listed neighbor with :math:`d_{ij}` the distance in
     space; :math:`W \leftarrow (W + W^T)/2`; self-loops of weight 1; :math:`A = D^{-1/2} W D^{-1/2}`.
 
     Parameters
     ----------
     indices
-        (n, k) neighbours of each cell, ``-1`` where there is none (see :func:`cosine_neighbours`).
+        (n, k) neighbors of each cell, ``-1`` where there is none (see :func:`cosine_neighbors`).
     coords
         (n, 2) or (n, 3) centroids.
     sigma
-        Bandwidth in the unit of ``coords``, above 0; infinity makes all neighbours count alike.
+        Bandwidth in the unit of ``coords``, above 0; infinity makes all neighbors count alike.
 
     Returns
     -------
     graph
-        (n, n) symmetric CSR, float32, at most (2k + 1)·n entries. A cell without neighbours has its self-loop
+        (n, n) symmetric CSR, float32, at most (2k + 1)·n entries. A cell without neighbors has its self-loop
         alone. Time and memory grow with n·k.
 
     Raises

@@ -1,7 +1,7 @@
 """Reading and checking inputs: any accepted file or AnnData in, one checked AnnData a section out.
 
-Everything a user can get wrong in a file is met here, once: it is mended and said (``LlokiWarning``, and kept
-in ``uns["lloki"]["messages"]``), or refused with an error that names the file, the slot and what to do.
+Everything a user can get wrong in a file is met here, once: it is corrected with a warning (``LlokiWarning``,
+and kept in ``uns["lloki"]["messages"]``), or refused with an error that names the file, the slot and the fix.
 """
 
 from __future__ import annotations

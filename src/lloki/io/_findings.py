@@ -1,4 +1,4 @@
-"""What is found while one input is read: what was mended, and what cannot be."""
+"""What is found while one input is read: what was corrected, and what cannot be."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Findings:
         self.messages = list(map(str, messages))
         self.old = frozenset(self.messages)
 
-    def mended(self, message: str) -> None:
+    def corrected(self, message: str) -> None:
         """Keep a message, a sentence without a full stop, under the name of the file."""
         if not any(said.endswith(f": {message}") for said in self.old):
             self.messages.append(f"{self.where}: {message}")
@@ -56,11 +56,11 @@ class Findings:
             self.errors.append(str(error))
             return None
 
-    def refuse(self, what: str, *, slot: str, mend: str) -> None:
+    def refuse(self, what: str, *, slot: str, hint: str) -> None:
         """Raise or collect one error, where reading can go on to look for others."""
 
         def step() -> None:
-            raise InputError(what, where=self.where, slot=slot, mend=mend)
+            raise InputError(what, where=self.where, slot=slot, hint=hint)
 
         self.attempt(step)
 

@@ -45,14 +45,14 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
         near = [str(name) for name in adata.obs.columns if _POSITION.fullmatch(str(name))]
         near_obsm = [name for name in adata.obsm if "spatial" in name.lower() or "coord" in name.lower()]
         if near_obsm:
-            mend = (
+            hint = (
                 f"obsm['{near_obsm[0]}'] may hold them: adata.obsm['spatial'] = adata.obsm['{near_obsm[0]}']."
             )
         elif len(near) >= 2:
-            mend = f"obs has {some(near)}: adata.obsm['spatial'] = adata.obs[{near[:2]}].to_numpy()."
+            hint = f"obs has {some(near)}: adata.obsm['spatial'] = adata.obs[{near[:2]}].to_numpy()."
         else:
-            mend = "Put the cells' centroids there, (cells, 2) or (cells, 3)."
-        raise InputError("is missing", where=where, slot=slot, mend=mend)
+            hint = "Put the cells' centroids there, (cells, 2) or (cells, 3)."
+        raise InputError("is missing", where=where, slot=slot, hint=hint)
     values = adata.obsm[keys.SPATIAL]
     try:
         coords = np.array(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
@@ -61,7 +61,7 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
             f"holds values that are not numbers ({error})",
             where=where,
             slot=slot,
-            mend="Give numeric centroids.",
+            hint="Give numeric centroids.",
         ) from error
     if coords.shape[0] != adata.n_obs:
         raise misfit_error(where, slot, coords.shape[0], adata.n_obs)
@@ -70,7 +70,7 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
             f"has shape {coords.shape}, not (cells, 2) or (cells, 3)",
             where=where,
             slot=slot,
-            mend="Give the x and y (and z) of each cell's centroid, one row a cell.",
+            hint="Give the x and y (and z) of each cell's centroid, one row a cell.",
         )
     bad = ~np.isfinite(coords).all(axis=1)
     if bad.any():
@@ -78,7 +78,7 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
             f"is NaN or infinite for {number(int(bad.sum()), 'cell')} ({some(adata.obs_names[bad], 3)})",
             where=where,
             slot=slot,
-            mend="Give their positions, or remove them: adata[np.isfinite(adata.obsm['spatial']).all(1)].",
+            hint="Give their positions, or remove them: adata[np.isfinite(adata.obsm['spatial']).all(1)].",
         )
     return coords
 
@@ -86,15 +86,16 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
 def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None) -> pd.DataFrame:
     """All columns of ``obs`` under unique cell names, in a form that can be written again.
 
-    Mended, with a message: repeated cell names (``-1``, ``-2``… from the second on, as scanpy does), a label
-    column of numbers (made categorical) or without any value, and what :func:`lloki.io.frames.tidy` mends.
+    Corrected, with a message: repeated cell names (``-1``, ``-2``… from the second on, as scanpy does), a
+    label column of numbers (made categorical) or without any value, and what :func:`lloki.io.frames.tidy`
+    fixes.
     """
     obs = tidy(adata.obs, "obs", findings)
     names = pd.Index([str(name) for name in obs.index], dtype=object)
     if not names.is_unique:
         repeated = names[names.duplicated()].unique()
         what = f"{number(len(repeated), 'name')} ({some(repeated)})"
-        findings.mended(f"obs_names repeats {what}; made unique with -1, -2… as scanpy does")
+        findings.corrected(f"obs_names repeats {what}; made unique with -1, -2… as scanpy does")
         names = make_index_unique(names)
     obs.index = names
     if label_key is not None and label_key in obs.columns:
@@ -108,7 +109,7 @@ def has_column(adata: AnnData, key: str, findings: Findings, *, parameter: str) 
         return True
     near = difflib.get_close_matches(key, list(map(str, adata.obs.columns)), n=1)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
-    findings.mended(f"obs has no column {key!r}{guess}; {parameter} is not used here")
+    findings.corrected(f"obs has no column {key!r}{guess}; {parameter} is not used here")
     return False
 
 
@@ -118,7 +119,7 @@ def missing_column(columns: list[str], key: str, where: str, parameter: str) -> 
         f"has no column {key!r}, nor has any other input",
         where=where,
         slot="obs",
-        mend=f"Give {parameter} one of: {some(columns, 12)}.",
+        hint=f"Give {parameter} one of: {some(columns, 12)}.",
     )
 
 
@@ -134,10 +135,10 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
         for name in _SECTIONS:
             found = next((c for c in obs.columns if c.lower() == name), None)
             if found is not None and 1 < obs[found].nunique() <= max(2, len(obs) // 2):
-                findings.mended(
+                findings.corrected(
                     f"obs['{found}'] has {obs[found].nunique()} values but the file is read as one section; "
                     f"if they are sections, pass slice_key={found!r} (--slice-key {found}), or cells of "
-                    "different sections become neighbours"
+                    "different sections become neighbors"
                 )
                 break
         return {"": np.arange(len(obs))}
@@ -148,7 +149,7 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
             f"is missing for {number(missing, 'cell')}",
             where=findings.where,
             slot=f"obs['{slice_key}']",
-            mend="Remove those cells, or say which section they are in.",
+            hint="Remove those cells, or say which section they are in.",
         )
     text = as_text(column).to_numpy()
     return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}
@@ -156,11 +157,11 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
 
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:
     if column.isna().all():
-        findings.mended(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
+        findings.corrected(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
         return column.astype(object).astype("category")  # the categories of NaN would be numbers
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     if pd.api.types.is_numeric_dtype(values.dtype):
-        findings.mended(
+        findings.corrected(
             f"labels in obs['{column.name}'] are numbers; taken as names of {column.nunique()} groups"
         )
         whole = column.astype(values.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column

@@ -30,7 +30,7 @@ def technology_of(
     if found:
         return found
     name = source.sample if isinstance(source.data, AnnData) else stem(source.data)
-    findings.mended(
+    findings.corrected(
         f"no technology is given; its name {name!r} stands for it (--technology NAME={source.sample})"
     )
     return name
@@ -50,7 +50,7 @@ def _one(obs: pd.DataFrame, column: str, where: str) -> str:
             f"holds {some(values)} in one section",
             where=where,
             slot=f"obs['{column}']",
-            mend=f"Tell the sections apart (--slice-key {column}), or remove the column.",
+            hint=f"Tell the sections apart (--slice-key {column}), or remove the column.",
         )
     return values[0] if values and values[0].strip() else ""
 
@@ -86,7 +86,7 @@ def with_ours(
             new += keys.INPUT_SUFFIX
         obs = obs.rename(columns={name: new})
         if name != slice_key:
-            findings.mended(f"obs['{name}'] has a name that lloki uses; kept as obs['{new}']")
+            findings.corrected(f"obs['{name}'] has a name that lloki uses; kept as obs['{new}']")
     for name, value in ours.items():
         obs[name] = pd.Categorical(value if isinstance(value, np.ndarray) else [value] * len(obs))
     return obs

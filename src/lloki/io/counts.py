@@ -29,8 +29,8 @@ class Counts:
     var
         (g rows) the var that belongs to ``x``: ``adata.raw.var`` where ``adata.raw`` was asked for.
     scale
-        What the file holds, before anything was undone: ``"counts"``, ``"log-normalised"`` or
-        ``"normalised"``.
+        What the file holds, before anything was undone: ``"counts"``, ``"log-normalized"`` or
+        ``"normalized"``.
     slot
         Where in the file: ``X``, ``layers['counts']``, ``raw.X``.
     """
@@ -41,7 +41,7 @@ class Counts:
     slot: str
 
 
-def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_normalised: bool) -> Counts:
+def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_normalized: bool) -> Counts:
     """Take the counts out of an AnnData, saying what their scale is.
 
     Parameters
@@ -49,31 +49,31 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
     adata
         The input; not changed.
     findings
-        Gets a message for everything mended.
+        Gets a message for everything corrected.
     layer
         Layer to take them from; ``"raw"`` is ``adata.raw`` unless a layer has that name; ``None`` is ``X``.
-    allow_normalised
-        Accept log-normalised and normalised values. Logarithms are undone, exactly where the values show how
+    allow_normalized
+        Accept log-normalized and normalized values. Logarithms are undone, exactly where the values show how
         they were made, so that what is returned is always on a linear, count-like scale.
 
     Raises
     ------
     InputError
         If there are no values, if they are not numbers, NaN, infinite or negative (z-scores have no zeros,
-        hence no sparsity to align, and cannot be undone: ``allow_normalised`` does not admit them), or
-        normalised when that is not allowed. The message says which layer holds counts, if one does.
+        hence no sparsity to align, and cannot be undone: ``allow_normalized`` does not admit them), or
+        normalized when that is not allowed. The message says which layer holds counts, if one does.
     """
     slot, values, var = _choose(adata, findings.where, layer)
     if 0 in adata.shape:
         what = "no cells" if adata.n_obs == 0 else "no genes"
-        raise InputError(f"holds {what}", where=findings.where, slot=slot, mend="Leave this input out.")
+        raise InputError(f"holds {what}", where=findings.where, slot=slot, hint="Leave this input out.")
     x = _canonical(values, findings.where, slot)
     if x.nnz == 0:
         raise InputError(
             "holds zeros only",
             where=findings.where,
             slot=slot,
-            mend=_hint(adata, slot) or "Give a slice with counts.",
+            hint=_hint(adata, slot) or "Give a slice with counts.",
         )
     scale = infer_scale(x)
     if scale == "scaled":
@@ -81,27 +81,27 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
     if scale == "counts":
         x, fractions = round_counts(x)
         if fractions:
-            findings.mended(f"{slot} is no whole number in {number(fractions, 'value')}; kept as counts")
+            findings.corrected(f"{slot} is no whole number in {number(fractions, 'value')}; kept as counts")
     elif scale == "proportional to counts":
-        findings.mended(
+        findings.corrected(
             f"{slot} holds counts divided by volume, area or library size; whole counts were recovered, each "
             "cell divided by the value of its single count"
         )
         x, scale = recover_counts(x), "counts"
-    elif not allow_normalised:
+    elif not allow_normalized:
         raise InputError(
-            f"{'looks log-normalised' if scale == 'log-normalised' else 'holds fractions'}, not counts "
+            f"{'looks log-normalized' if scale == 'log-normalized' else 'holds fractions'}, not counts "
             f"(for example {', '.join(f'{value:.4g}' for value in x.data[:3])}; largest {x.data.max():.4g})",
             where=findings.where,
             slot=slot,
-            mend=_hint(adata, slot) or "Give raw counts, or accept these values with allow_normalised=True.",
+            hint=_hint(adata, slot) or "Give raw counts, or accept these values with allow_normalized=True.",
         )
     else:
         x, done = (
-            undo_log(x) if scale == "log-normalised" else (x, "the values are used as if they were counts")
+            undo_log(x) if scale == "log-normalized" else (x, "the values are used as if they were counts")
         )
         x.eliminate_zeros()
-        findings.mended(f"{slot} is {scale}, accepted as asked; {done}")
+        findings.corrected(f"{slot} is {scale}, accepted as asked; {done}")
     return Counts(x, var, scale, slot)
 
 
@@ -118,10 +118,10 @@ def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd
             if len(adata.layers)
             else "It has no layers; leave layer out."
         )
-        raise InputError(f"has no layer {layer!r}", where=where, slot="layers", mend=known)
+        raise InputError(f"has no layer {layer!r}", where=where, slot="layers", hint=known)
     if values is None:
         raise InputError(
-            "is empty", where=where, slot=slot, mend=_hint(adata, slot) or "Put raw counts there."
+            "is empty", where=where, slot=slot, hint=_hint(adata, slot) or "Put raw counts there."
         )
     return slot, values, var
 
@@ -133,7 +133,7 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
             f"holds values that are not numbers ({getattr(values, 'dtype', type(values).__name__)})",
             where=where,
             slot=slot,
-            mend="Turn them into numbers: adata.X = adata.X.astype('float32').",
+            hint="Turn them into numbers: adata.X = adata.X.astype('float32').",
         )
     try:
         # Always a copy: what the caller holds in memory must stay as it is.
@@ -141,7 +141,7 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
         x.check_format(full_check=True)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"is not a valid matrix ({error})", where=where, slot=slot, mend="Save it again."
+            f"is not a valid matrix ({error})", where=where, slot=slot, hint="Save it again."
         ) from error
     x.sum_duplicates()
     x.eliminate_zeros()
@@ -151,7 +151,7 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
             f"is NaN or infinite in {number(bad, 'value')}",
             where=where,
             slot=slot,
-            mend="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
         )
     return x
 
@@ -159,10 +159,10 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
 def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str) -> InputError:
     count, whole = int((x.data < 0).sum()), bool((x.data == np.rint(x.data)).all())
     looks = "holds" if whole else "looks scaled (z-scores): it holds"
-    mend = _hint(adata, slot) or "Give raw counts; scaling cannot be undone."
+    hint = _hint(adata, slot) or "Give raw counts; scaling cannot be undone."
     lowest = f"lowest {x.data.min():.4g}"
     return InputError(
-        f"{looks} {number(count, 'negative value')} ({lowest})", where=where, slot=slot, mend=mend
+        f"{looks} {number(count, 'negative value')} ({lowest})", where=where, slot=slot, hint=hint
     )
 
 

@@ -28,7 +28,7 @@ def read_features(
     var
         (G rows) names and columns of the features.
     findings
-        Gets a message for everything mended: control probes and other feature types left out, names taken
+        Gets a message for everything corrected: control probes and other feature types left out, names taken
         from another column, repeated names.
 
     Returns
@@ -53,23 +53,23 @@ def read_features(
             f"gene names are neither symbols nor Ensembl ids (for example {some(found.names, 3)})",
             where=findings.where,
             slot="var_names",
-            mend="Put gene symbols into var_names, or into a var column such as 'gene_symbol'.",
+            hint="Put gene symbols into var_names, or into a var column such as 'gene_symbol'.",
         )
     padded = [name for name in var.index.astype(str) if name != name.strip()]
     if padded:
-        findings.mended(
+        findings.corrected(
             f"blanks around {number(len(padded), 'gene name')} cut off ({some(map(repr, padded))})"
         )
     if found.column:
-        findings.mended(f"gene names taken from var['{found.column}'] ({found.ids}) in place of var_names")
+        findings.corrected(f"gene names taken from var['{found.column}'] ({found.ids}) in place of var_names")
         if found.unmapped:
-            findings.mended(
+            findings.corrected(
                 f"{number(found.unmapped, 'gene')} without a name in var['{found.column}'] kept the old one"
             )
     names = pd.Index(np.array(found.names, dtype=object), dtype=object)
     repeated = names[names.duplicated()].unique()
     if len(repeated):
-        findings.mended(
+        findings.corrected(
             f"var_names repeats {number(len(repeated), 'name')} ({some(repeated)}); made unique with -1, -2… "
             "as scanpy does, the first keeps its name (sum them yourself if they are probes of one gene)"
         )
@@ -93,9 +93,9 @@ def _measures_genes(var: pd.DataFrame, findings: Findings) -> np.ndarray:
             "no feature measures a gene: all are controls or of another kind",
             where=findings.where,
             slot="var_names",
-            mend="Give a matrix with gene expression features.",
+            hint="Give a matrix with gene expression features.",
         )
     if not keep.all():
         gone = var.index[~keep]
-        findings.mended(f"{number(len(gone), 'feature')} that measure no gene left out ({some(gone)})")
+        findings.corrected(f"{number(len(gone), 'feature')} that measure no gene left out ({some(gone)})")
     return keep

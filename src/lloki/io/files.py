@@ -47,37 +47,37 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
                     if path.parent.is_dir()
                     else []
                 )
-                mend = f"That folder holds: {some(sorted(near))}." if near else "Check the path."
-                raise InputError("does not exist", where=str(path), mend=mend)
+                hint = f"That folder holds: {some(sorted(near))}." if near else "Check the path."
+                raise InputError("does not exist", where=str(path), hint=hint)
             return _open_zarr(path) if path.is_dir() else _open_h5ad(path)
         except PermissionError as error:
             raise InputError(
-                "may not be read", where=str(path), mend="Give yourself read permission (chmod u+r)."
+                "may not be read", where=str(path), hint="Give yourself read permission (chmod u+r)."
             ) from error
 
 
 def _open_h5ad(path: Path) -> AnnData:
     where = str(path)
     if path.stat().st_size == 0:
-        raise InputError("is an empty file (0 bytes)", where=where, mend="Copy or download it again.")
+        raise InputError("is an empty file (0 bytes)", where=where, hint="Copy or download it again.")
     with path.open("rb"):  # a missing permission is said as such
         pass
     if not h5py.is_hdf5(path):
         raise InputError(
-            "is not an .h5ad (HDF5) file", where=where, mend=f"{_FORMATS}; unpack or convert it first."
+            "is not an .h5ad (HDF5) file", where=where, hint=f"{_FORMATS}; unpack or convert it first."
         )
     try:
         with h5py.File(path, "r") as file:
             present, misfit = set(file), _misfit(file)
     except OSError as error:
         raise InputError(
-            f"is damaged or cut short ({error})", where=where, mend="Copy or download the file again."
+            f"is damaged or cut short ({error})", where=where, hint="Copy or download the file again."
         ) from error
     if not {"obs", "var"} <= present:
         raise InputError(
             f"is HDF5 but not AnnData: it holds {some(sorted(present))} in place of X, obs and var",
             where=where,
-            mend=f"{_FORMATS}; join a 10x .h5 matrix with its cells' coordinates and save it as .h5ad first.",
+            hint=f"{_FORMATS}; join a 10x .h5 matrix with its cells' coordinates and save it as .h5ad first.",
         )
     if misfit:
         raise misfit_error(where, *misfit)
@@ -89,7 +89,7 @@ def _open_h5ad(path: Path) -> AnnData:
         raise InputError(
             f"cannot be read as AnnData ({type(error).__name__}: {error})",
             where=where,
-            mend="Open and write it again with a current anndata, or copy the file again.",
+            hint="Open and write it again with a current anndata, or copy the file again.",
         ) from error
 
 
@@ -104,7 +104,7 @@ def _open_zarr(path: Path) -> AnnData:
         raise InputError(
             f"is a folder without a zarr store in it: {some(sorted(p.name for p in path.iterdir()))}",
             where=where,
-            mend=f"{_FORMATS}; an instrument's output folder is made into SpatialData by spatialdata-io.",
+            hint=f"{_FORMATS}; an instrument's output folder is made into SpatialData by spatialdata-io.",
         ) from error
     try:
         if is_spatial_data(attrs, present):
@@ -113,7 +113,7 @@ def _open_zarr(path: Path) -> AnnData:
             raise InputError(
                 f"is zarr but neither AnnData nor SpatialData: it holds {some(sorted(present))}",
                 where=where,
-                mend=f"{_FORMATS}.",
+                hint=f"{_FORMATS}.",
             )
         return anndata.read_zarr(path)
     except (LlokiError, PermissionError):
@@ -122,7 +122,7 @@ def _open_zarr(path: Path) -> AnnData:
         raise InputError(
             f"cannot be read as zarr ({type(error).__name__}: {error})",
             where=where,
-            mend="Copy the folder again.",
+            hint="Copy the folder again.",
         ) from error
 
 
@@ -132,7 +132,7 @@ def misfit_error(where: str, slot: str, found: int, expected: int) -> InputError
         f"has {found:,} rows but obs has {expected:,} cells",
         where=where,
         slot=slot,
-        mend="Give one row a cell, in the order of obs.",
+        hint="Give one row a cell, in the order of obs.",
     )
 
 

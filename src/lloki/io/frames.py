@@ -18,7 +18,7 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
     slot
         Which of the two, for the messages.
     findings
-        Gets a message for everything mended: a ``/`` in a column's name (a folder, in a file; made ``_``),
+        Gets a message for everything corrected: a ``/`` in a column's name (a folder, in a file; made ``_``),
         columns of one name (``-1``, ``-2``… from the second on), categories that no row has (removed),
         columns of mixed kinds or of dates (made text).
 
@@ -30,12 +30,12 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
     frame = frame.copy()
     slashed = [name for name in frame.columns if "/" in str(name)]
     if slashed:
-        findings.mended(
+        findings.corrected(
             f"a / in the name of a column of {slot} would break the file; made _ in {some(slashed)}"
         )
     columns = pd.Index([str(name).replace("/", "_") for name in frame.columns], dtype=object)
     if not columns.is_unique:
-        findings.mended(
+        findings.corrected(
             f"{slot} has several columns called {some(columns[columns.duplicated()].unique())}; numbered"
         )
         columns = make_index_unique(columns)
@@ -57,9 +57,9 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
             mixed.append(name)
             frame[name] = as_text(column)
     if unused:
-        findings.mended(f"{slot} {some(map(repr, unused))} had categories that no row has; removed")
+        findings.corrected(f"{slot} {some(map(repr, unused))} had categories that no row has; removed")
     if mixed:
-        findings.mended(f"{slot} {some(map(repr, mixed))} held values of mixed kinds or dates; made text")
+        findings.corrected(f"{slot} {some(map(repr, mixed))} held values of mixed kinds or dates; made text")
     return frame
 
 

@@ -1,4 +1,4 @@
-"""What is said of slices, put together for a reader: a mend that many share is one line."""
+"""What is said of slices, put together for a reader: a correction that many share is one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def line(text: str, names: Iterable[str]) -> str:
 
 
 def together(said: Iterable[tuple[str, str, str]]) -> list[str]:
-    """One line for each thing that was mended, however many slices it was mended in.
+    """One line for each thing that was corrected, however many slices it was corrected in.
 
     Parameters
     ----------

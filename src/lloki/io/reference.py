@@ -14,7 +14,7 @@ from lloki.io.files import open_input
 from lloki.io.sources import Input
 
 
-def read_reference(source: Input, *, layer: str | None = None, allow_normalised: bool = False) -> AnnData:
+def read_reference(source: Input, *, layer: str | None = None, allow_normalized: bool = False) -> AnnData:
     """Read and check a single-cell reference.
 
     Parameters
@@ -22,7 +22,7 @@ def read_reference(source: Input, *, layer: str | None = None, allow_normalised:
     source
         ``.h5ad``, AnnData or SpatialData ``.zarr``, or AnnData in memory, which is not changed. Coordinates
         and labels are not needed.
-    layer, allow_normalised
+    layer, allow_normalized
         As for :func:`lloki.io.read_slices`.
 
     Returns
@@ -34,24 +34,24 @@ def read_reference(source: Input, *, layer: str | None = None, allow_normalised:
     Raises
     ------
     InputError
-        If it cannot be read or holds no counts; the message names file, slot and mend.
+        If it cannot be read or holds no counts; the message names the file, the slot and the fix.
     GeneError
-        If no gene can be recognised.
+        If no gene can be recognized.
 
     Warns
     -----
     LlokiWarning
-        Once for each thing mended.
+        Once for each thing corrected.
     """
     where = "reference" if isinstance(source, AnnData) else str(source)
     findings = Findings(where, strict=True)
     adata = open_input(source)
-    counts = read_counts(adata, findings, layer=layer, allow_normalised=allow_normalised)
+    counts = read_counts(adata, findings, layer=layer, allow_normalized=allow_normalized)
     x, var, ids = read_features(counts.x, counts.var, findings)
     obs = read_obs(adata, findings)
     empty = int((np.diff(x.indptr) == 0).sum())
     if empty:
-        findings.mended(f"{number(empty, 'cell')} without any count; kept, and left out of the statistics")
+        findings.corrected(f"{number(empty, 'cell')} without any count; kept, and left out of the statistics")
     warn_once_each(findings.messages, stacklevel=2)
     said = {
         "source": where,

@@ -1,7 +1,7 @@
 """Whether a matrix holds counts, and if not, what was done to them; arrays in, arrays out.
 
-Normalising a cell multiplies its counts by one factor, so the values of a cell stay whole multiples of a
-unit: the value of a count of one, which sparse counts nearly always hold. That tells a normalised matrix from
+Normalizing a cell multiplies its counts by one factor, so the values of a cell stay whole multiples of a
+unit: the value of a count of one, which sparse counts nearly always hold. That tells a normalized matrix from
 one that never was counts, tells a logarithm (undone, the values are multiples again), and gives the counts
 back.
 """
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
-ScaleName = Literal["counts", "proportional to counts", "log-normalised", "normalised", "scaled"]
+ScaleName = Literal["counts", "proportional to counts", "log-normalized", "normalized", "scaled"]
 
 _INTEGER = 1e-3  # how near a whole number a stored count must be
 _MOSTLY = 0.9  # share of the values that must obey for the matrix to
@@ -40,8 +40,8 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
     str
         ``"counts"``: at least 90 % of the non-zero values are whole numbers (corrected and expected counts
         have some fractions). ``"proportional to counts"``: whole multiples of one unit per cell, so divided
-        by volume, by area or by library size, but not logged. ``"log-normalised"``: such multiples once
-        ``log(1 + x)`` (base e or 2) is undone, or any other fractions up to 25. ``"normalised"``: other
+        by volume, by area or by library size, but not logged. ``"log-normalized"``: such multiples once
+        ``log(1 + x)`` (base e or 2) is undone, or any other fractions up to 25. ``"normalized"``: other
         fractions. ``"scaled"``: some value is negative.
 
     Notes
@@ -56,8 +56,8 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
     if _proportional(sample):
         return "proportional to counts"
     if x.data.max() <= _LARGEST_LOG:
-        return "log-normalised"
-    return "normalised"
+        return "log-normalized"
+    return "normalized"
 
 
 def round_counts(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int]:

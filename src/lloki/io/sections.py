@@ -30,7 +30,7 @@ _STACKED = 0.1  # share of cells at the position of another from which it is wor
 class ReadOptions:
     """What holds for all inputs of one call; see :func:`lloki.io.read_slices`."""
 
-    allow_normalised: bool = False
+    allow_normalized: bool = False
     slice_key: str | None = None
     label_key: str | None = None
     k: int = 40
@@ -90,7 +90,7 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
         findings.recall(adata.uns[keys.UNS]["messages"])
     columns = [str(name) for name in adata.obs.columns]
     counts = findings.attempt(
-        lambda: read_counts(adata, findings, layer=source.layer, allow_normalised=options.allow_normalised)
+        lambda: read_counts(adata, findings, layer=source.layer, allow_normalized=options.allow_normalized)
     )
     genes = findings.attempt(lambda: read_features(counts.x, counts.var, findings)) if counts else None
     coords = findings.attempt(lambda: read_coordinates(adata, source.where))
@@ -128,13 +128,13 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
     facts |= {"cells": len(rows), "technology": technology or ""}
     if len(rows) < 2:
         findings.refuse(
-            f"has {number(len(rows), 'cell')}, and a cell needs neighbours",
+            f"has {number(len(rows), 'cell')}, and a cell needs neighbors",
             slot=f"obs['{whole.slice_key}']" if whole.slice_key else "X",
-            mend="Leave this slice out.",
+            hint="Leave this slice out.",
         )
     elif len(rows) <= options.k:
-        findings.mended(
-            f"has {number(len(rows), 'cell')}, too few for {options.k} neighbours each; all others are used"
+        findings.corrected(
+            f"has {number(len(rows), 'cell')}, too few for {options.k} neighbors each; all others are used"
         )
     if whole.coords is not None:
         _check_positions(whole.coords[rows], findings)
@@ -146,9 +146,9 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
     facts |= {"ids": ids.kind, "species": ids.species}
     empty = int((np.diff(x.indptr)[rows] == 0).sum())
     if empty == len(rows):
-        findings.refuse("holds zeros only", slot=whole.counts.slot, mend="Leave this section out.")
+        findings.refuse("holds zeros only", slot=whole.counts.slot, hint="Leave this section out.")
     elif empty:
-        findings.mended(f"{number(empty, 'cell')} without any count; kept and flagged {NO_COUNTS!r}")
+        findings.corrected(f"{number(empty, 'cell')} without any count; kept and flagged {NO_COUNTS!r}")
 
 
 def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
@@ -194,13 +194,15 @@ def _rows(value: Any, rows: np.ndarray) -> Any:
 def _say_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Findings) -> None:
     never = np.bincount(x.indices, minlength=x.shape[1]) == 0
     if never.any():
-        findings.mended(f"{number(int(never.sum()), 'gene')} without any count, kept ({some(names[never])})")
+        findings.corrected(
+            f"{number(int(never.sum()), 'gene')} without any count, kept ({some(names[never])})"
+        )
 
 
 def _check_positions(coords: np.ndarray, findings: Findings) -> None:
     places = len(np.unique(coords, axis=0))
     slot = f"obsm['{keys.SPATIAL}']"
     if places == 1 and len(coords) > 1:
-        findings.refuse("is the same for all cells", slot=slot, mend="Give the cells' real centroids.")
+        findings.refuse("is the same for all cells", slot=slot, hint="Give the cells' real centroids.")
     elif len(coords) - places > _STACKED * len(coords):
-        findings.mended(f"{slot} has {places:,} positions for {number(len(coords), 'cell')}")
+        findings.corrected(f"{slot} has {places:,} positions for {number(len(coords), 'cell')}")

@@ -30,16 +30,16 @@ class SliceCheck:
     cells, genes
         Its size; 0 where that could not be read.
     scale
-        ``"counts"``, ``"log-normalised"``, ``"normalised"``, or ``""`` where it could not be read.
+        ``"counts"``, ``"log-normalized"``, ``"normalized"``, or ``""`` where it could not be read.
     ids, species
         Kind of the gene names (``"symbol"``, ``"ensembl"``) and species (``"mouse"``, ``"human"``,
         ``"unknown"``).
     technology, panel
         What it would be conditioned on.
     errors
-        Why it cannot be used, each with file, slot and mend; empty if it can.
+        Why it cannot be used, each with file, slot and fix; empty if it can.
     warnings
-        What would be mended.
+        What would be corrected.
     """
 
     name: str
@@ -64,7 +64,7 @@ def read_slices(
     paths: Sequence[Input],
     *,
     layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     slice_key: str | None = None,
     technology: Mapping[str, str] | None = None,
     samples: Sequence[str] | None = None,
@@ -82,7 +82,7 @@ def read_slices(
         that this function returned may be given again and come back equal.
     layer
         Where the counts are, for all inputs: a layer, ``"raw"`` for ``adata.raw``, or ``None`` for ``X``.
-    allow_normalised
+    allow_normalized
         Accept values that are not counts. Logarithms are undone (exactly, where the values show how they were
         made); z-scores are refused all the same, for nothing of their zeros is left.
     slice_key
@@ -101,7 +101,7 @@ def read_slices(
         ``obs`` column of cell labels, made categorical; one input at least must have it. Labels are never
         used to read.
     k
-        Neighbours that will be asked for; sections with fewer cells are warned of.
+        Neighbors that will be asked for; sections with fewer cells are warned of.
 
     Returns
     -------
@@ -113,9 +113,9 @@ def read_slices(
     Raises
     ------
     InputError
-        If a slice cannot be used; the message names file, slot and mend.
+        If a slice cannot be used; the message names the file, the slot and the fix.
     GeneError
-        If no gene can be recognised.
+        If no gene can be recognized.
     ConfigError
         If the parameters contradict each other.
     MissingExtraError
@@ -124,14 +124,14 @@ def read_slices(
     Warns
     -----
     LlokiWarning
-        Once for each thing mended, with the names of the slices it was mended in; each slice's own are also
-        kept in ``uns["lloki"]["messages"]``.
+        Once for each correction, with the names of the slices concerned; each slice's own are also kept in
+        ``uns["lloki"]["messages"]``.
 
     Notes
     -----
     Time and memory grow with the stored values; about a second and 0.2 GB for 37,000 cells of 250 genes.
     """
-    options = ReadOptions(allow_normalised, slice_key, label_key, k, dict(technology or {}))
+    options = ReadOptions(allow_normalized, slice_key, label_key, k, dict(technology or {}))
     sources = _sources(paths, layer, samples, panels, layers, options)
     new: list[tuple[str, str, str]] = []
     slices: list[AnnData] = []
@@ -150,7 +150,7 @@ def iter_slices(
     Parameters
     ----------
     paths, technology, options
-        As for :func:`read_slices`. Mended things are in ``uns["lloki"]["messages"]`` and not warned of.
+        As for :func:`read_slices`. Corrected things are in ``uns["lloki"]["messages"]`` and not warned of.
     """
     per_input = {name: options.pop(name, None) for name in ("layer", "samples", "panels", "layers")}
     read = ReadOptions(technology=dict(technology or {}), **options)
@@ -176,7 +176,7 @@ def check_slices(
     paths: Sequence[Input],
     *,
     layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     slice_key: str | None = None,
     technology: Mapping[str, str] | None = None,
     samples: Sequence[str] | None = None,
@@ -189,7 +189,7 @@ def check_slices(
 
     Parameters
     ----------
-    paths, layer, allow_normalised, slice_key, technology, samples, panels, layers, label_key, k
+    paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, k
         As for :func:`read_slices`.
 
     Returns
@@ -203,7 +203,7 @@ def check_slices(
     ConfigError
         If the parameters contradict each other, which is no matter of the data.
     """
-    options = ReadOptions(allow_normalised, slice_key, label_key, k, dict(technology or {}))
+    options = ReadOptions(allow_normalized, slice_key, label_key, k, dict(technology or {}))
     sections: list[Section] = []
     for source in _sources(paths, layer, samples, panels, layers, options):
         found = read_sections(source, options, strict=False)
@@ -263,7 +263,7 @@ def _across(sections: Sequence[Section], options: ReadOptions) -> list[InputErro
                 f"two sections are called {name!r}",
                 where=next(section.source.where for section in sections if section.name == name),
                 slot=f"obs['{keys.SLICE}']",
-                mend="Give the inputs different names with samples=.",
+                hint="Give the inputs different names with samples=.",
             )
         )
     return errors

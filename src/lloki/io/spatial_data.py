@@ -51,12 +51,12 @@ def read_spatial_data(path: Path) -> AnnData:
     names = list(data.tables)
     if len(names) != 1 and "table" not in names:
         what = f"holds several tables ({', '.join(names)})" if names else "holds no table of counts"
-        mend = (
+        hint = (
             "Write the table of cells alone: sdata.tables[NAME].write_h5ad(...)."
             if names
             else "Aggregate first."
         )
-        raise InputError(what, where=str(path), slot="tables", mend=mend)
+        raise InputError(what, where=str(path), slot="tables", hint=hint)
     table: AnnData = data.tables[names[0] if len(names) == 1 else "table"]
     if keys.SPATIAL not in table.obsm:
         table.obsm[keys.SPATIAL] = _centroids(data, table, str(path))
@@ -73,7 +73,7 @@ def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
             "has no coordinates and does not say which element its rows annotate",
             where=where,
             slot="tables",
-            mend="Put centroids into the table's obsm['spatial'].",
+            hint="Put centroids into the table's obsm['spatial'].",
         )
     regions = table.obs[link["region_key"]].astype(str).to_numpy()
     instances = table.obs[link["instance_key"]]
@@ -87,12 +87,12 @@ def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
                 f"{int(np.isnan(found).any(axis=1).sum()):,} rows have no element in {region!r}",
                 where=where,
                 slot=f"tables.obs['{link['instance_key']}']",
-                mend="Match table and elements first: spatialdata.match_table_to_element.",
+                hint="Match table and elements first: spatialdata.match_table_to_element.",
             )
         out = np.full((table.n_obs, found.shape[1]), np.nan) if out is None else out
         out[rows] = found
     if out is None:
-        raise InputError("has no rows", where=where, slot="tables", mend="Give a table of cells.")
+        raise InputError("has no rows", where=where, slot="tables", hint="Give a table of cells.")
     return out
 
 

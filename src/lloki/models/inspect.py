@@ -164,7 +164,7 @@ def match_panel(embedder: Embedder, genes: Sequence[str]) -> VocabularyMatch:
         how={},
         dropped=dict.fromkeys(found_genes.dropped, "not used by the model"),
         diagnosis=found_genes.diagnosis,
-        mend=found_genes.mend,
+        hint=found_genes.hint,
     )
 
 

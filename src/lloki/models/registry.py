@@ -47,7 +47,7 @@ class PublishedModel:
         What it was trained on, and its size.
     page
         Where it is described and given out.
-    licence
+    license
         The terms, as far as they are stated.
     files
         What the folder holds.
@@ -57,7 +57,7 @@ class PublishedModel:
     embedder: str
     what: str
     page: str
-    licence: str
+    license: str
     files: tuple[WeightsFile, ...]
 
 

@@ -8,7 +8,7 @@ from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotatio
 from lloki.pl.genes import gene
 from lloki.pl.labels import confusion, imputation_scores, imputed, reliability
 from lloki.pl.maps import losses, sparsity, spatial, umap
-from lloki.pl.neighbourhoods import program, program_in_space
+from lloki.pl.neighborhoods import program, program_in_space
 from lloki.pl.programs import affinity, domains, enrichment, metagene, moran
 
 __all__ = [

@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lloki.report.colouring import Colouring
+    from lloki.report.coloring import Coloring
 
 INK = "black"
 
 
-def colouring(adata: ad.AnnData, key: str) -> Colouring:
-    """Colours of an ``obs`` column.
+def coloring(adata: ad.AnnData, key: str) -> Coloring:
+    """Colors of an ``obs`` column.
 
     Raises
     ------
     InputError
         If it is absent.
     """
-    from lloki.report.colouring import Colouring
+    from lloki.report.coloring import Coloring
 
     if key not in adata.obs:
         raise InputError(
-            "the column is absent", slot=obs_slot(key), mend=f"There are {list(adata.obs.columns)}"
+            "the column is absent", slot=obs_slot(key), hint=f"There are {list(adata.obs.columns)}"
         )
-    return Colouring.of(adata.obs[key])
+    return Coloring.of(adata.obs[key])
 
 
 def slices_of(adata: ad.AnnData, slice_key: str) -> ad.AnnData | list[ad.AnnData]:
@@ -49,7 +49,7 @@ def obsm(adata: ad.AnnData, key: str) -> NDArray:
         If it is absent.
     """
     if key not in adata.obsm:
-        raise InputError("the key is absent", slot=f"obsm[{key!r}]", mend=f"There are {list(adata.obsm)}")
+        raise InputError("the key is absent", slot=f"obsm[{key!r}]", hint=f"There are {list(adata.obsm)}")
     return np.asarray(adata.obsm[key])
 
 
@@ -69,8 +69,8 @@ def with_legend(figure: Figure, entries: tuple[tuple[str, str, int], ...], title
     share = width / (width + extra)
     figure.axes[0].set_position((0, 0, share, 1))
     handles = [
-        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=colour, label=name)
-        for name, colour, _ in entries
+        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=color, label=name)
+        for name, color, _ in entries
     ]
     legend = figure.legend(
         handles=handles,

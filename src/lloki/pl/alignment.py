@@ -60,14 +60,14 @@ def deformation(alignment: Alignment, moving: str | None = None) -> Figure:
 
     (_, name), result = _aligned_pair(alignment, moving)
     if name not in alignment.warps:
-        raise InputError("was not deformed", where=name, mend="Align with nonrigid=BOUND.")
+        raise InputError("was not deformed", where=name, hint="Align with nonrigid=BOUND.")
     warp = alignment.warps[name]
     moved = result.moved
     return figures.deformation(moved, warp.displacement(moved), warp.strain(moved), ink=INK)
 
 
 def aligned(alignment: Alignment) -> Figure:
-    """Draw all slices that have a place in the common frame, coloured by slice, with a legend."""
+    """Draw all slices that have a place in the common frame, colored by slice, with a legend."""
     from lloki.report.alignment_page import all_placed
 
     figure, legend = all_placed(alignment.placed, ink=INK)
@@ -80,6 +80,6 @@ def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, 
         moving = next(iter(known))
     if moving not in known:
         said = "several slices were aligned" if moving is None else f"{moving!r} was not aligned"
-        raise InputError(said, mend=f"Name one of: {', '.join(known)}.")
+        raise InputError(said, hint=f"Name one of: {', '.join(known)}.")
     pair = known[moving]
     return pair, alignment.results[pair]

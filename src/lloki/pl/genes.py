@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def gene(adata: ad.AnnData, gene: str, *, slice_key: str = keys.SLICE, layer: str | None = None) -> Figure:
-    """Draw one gene where the cells lie, in all slices side by side on one colour scale.
+    """Draw one gene where the cells lie, in all slices side by side on one color scale.
 
     Drawn is log(1 + counts scaled to the median total of the slice), the unit of LLOKI-FP. Platforms find
     different shares of the molecules that are there, and a total is over the genes of a panel: compare places
     within a slice, and patterns between slices, rather than heights between slices. A slice that did not
-    measure the gene is grey and says so. The scale ends at the 99th percentile.
+    measure the gene is gray and says so. The scale ends at the 99th percentile.
 
     Parameters
     ----------
@@ -44,26 +44,28 @@ def gene(adata: ad.AnnData, gene: str, *, slice_key: str = keys.SLICE, layer: st
     InputError
         There is no such gene (near names are given), no slice measured it, or counts or positions are absent.
     """
-    from lloki.fp import log_normalise
+    from lloki.fp import log_normalize
     from lloki.report import metagenes as figures
     from lloki.tl._parts import read_parts
 
     if gene not in adata.var_names:
-        raise InputError(f"there is no gene {gene!r}", slot="var_names", mend=_meant(gene, adata.var_names))
+        raise InputError(
+            f"there is no gene {gene!r}", slot="var_names", hint=_did_you_mean(gene, adata.var_names)
+        )
     positions, values = {}, {}
     for part in read_parts(slices_of(adata, slice_key), slice_key=slice_key):
         positions[part.name] = part.positions()
         counts, measured = part.counts(layer)
         if gene in measured:
-            column = log_normalise(counts)[:, [measured.index(gene)]]
+            column = log_normalize(counts)[:, [measured.index(gene)]]
             values[part.name] = np.asarray(column.toarray(), float).ravel()
     if not values:
-        mend = "Choose a gene with counts, or estimate it with lloki.tl.impute."
-        raise InputError(f"no slice here measured {gene!r}", slot="var_names", mend=mend)
-    return figures.in_space(positions, values, label=f"{gene}, log(1 + normalised counts)")
+        hint = "Choose a gene with counts, or estimate it with lloki.tl.impute."
+        raise InputError(f"no slice here measured {gene!r}", slot="var_names", hint=hint)
+    return figures.in_space(positions, values, label=f"{gene}, log(1 + normalized counts)")
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
     """Say which names are near, whatever their case: symbols of mouse and human differ by it."""
     names = {str(g).lower(): str(g) for g in known}
     near = [names[g] for g in difflib.get_close_matches(name.lower(), names, n=3)]

@@ -30,13 +30,13 @@ def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
     """
     import pandas as pd
 
-    from lloki.report import labelling
+    from lloki.report import labeling
 
     table = curve if isinstance(curve, pd.DataFrame) else curve.curve
     missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
     if missing:
-        raise InputError("the column is absent", slot=missing[0], mend="Pass what transfer_labels returned")
-    return labelling.reliability_curve(table, ink=INK)
+        raise InputError("the column is absent", slot=missing[0], hint="Pass what transfer_labels returned")
+    return labeling.reliability_curve(table, ink=INK)
 
 
 def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
@@ -49,18 +49,18 @@ def confusion(truth: NDArray | pd.Series, told: NDArray | pd.Series) -> Figure:
     """
     import pandas as pd
 
-    from lloki.report import labelling
+    from lloki.report import labeling
 
     a, b = pd.Series(np.asarray(truth, object)), pd.Series(np.asarray(told, object))
     if len(a) != len(b):
-        raise InputError(f"{len(a)} true types for {len(b)} labels", mend="Pass both of the same cells")
+        raise InputError(f"{len(a)} true types for {len(b)} labels", hint="Pass both of the same cells")
     known = (a.notna() & b.notna() & (a.astype(str) != "")).to_numpy()
     if not known.any():
-        raise InputError("no cell has a true type", mend="Pass cells whose type is known")
-    shares, rows, columns = labelling.shares_told(
+        raise InputError("no cell has a true type", hint="Pass cells whose type is known")
+    shares, rows, columns = labeling.shares_told(
         a[known].astype(str).to_numpy(), b[known].astype(str).to_numpy()
     )
-    return labelling.confusion_map(shares, rows, columns, ink=INK)
+    return labeling.confusion_map(shares, rows, columns, ink=INK)
 
 
 def imputation_scores(adata: ad.AnnData) -> Figure:
@@ -80,14 +80,14 @@ def imputation_scores(adata: ad.AnnData) -> Figure:
 
     import pandas as pd
 
-    from lloki.report import labelling
+    from lloki.report import labeling
 
     said = adata.uns.get(keys.UNS, {}).get("impute")
     if said is None:
         slot = f"uns[{keys.UNS!r}]"
-        raise InputError("holds no imputation", slot=slot, mend="Pass what lloki.tl.impute returned")
+        raise InputError("holds no imputation", slot=slot, hint="Pass what lloki.tl.impute returned")
     scores = pd.concat([adata.var, said["left_out"]])
-    return labelling.score_curve(scores, least=json.loads(said["parameters"])["least"], ink=INK)
+    return labeling.score_curve(scores, least=json.loads(said["parameters"])["least"], ink=INK)
 
 
 def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:
@@ -107,14 +107,14 @@ def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Fi
     InputError
         There is no such gene, no positions, or the truth is not of these cells.
     """
-    from lloki.report import labelling
+    from lloki.report import labeling
 
     if gene not in adata.var_names:
-        raise InputError("was not imputed", where=gene, mend=f"There are {list(adata.var_names[:10])}")
+        raise InputError("was not imputed", where=gene, hint=f"There are {list(adata.var_names[:10])}")
     values = np.asarray(adata[:, gene].X, float).ravel()
     panels = {f"{gene}, imputed": values}
     if truth is not None:
         if np.shape(truth) != values.shape:
-            raise InputError(f"{np.shape(truth)} true values for {len(values)} cells", mend="Pass one a cell")
+            raise InputError(f"{np.shape(truth)} true values for {len(values)} cells", hint="Pass one a cell")
         panels = {f"{gene}, measured": np.asarray(truth, float), **panels}
-    return labelling.value_panels(obsm(adata, keys.SPATIAL)[:, :2], panels, ink=INK)
+    return labeling.value_panels(obsm(adata, keys.SPATIAL)[:, :2], panels, ink=INK)

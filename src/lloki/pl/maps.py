@@ -8,7 +8,7 @@ import numpy as np
 
 from lloki import keys
 from lloki.errors import InputError
-from lloki.pl._slots import INK, colouring, obs_slot, obsm, with_legend
+from lloki.pl._slots import INK, coloring, obs_slot, obsm, with_legend
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -38,9 +38,9 @@ def umap(adata: ad.AnnData, *, color: str = keys.CLUSTER, basis: str = keys.UMAP
     """
     from lloki.report import figures
 
-    coloured = colouring(adata, color)
-    figure = figures.embedding(obsm(adata, basis)[:, :2], coloured.rows, seed=seed)
-    return with_legend(figure, coloured.legend, color)
+    colored = coloring(adata, color)
+    figure = figures.embedding(obsm(adata, basis)[:, :2], colored.rows, seed=seed)
+    return with_legend(figure, colored.legend, color)
 
 
 def spatial(
@@ -48,7 +48,7 @@ def spatial(
 ) -> Figure:
     """Draw the cells of one slice where they lie, with a scale bar and a legend.
 
-    Colours are assigned over all of ``adata``, so they agree between the slices of a joint object.
+    Colors are assigned over all of ``adata``, so they agree between the slices of a joint object.
 
     Parameters
     ----------
@@ -68,25 +68,25 @@ def spatial(
     """
     from lloki.report import figures
 
-    coloured, xy = colouring(adata, color), obsm(adata, keys.SPATIAL)
+    colored, xy = coloring(adata, color), obsm(adata, keys.SPATIAL)
     rows = np.ones(adata.n_obs, dtype=bool)
     if slice_key in adata.obs:
         names = adata.obs[slice_key].astype(str)
         known = list(dict.fromkeys(names))
         if slice is None and len(known) > 1:
             raise InputError(
-                f"{len(known)} slices and none chosen", slot=obs_slot(slice_key), mend=f"Name one: {known}"
+                f"{len(known)} slices and none chosen", slot=obs_slot(slice_key), hint=f"Name one: {known}"
             )
         if slice is not None:
             rows = (names == slice).to_numpy()
     elif slice is not None:
         raise InputError(
-            "the column is absent", slot=obs_slot(slice_key), mend="Set slice_key, or leave slice out"
+            "the column is absent", slot=obs_slot(slice_key), hint="Set slice_key, or leave slice out"
         )
     if not rows.any():
-        raise InputError(f"no cell of slice {slice!r}", slot=obs_slot(slice_key), mend=f"Name one: {known}")
-    figure = figures.section(xy[rows], coloured.rows[rows], ink=INK)
-    return with_legend(figure, coloured.legend, color)
+        raise InputError(f"no cell of slice {slice!r}", slot=obs_slot(slice_key), hint=f"Name one: {known}")
+    figure = figures.section(xy[rows], colored.rows[rows], ink=INK)
+    return with_legend(figure, colored.legend, color)
 
 
 def sparsity(before: NDArray, target: NDArray, after: NDArray) -> Figure:
@@ -101,6 +101,6 @@ def losses(frame: pd.DataFrame) -> Figure:
     from lloki.report import figures
 
     if "step" not in frame:
-        raise InputError("the column is absent", slot="step", mend="Give the table that training returned")
+        raise InputError("the column is absent", slot="step", hint="Give the table that training returned")
     series = {str(c): frame[c].to_numpy(float) for c in frame.columns if c != "step"}
     return figures.loss_curves(frame["step"].to_numpy(float), series, ink=INK)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lloki import keys, tl
 from lloki.errors import InputError
-from lloki.pl._slots import colouring, obsm, slices_of
+from lloki.pl._slots import coloring, obsm, slices_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def metagene(adata: ad.AnnData, number: int | str, *, slice_key: str = keys.SLICE) -> Figure:
-    """Draw one metagene in space, in all slices side by side on one colour scale.
+    """Draw one metagene in space, in all slices side by side on one color scale.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def metagene(adata: ad.AnnData, number: int | str, *, slice_key: str = keys.SLIC
     digits = str(number).removeprefix("metagene")
     at = int(digits) if digits.isdecimal() else 0
     if not 1 <= at <= states.shape[1]:
-        raise InputError(f"there is no metagene {number!r}", mend=f"There are {states.shape[1]}, from 1.")
+        raise InputError(f"there is no metagene {number!r}", hint=f"There are {states.shape[1]}, from 1.")
     rows = by_slice(adata, slice_key)
     return figures.in_space(
         {s: xy[r] for s, r in rows.items()},
@@ -51,7 +51,7 @@ def metagene(adata: ad.AnnData, number: int | str, *, slice_key: str = keys.SLIC
 def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw which types use which metagenes in each slice that has labels.
 
-    Colours are the mean state of a type's cells that use the metagene at all, over the largest such mean of
+    Colors are the mean state of a type's cells that use the metagene at all, over the largest such mean of
     any slice: states are on one scale in all slices (a cell's add up to K on average), so a metagene whose
     type a slice lacks stays dark there.
 
@@ -91,12 +91,12 @@ def affinity(adata: ad.AnnData) -> Figure:
     said = adata.uns.get(keys.UNS, {}).get("metagenes", {})
     if "affinity" not in said:
         slot = f"uns[{keys.UNS!r}]"
-        raise InputError("holds no metagenes", slot=slot, mend="Run lloki.tl.metagenes first.")
+        raise InputError("holds no metagenes", slot=slot, hint="Run lloki.tl.metagenes first.")
     return figures.affinity_map(said["affinity"])
 
 
 def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
-    """Draw the spatial domains of all slices side by side; a domain has one colour everywhere.
+    """Draw the spatial domains of all slices side by side; a domain has one color everywhere.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     from lloki.report import metagenes as figures
     from lloki.report.panels import by_slice
 
-    coloured, rows = colouring(adata, keys.DOMAIN), by_slice(adata, slice_key)
+    colored, rows = coloring(adata, keys.DOMAIN), by_slice(adata, slice_key)
     xy = obsm(adata, keys.SPATIAL)
-    colours = np.asarray(coloured.rows)
+    colors = np.asarray(colored.rows)
     figure = figures.in_space(
-        {s: xy[r] for s, r in rows.items()}, {}, label="", colours={s: colours[r] for s, r in rows.items()}
+        {s: xy[r] for s, r in rows.items()}, {}, label="", colors={s: colors[r] for s, r in rows.items()}
     )
     handles = [
-        figure.axes[0].scatter([], [], color=colour, s=25, label=name) for name, colour, _ in coloured.legend
+        figure.axes[0].scatter([], [], color=color, s=25, label=name) for name, color, _ in colored.legend
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 12), frameon=False, fontsize=8

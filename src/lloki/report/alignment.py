@@ -34,17 +34,17 @@ def overlay(
         (n, 2), (m, 2) and (m, 2). Before, the moving slice is drawn as it was given, but with its middle on
         the fixed slice's: frames may lie anywhere.
     in_overlap
-        (m,) bool: the others are drawn grey, after.
+        (m,) bool: the others are drawn gray, after.
     ink
-        Colour of the text and of the scale bar, which is in the unit of the fixed slice.
+        Color of the text and of the scale bar, which is in the unit of the fixed slice.
     """
     before = moving_xy - np.median(moving_xy, axis=0) + np.median(fixed_xy, axis=0)
     figure, axes = _pair(fixed_xy, before, moved)
-    colours = [np.full(len(moved), MOVING), np.where(in_overlap, MOVING, OTHER)]
-    for ax, title, xy, colour in zip(axes, ("before", "after"), (before, moved), colours):
+    colors = [np.full(len(moved), MOVING), np.where(in_overlap, MOVING, OTHER)]
+    for ax, title, xy, color in zip(axes, ("before", "after"), (before, moved), colors):
         _frame(ax, fixed_xy, xy)
         _scatter(ax, fixed_xy, FIXED)
-        _scatter(ax, xy, colour)
+        _scatter(ax, xy, color)
         ax.set_title(title, fontsize=9, color=ink)
         scale_bar(ax, float(np.ptp(ax.get_xlim())), ink)
     return figure
@@ -54,7 +54,7 @@ def residuals(result: AlignResult, *, ink: str = INK) -> Figure:
     """Draw where the landmarks are, and how far each pair is apart: a line from moved to fixed cell.
 
     Only pairs of at least median confidence are drawn. Lines that point one way over a stretch of tissue
-    show what a rigid transform cannot mend.
+    show what a rigid transform cannot fix.
     """
     figure, ax = _square(result.moved)
     _frame(ax, result.moved)
@@ -81,15 +81,15 @@ def rotation_curve(result: AlignResult, *, ink: str = INK) -> Figure:
     figure, ax = plot_area(ink, WIDTH * 0.72)
     degrees = (result.curve.degrees + 180) % 360 - 180
     order = np.argsort(degrees)
-    for values, name, colour, style in (
+    for values, name, color, style in (
         (result.curve.plain, "as it is", FIXED, "-"),
         (result.curve.mirrored, "mirrored", MOVING, "--"),
     ):
         z = np.array([z_score(v) for v in values])
-        ax.plot(degrees[order], z[order], color=colour, ls=style, lw=1.4, label=name)
+        ax.plot(degrees[order], z[order], color=color, ls=style, lw=1.4, label=name)
     if len(degrees):
-        colour = MOVING if result.transform.reflected else FIXED
-        ax.axvline(result.transform.degrees, color=colour, lw=5, alpha=0.25)
+        color = MOVING if result.transform.reflected else FIXED
+        ax.axvline(result.transform.degrees, color=color, lw=5, alpha=0.25)
     ax.set(xlim=(-180, 180), ylim=(0, None), xlabel="rotation in degrees", ylabel="agreement (z-score)")
     ax.set_xticks(_DEGREES)
     legend(ax, ink)
@@ -153,9 +153,9 @@ def _frame(ax: Axes, *clouds: NDArray) -> None:
     ax.apply_aspect()  # now, for the size of marks depends on it
 
 
-def _scatter(ax: Axes, xy: NDArray, colours: str | NDArray) -> None:
+def _scatter(ax: Axes, xy: NDArray, colors: str | NDArray) -> None:
     rows = _drawn(len(xy))
-    c = colours if isinstance(colours, str) else colours[rows]
+    c = colors if isinstance(colors, str) else colors[rows]
     ax.scatter(xy[rows, 0], xy[rows, 1], s=_size(ax, xy[rows]), c=c, alpha=0.7, lw=0, rasterized=True)
 
 

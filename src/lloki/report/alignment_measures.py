@@ -13,8 +13,8 @@ MEASURES = {
 }
 METHODS = {
     "lloki": ("lloki", "#0072b2", "o"),
-    "kabsch": ("nearest neighbours + Kabsch, same embedding", "#56b4e9", "s"),
-    "pca": ("nearest neighbours + Kabsch, PCA of shared genes", "#e69f00", "^"),
+    "kabsch": ("nearest neighbors + Kabsch, same embedding", "#56b4e9", "s"),
+    "pca": ("nearest neighbors + Kabsch, PCA of shared genes", "#e69f00", "^"),
     "paste": ("PASTE, best of five alphas", "#d55e00", "D"),
 }
 
@@ -32,14 +32,14 @@ def draw_measures(table: pd.DataFrame) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(MEASURES))
     for ax, (measure, title) in zip(axes, MEASURES.items()):
-        for i, (method, (name, colour, mark)) in enumerate(METHODS.items()):
+        for i, (method, (name, color, mark)) in enumerate(METHODS.items()):
             of = table[table["method"] == method]
             if not len(of):
                 continue
             x = of["overlap"] * 100 + 1.2 * (i - 1.5)  # side by side
-            ax.scatter(x, of[measure], s=9, color=colour, alpha=0.45, lw=0)
+            ax.scatter(x, of[measure], s=9, color=color, alpha=0.45, lw=0)
             mean = of.groupby("overlap")[measure].mean()
-            ax.plot(mean.index * 100, mean, color=colour, marker=mark, ms=4.5, label=name)
+            ax.plot(mean.index * 100, mean, color=color, marker=mark, ms=4.5, label=name)
         truth = table.loc[table["method"] == "truth", measure].mean()
         ax.axhline(truth, color="black", ls=":", lw=1.2, label="the frame as given")
         ax.set(xlabel="genes that both panels have, %", xlim=(105, -5))

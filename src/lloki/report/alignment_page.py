@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lloki.align import AlignResult, Warp
 from lloki.report import alignment as figures
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 from lloki.report.figures import INK, section
 from lloki.report.page import write_page
 from lloki.report.panels import Shown
@@ -75,19 +75,19 @@ def build_alignment_page(
         for (fixed, moving), pair in pairs.items()
     ]
     whole, legend = all_placed(placed)
-    everything = Shown.of(whole, "whole", "All slices in the common frame", "Each slice has its colour.")
+    everything = Shown.of(whole, "whole", "All slices in the common frame", "Each slice has its color.")
     return write_page("alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=legend)
 
 
 def all_placed(
     placed: Mapping[str, NDArray], *, ink: str = INK
 ) -> tuple[Figure, tuple[tuple[str, str, int], ...]]:
-    """Draw slices (n, 2) on one another; return the legend with it, as `Colouring` has it."""
+    """Draw slices (n, 2) on one another; return the legend with it, as `Coloring` has it."""
     xy = np.concatenate(list(placed.values()))
     names = np.repeat(list(placed), [len(v) for v in placed.values()])
     order = np.random.default_rng(0).permutation(len(xy))  # so that no slice covers the others
-    colouring = Colouring.of(pd.Series(pd.Categorical(names[order], categories=list(placed))))
-    return section(xy[order], colouring.rows, ink=ink), colouring.legend
+    coloring = Coloring.of(pd.Series(pd.Categorical(names[order], categories=list(placed))))
+    return section(xy[order], coloring.rows, ink=ink), coloring.legend
 
 
 def _figures(salt: str, pair: Pair) -> list[Shown]:
@@ -97,7 +97,7 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
         (
             figures.overlay(pair.fixed_xy, pair.moving_xy, moved, result.in_overlap),
             "Both slices drawn on one another, before and after",
-            "The fixed slice is blue, the moving one orange; grey cells lie outside the fixed tissue.",
+            "The fixed slice is blue, the moving one orange; gray cells lie outside the fixed tissue.",
         ),
         (
             figures.rotation_curve(result),
@@ -118,7 +118,7 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
             (
                 figures.deformation(at, pair.warp.displacement(at), pair.warp.strain(at)),
                 "Displacement and strain after the rigid step",
-                "The deformation that followed the rigid step: displacement as lines, strain in colour.",
+                "The deformation that followed the rigid step: displacement as lines, strain in color.",
             )
         )
     return [Shown.of(f, f"{salt}-{i}", alt, caption) for i, (f, alt, caption) in enumerate(made)]

@@ -26,7 +26,7 @@ class Section:
     figures, tables
         Below the text, in this order.
     legend
-        Of all figures together: (name, colour, number of cells).
+        Of all figures together: (name, color, number of cells).
     width
         Of figures: ``"one"`` in a row, for those that hold several slices, ``"two"``, or ``""`` for as many
         as fit.

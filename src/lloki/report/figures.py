@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from lloki.report.palette import OTHER, distinct_colours
+from lloki.report.palette import OTHER, distinct_colors
 
 WIDTH = 3.6  # inches: a third of a desktop page, the full width of a phone
-INK = "#010203"  # stands for the page's text colour, see `to_svg`
+INK = "#010203"  # stands for the page's text color, see `to_svg`
 BEFORE, TARGET, AFTER = OTHER, "#d55e00", "#56b4e9"
 _PNG_PREFIX = "data:image/png;base64,"
 _PNG = re.compile(_PNG_PREFIX + r"\s*([A-Za-z0-9+/=\s]+)")
@@ -30,43 +30,43 @@ _NO_METADATA: dict[str, str | None] = {"Date": None, "Creator": None, "Format": 
 _POINTS = 72.0  # points in an inch
 
 
-def embedding(xy: NDArray, colours: ArrayLike, *, seed: int = 0) -> Figure:
+def embedding(xy: NDArray, colors: ArrayLike, *, seed: int = 0) -> Figure:
     """Draw a two-dimensional embedding.
 
     Parameters
     ----------
     xy
         Positions (n, 2); rows that are not finite are left out.
-    colours
-        Colour of every row (n,), as ``#rrggbb``.
+    colors
+        Color of every row (n,), as ``#rrggbb``.
     seed
-        Points are drawn in an order shuffled by it, so that no category covers the others; those in the grey
+        Points are drawn in an order shuffled by it, so that no category covers the others; those in the gray
         of cells without a category lie beneath.
     """
     figure, ax = _blank(WIDTH, WIDTH)
     # Points of a UMAP pile up: half the size that would tile the square.
-    draw_points(ax, xy, colours, fill=0.28, shuffle=np.random.default_rng(seed))
+    draw_points(ax, xy, colors, fill=0.28, shuffle=np.random.default_rng(seed))
     return figure
 
 
-def section(xy: NDArray, colours: ArrayLike, *, ink: str = INK) -> Figure:
+def section(xy: NDArray, colors: ArrayLike, *, ink: str = INK) -> Figure:
     """Draw cells where they lie: equal aspect, y downwards as on a microscope's screen, a scale bar.
 
     Parameters
     ----------
     xy
         Centroids (n, 2 or more); the first two columns are drawn, rows that are not finite left out.
-    colours
-        Colour of every row (n,), as ``#rrggbb``.
+    colors
+        Color of every row (n,), as ``#rrggbb``.
     ink
-        Colour of the scale bar and its number, which is in the units of ``xy``.
+        Color of the scale bar and its number, which is in the units of ``xy``.
     """
     xy = np.asarray(xy, dtype=float)[:, :2]
     extent = _extent(xy)
     ratio = float(np.clip(extent[1] / extent[0], 0.4, 1.6))
     figure, ax = _blank(WIDTH, WIDTH * ratio + 0.3)
     ax.set_aspect("equal")
-    draw_points(ax, xy, colours, fill=0.5)
+    draw_points(ax, xy, colors, fill=0.5)
     ax.invert_yaxis()
     scale_bar(ax, float(extent[0]), ink)
     return figure
@@ -87,11 +87,11 @@ def sparsity_curves(before: NDArray, target: NDArray, after: NDArray, *, ink: st
         ("target", target, TARGET, "-", 3.6),
         ("after", after, AFTER, "--", 2.0),
     )
-    for name, values, colour, line, width in styles:
+    for name, values, color, line, width in styles:
         values = np.asarray(values, dtype=float)
         values = values[np.isfinite(values)]
         if values.size:
-            ax.plot(np.quantile(values, share), share * 100, color=colour, ls=line, lw=width, label=name)
+            ax.plot(np.quantile(values, share), share * 100, color=color, ls=line, lw=width, label=name)
     ax.set_xlabel("share of genes at zero in a cell")
     ax.set_ylabel("% of cells, cumulative")
     legend(ax, ink)
@@ -99,7 +99,7 @@ def sparsity_curves(before: NDArray, target: NDArray, after: NDArray, *, ink: st
 
 
 def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK, most: int = 400) -> Figure:
-    """Draw losses against optimiser steps.
+    """Draw losses against optimizer steps.
 
     Parameters
     ----------
@@ -111,17 +111,17 @@ def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK
         A longer series is drawn as the means of this many stretches.
     """
     figure, ax = plot_area(ink, WIDTH * 0.72)
-    colours = distinct_colours(max(len(series), 2))
+    colors = distinct_colors(max(len(series), 2))
     largest, smallest = 0.0, np.inf
     for i, (name, values) in enumerate(series.items()):
         x, y = _thinned(np.asarray(steps, dtype=float), np.asarray(values, dtype=float), most)
         if x.size:
             marker = "o" if x.size < 3 else None
-            ax.plot(x, y, color=colours[i], ls=("-", "--")[i % 2], lw=1.6, marker=marker, label=name)
+            ax.plot(x, y, color=colors[i], ls=("-", "--")[i % 2], lw=1.6, marker=marker, label=name)
             largest, smallest = max(largest, y.max()), min(smallest, y.min())
     if smallest > 0 and largest / smallest > 30:
         ax.set_yscale("log")
-    ax.set_xlabel("optimiser step")
+    ax.set_xlabel("optimizer step")
     ax.set_ylabel("loss")
     if len(series) > 1:
         legend(ax, ink)
@@ -129,7 +129,7 @@ def loss_curves(steps: NDArray, series: Mapping[str, NDArray], *, ink: str = INK
 
 
 def to_svg(figure: Figure, *, salt: str, dpi: int = 200) -> str:
-    """Return the figure as an ``<svg>`` element whose text takes the colour and font of the page around it.
+    """Return the figure as an ``<svg>`` element whose text takes the color and font of the page around it.
 
     Point clouds inside are pictures, so the size does not grow with the number of cells;
     lines and text are vectors. The same figure gives the same text.
@@ -146,11 +146,11 @@ def to_svg(figure: Figure, *, salt: str, dpi: int = 200) -> str:
         figure.savefig(buffer, format="svg", transparent=True, dpi=dpi, metadata=_NO_METADATA)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").rstrip()
-    return _PNG.sub(lambda found: _PNG_PREFIX + _fewer_colours(found[1]), svg)
+    return _PNG.sub(lambda found: _PNG_PREFIX + _fewer_colors(found[1]), svg)
 
 
-def _fewer_colours(encoded: str) -> str:
-    """Store a point cloud with a palette of 256 colours instead of four channels: a quarter of the size."""
+def _fewer_colors(encoded: str) -> str:
+    """Store a point cloud with a palette of 256 colors instead of four channels: a quarter of the size."""
     picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
     buffer = io.BytesIO()
     picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, format="PNG", optimize=True)
@@ -158,14 +158,14 @@ def _fewer_colours(encoded: str) -> str:
 
 
 def draw_points(
-    ax: Axes, xy: NDArray, colours: ArrayLike, *, fill: float, shuffle: np.random.Generator | None = None
+    ax: Axes, xy: NDArray, colors: ArrayLike, *, fill: float, shuffle: np.random.Generator | None = None
 ) -> None:
     """Draw points sized to their number: together they would cover about ``fill`` of the axes."""
-    xy, colours = np.asarray(xy, dtype=float)[:, :2], np.asarray(colours, dtype=str)
+    xy, colors = np.asarray(xy, dtype=float)[:, :2], np.asarray(colors, dtype=str)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if shuffle is not None:
         rows = shuffle.permutation(rows)
-        rows = rows[np.argsort(colours[rows] != OTHER, kind="stable")]
+        rows = rows[np.argsort(colors[rows] != OTHER, kind="stable")]
     if not rows.size:
         ax.text(0.5, 0.5, "no cells to draw", transform=ax.transAxes, ha="center", va="center", color=INK)
         return
@@ -173,7 +173,7 @@ def draw_points(
     box = ax.get_position()
     width, height = figure.get_size_inches() * [box.width, box.height] * _POINTS  # type: ignore[union-attr]
     diameter = float(np.clip(2 * np.sqrt(fill * width * height / rows.size / np.pi), 0.7, 7.0))
-    ax.scatter(xy[rows, 0], xy[rows, 1], s=diameter**2, c=colours[rows], linewidths=0, rasterized=True)
+    ax.scatter(xy[rows, 0], xy[rows, 1], s=diameter**2, c=colors[rows], linewidths=0, rasterized=True)
     low, extent = xy[rows].min(axis=0), _extent(xy[rows])
     left, top = low - 0.03 * extent
     right, bottom = low + 1.03 * extent

@@ -88,7 +88,7 @@ def build_report(
     """
     out = Path(out)
     path = out if out.suffix == ".html" else out / "report.html"
-    by = panels.colourings(joint, label_key)
+    by = panels.colorings(joint, label_key)
     in_tissue = {k: by[k] for k in (keys.CLUSTER, label_key) if k in by}
     metrics = run.get("metrics") or {}
     return write_page(
@@ -103,7 +103,7 @@ def build_report(
         qc=Table.of(qc, _QC_HEADINGS),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),
-        legends={k: colouring.legend for k, colouring in in_tissue.items()},
+        legends={k: coloring.legend for k, coloring in in_tissue.items()},
         sparsity=panels.sparsity(sparsity),
         losses=panels.losses(losses),
         parameters=_rows(run.get("parameters") or {}),

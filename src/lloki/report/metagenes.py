@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lloki.analysis import by_maximum
 from lloki.report.figures import scale_bar
-from lloki.report.palette import distinct_colours
+from lloki.report.palette import distinct_colors
 
-COLOURS, DIVERGING = "viridis", "PuOr"
+COLORS, DIVERGING = "viridis", "PuOr"
 _NO_VALUE = "#c8c8c8"
 _MOST_IN_A_ROW = 5
 
@@ -25,11 +25,11 @@ def in_space(
     values: Mapping[str, NDArray],
     *,
     label: str,
-    colours: Mapping[str, NDArray] | None = None,
+    colors: Mapping[str, NDArray] | None = None,
     panel: float = 2.6,
     ink: str = "black",
 ) -> Figure:
-    """Draw slices side by side, cells where they lie, on one colour scale.
+    """Draw slices side by side, cells where they lie, on one color scale.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def in_space(
     values
         Slice → (n,) numbers. The scale ends at the 99th percentile over all slices, so that a few cells do
         not darken the rest (at the maximum, if fewer than one in a hundred are above 0). A slice without
-        numbers is drawn grey, as not measured.
+        numbers is drawn gray, as not measured.
     label
         Of the scale.
-    colours
-        Slice → (n,) colours as ``#rrggbb``, in place of numbers; there is no scale then.
+    colors
+        Slice → (n,) colors as ``#rrggbb``, in place of numbers; there is no scale then.
     panel
         Width of a slice, in inches.
     ink
-        Colour of names and scale bars.
+        Color of names and scale bars.
     """
     names = list(positions)
     columns = min(len(names), _MOST_IN_A_ROW)
@@ -55,7 +55,7 @@ def in_space(
     FigureCanvasAgg(figure)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     top = 1.0
-    if colours is None:
+    if colors is None:
         every = np.concatenate([values[n] for n in names if n in values])
         top = max(float(np.percentile(every, 99)) or float(every.max()), 1e-9)
     drawn = None
@@ -66,22 +66,22 @@ def in_space(
         extent = np.maximum(np.ptp(xy, axis=0), 1e-9)
         size = np.clip(0.6 * (72 * panel) ** 2 * min(extent) / max(extent) / max(len(xy), 1), 0.3, 40)
         title = _short(name)
-        if colours is None and name not in values:
+        if colors is None and name not in values:
             order, title = np.arange(len(xy)), f"{title}\nnot measured"
             shown: dict[str, Any] = {"color": _NO_VALUE}
-        elif colours is None:
+        elif colors is None:
             order = np.argsort(values[name], kind="stable")  # what a metagene marks is drawn last
-            shown = {"c": np.asarray(values[name])[order], "cmap": COLOURS, "vmin": 0.0, "vmax": top}
+            shown = {"c": np.asarray(values[name])[order], "cmap": COLORS, "vmin": 0.0, "vmax": top}
         else:
             order = np.arange(len(xy))
-            shown = {"c": list(colours[name])}
+            shown = {"c": list(colors[name])}
         points = ax.scatter(*xy[order].T, s=size, lw=0, rasterized=True, **shown)
         drawn = points if name in values else drawn
         ax.set_aspect("equal")
         ax.invert_yaxis()
         ax.set_title(title, fontsize=8, color=ink, parse_math=False)
         scale_bar(ax, float(extent[0]), ink)
-    if colours is None and drawn is not None:
+    if colors is None and drawn is not None:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=25, pad=0.02)
         bar.set_label(label, fontsize=8, color=ink)
         bar.ax.tick_params(labelsize=7, colors=ink)
@@ -112,7 +112,7 @@ def enrichment_maps(
     order
         Positions of metagenes from left to right; default by the type that uses each most.
     ink
-        Colour of all that is not data.
+        Color of all that is not data.
     """
     types = sorted({t for table in tables.values() for t in table.index})
     order = by_maximum(mean_use(tables)) if order is None else order
@@ -127,7 +127,7 @@ def enrichment_maps(
         ax.axis("off")
     for ax, (name, table) in zip(axes.ravel(), relative_use(tables).items()):
         share = table.reindex(types).to_numpy()[:, list(order)]
-        drawn = ax.imshow(np.ma.masked_invalid(share), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+        drawn = ax.imshow(np.ma.masked_invalid(share), cmap=COLORS, vmin=0, vmax=1, aspect="auto")
         ax.set_title(_short(name), fontsize=8, color=ink, parse_math=False)
         ax.set_xticks(range(len(order)), [str(k + 1) for k in order], fontsize=6, color=ink)
         ax.set_yticks(range(len(types)), types, fontsize=7, color=ink, parse_math=False)
@@ -151,10 +151,10 @@ def moran_boxes(groups: Mapping[str, Mapping[str, NDArray]], *, ink: str = "blac
     groups
         Way → slice → (K,) values; those that are not finite are left out.
     ink
-        Colour of all that is not data.
+        Color of all that is not data.
     """
     slices = list(dict.fromkeys(s for by in groups.values() for s in by))
-    colours = distinct_colours(len(groups))
+    colors = distinct_colors(len(groups))
     figure = Figure(
         figsize=(1.5 + max(0.5 * len(groups) + 0.3, 1.0) * len(slices), 3.2), layout="constrained"
     )
@@ -170,13 +170,13 @@ def moran_boxes(groups: Mapping[str, Mapping[str, NDArray]], *, ink: str = "blac
             widths=width * 0.85,
             patch_artist=True,
             manage_ticks=False,
-            boxprops={"facecolor": colours[i], "edgecolor": ink, "lw": 0.6},
+            boxprops={"facecolor": colors[i], "edgecolor": ink, "lw": 0.6},
             medianprops={"color": ink},
             whiskerprops={"color": ink, "lw": 0.6},
             capprops={"color": ink, "lw": 0.6},
             flierprops={"marker": ".", "ms": 3, "markeredgecolor": ink},
         )
-        ax.scatter([], [], color=colours[i], marker="s", label=way)
+        ax.scatter([], [], color=colors[i], marker="s", label=way)
     ax.set_xticks(
         range(len(slices)), [_short(s) for s in slices], fontsize=7, rotation=20, ha="right", color=ink
     )
@@ -191,7 +191,7 @@ def moran_boxes(groups: Mapping[str, Mapping[str, NDArray]], *, ink: str = "blac
 
 
 def affinity_map(affinity: NDArray, *, ink: str = "black") -> Figure:
-    """Draw affinities (K, K) of metagenes; the two colours meet at 0, where there is neither of them.
+    """Draw affinities (K, K) of metagenes; the two colors meet at 0, where there is neither of them.
 
     The scale ends at the largest value of a pair of different metagenes: those of a metagene with itself
     are mostly far larger.

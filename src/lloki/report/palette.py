@@ -1,4 +1,4 @@
-"""Colours for categories: many, far apart, and for every eye, on light pages and dark ones."""
+"""Colors for categories: many, far apart, and for every eye, on light pages and dark ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 60  # colours that can still be told apart side by side; further categories share OTHER
-OTHER = "#8a8f98"  # mid-grey: everything without a colour of its own
+MOST = 60  # colors that can still be told apart side by side; further categories share OTHER
+OTHER = "#8a8f98"  # mid-gray: everything without a color of its own
 
 # Okabe and Ito's set without black and without its pale yellow, which vanish on a dark or a light page.
 _FIRST = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
@@ -23,22 +23,22 @@ _PROTANOPIA = np.array(
 )
 
 
-def category_colours(categories: Sequence[str]) -> dict[str, str]:
-    """Give every category its colour, as ``#rrggbb``.
+def category_colors(categories: Sequence[str]) -> dict[str, str]:
+    """Give every category its color, as ``#rrggbb``.
 
-    The first `MOST` categories get their own; the rest share `OTHER`. The same list gives the same colours,
-    so one call per key keeps a cluster's colour the same in all figures.
+    The first `MOST` categories get their own; the rest share `OTHER`. The same list gives the same colors,
+    so one call per key keeps a cluster's color the same in all figures.
     """
-    wheel = distinct_colours(min(len(categories), MOST))
+    wheel = distinct_colors(min(len(categories), MOST))
     return {c: wheel[i] if i < MOST else OTHER for i, c in enumerate(categories)}
 
 
 @lru_cache
-def distinct_colours(n: int) -> tuple[str, ...]:
-    """Return ``n`` colours, each as far as can be from those before it.
+def distinct_colors(n: int) -> tuple[str, ...]:
+    """Return ``n`` colors, each as far as can be from those before it.
 
-    Six well-tried ones come first; then, greedily, the sRGB colour whose nearest predecessor is farthest in
-    OKLab, where the distance of two colours is the least of those seen with normal, deuteranopic and
+    Six well-tried ones come first; then, greedily, the sRGB color whose nearest predecessor is farthest in
+    OKLab, where the distance of two colors is the least of those seen with normal, deuteranopic and
     protanopic vision, the last two stretched by 1.5 as their gamut is smaller. Candidates keep a lightness
     between 0.5 and 0.85, to show on white and on near-black.
     """
@@ -50,7 +50,7 @@ def distinct_colours(n: int) -> tuple[str, ...]:
     pool = np.vstack([first, grid])
     seen = as_seen(pool)
     chosen = list(range(min(n, len(_FIRST))))
-    # Grey stands for "other", so it counts as taken.
+    # Gray stands for "other", so it counts as taken.
     nearest = _distance(seen, as_seen(np.full((1, 3), 0.56))[:, 0])
     for i in chosen:
         nearest = np.minimum(nearest, _distance(seen, seen[:, i]))
@@ -61,7 +61,7 @@ def distinct_colours(n: int) -> tuple[str, ...]:
 
 
 def as_seen(rgb: NDArray) -> NDArray:
-    """OKLab coordinates (3 visions, n, 3) of sRGB colours (n, 3): normal, deuteranopic, protanopic."""
+    """OKLab coordinates (3 visions, n, 3) of sRGB colors (n, 3): normal, deuteranopic, protanopic."""
     linear = _linear(rgb)
     return np.stack([_oklab(np.clip(linear @ m.T, 0, 1)) for m in (np.eye(3), _DEUTERANOPIA, _PROTANOPIA)])
 

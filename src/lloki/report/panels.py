@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.report import figures, words
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 
 MOST_POINTS = 60_000  # drawn in one figure: more cannot be told apart at this size
 
@@ -33,10 +33,10 @@ class Shown:
         return cls(Markup(figures.to_svg(figure, salt=name, dpi=dpi)), alt, caption)
 
 
-def colourings(joint: ad.AnnData, label_key: str | None) -> dict[str, Colouring]:
-    """Colour all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
+def colorings(joint: ad.AnnData, label_key: str | None) -> dict[str, Coloring]:
+    """Color all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
     wanted = (keys.TECHNOLOGY, keys.SLICE, keys.CLUSTER, label_key)
-    return {k: Colouring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
+    return {k: Coloring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
 
 
 def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
@@ -48,31 +48,31 @@ def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
 
 
 def umaps(
-    joint: ad.AnnData, by: Mapping[str, Colouring], label_key: str | None
+    joint: ad.AnnData, by: Mapping[str, Coloring], label_key: str | None
 ) -> list[tuple[Shown, tuple[tuple[str, str, int], ...]]]:
-    """Draw the joint embedding once per colouring, each with its legend."""
+    """Draw the joint embedding once per coloring, each with its legend."""
     if keys.UMAP not in joint.obsm:
         return []
     xy = np.asarray(joint.obsm[keys.UMAP])
     rows, left_out = _drawn(len(xy))
     shown = []
-    for key, colouring in by.items():
+    for key, coloring in by.items():
         title = _title(key, label_key)
-        alt = f"Scatter plot of the joint embedding, {len(rows):,} cells coloured by {title}: "
+        alt = f"Scatter plot of the joint embedding, {len(rows):,} cells colored by {title}: "
         figure = Shown.of(
-            figures.embedding(xy[rows], colouring.rows[rows]),
+            figures.embedding(xy[rows], coloring.rows[rows]),
             f"umap-{key}",
-            alt + words.listed(colouring.names, most=12),
-            f"Coloured by {title}.{left_out}",
+            alt + words.listed(coloring.names, most=12),
+            f"Colored by {title}.{left_out}",
         )
-        shown.append((figure, colouring.legend))
+        shown.append((figure, coloring.legend))
     return shown
 
 
 def sections(
-    joint: ad.AnnData, by: Mapping[str, Colouring], label_key: str | None
+    joint: ad.AnnData, by: Mapping[str, Coloring], label_key: str | None
 ) -> list[tuple[str, str, list[Shown]]]:
-    """Map every slice: its name, a few words about it, and a figure per colouring."""
+    """Map every slice: its name, a few words about it, and a figure per coloring."""
     if keys.SPATIAL not in joint.obsm or keys.SLICE not in joint.obs or not by:
         return []
     xy, names = np.asarray(joint.obsm[keys.SPATIAL]), joint.obs[keys.SLICE].astype(str).to_numpy()
@@ -85,12 +85,12 @@ def sections(
         rows = cells[drawn]
         maps = [
             Shown.of(
-                figures.section(xy[rows], colouring.rows[rows]),
+                figures.section(xy[rows], coloring.rows[rows]),
                 f"section-{name}-{key}",
-                f"Map of {len(rows):,} cells of slice {name}, coloured by {_title(key, label_key)}",
+                f"Map of {len(rows):,} cells of slice {name}, colored by {_title(key, label_key)}",
                 f"By {_title(key, label_key)}.{flat}{left_out}",
             )
-            for key, colouring in by.items()
+            for key, coloring in by.items()
         ]
         about = words.plural(len(cells), "cell")
         if technology is not None:
@@ -100,17 +100,17 @@ def sections(
 
 
 def maps(
-    adata: ad.AnnData, colouring: Colouring, *, slice_key: str, title: str, about: Mapping[str, str]
+    adata: ad.AnnData, coloring: Coloring, *, slice_key: str, title: str, about: Mapping[str, str]
 ) -> list[Shown]:
-    """Map every slice in one colouring, called ``title``; ``about`` is what else to say of each."""
+    """Map every slice in one coloring, called ``title``; ``about`` is what else to say of each."""
     xy = np.asarray(adata.obsm[keys.SPATIAL])
     shown = []
     for name, cells in by_slice(adata, slice_key).items():
         drawn, left_out = _drawn(len(cells))
         rows = cells[drawn]
         caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
-        alt = f"Map of {len(rows):,} cells of slice {name}, coloured by {title}"
-        figure = figures.section(xy[rows], colouring.rows[rows])
+        alt = f"Map of {len(rows):,} cells of slice {name}, colored by {title}"
+        figure = figures.section(xy[rows], coloring.rows[rows])
         shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
     return shown
 
@@ -158,7 +158,7 @@ def losses(table: pd.DataFrame) -> list[Shown]:
             Shown.of(
                 figures.loss_curves(steps, series),
                 f"loss-{group[0]}".replace(" ", "-"),
-                f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimiser steps",
+                f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimizer steps",
                 f"{words.listed(group).capitalize()} loss. At the end: {ends}.",
             )
         )
@@ -174,7 +174,7 @@ def _drawn(n: int) -> tuple[NDArray, str]:
 
 
 def _title(key: str, label_key: str | None) -> str:
-    """Name a colouring in a caption."""
+    """Name a coloring in a caption."""
     if key == keys.CLUSTER:
         return "cluster"
     return f"label ({key})" if key == label_key else key

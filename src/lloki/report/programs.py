@@ -1,4 +1,4 @@
-"""Figures of programs of cells in their neighbourhood: arrays in, matplotlib ``Figure`` out."""
+"""Figures of programs of cells in their neighborhood: arrays in, matplotlib ``Figure`` out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki.report.figures import INK, WIDTH, legend, plot_area, scale_bar
-from lloki.report.palette import OTHER, distinct_colours
+from lloki.report.palette import OTHER, distinct_colors
 
 _MAP = "viridis"
 _BINS = 8
@@ -18,7 +18,7 @@ _BINS = 8
 def score_against_share(
     share: NDArray, score: NDArray, groups: NDArray, *, ink: str = INK, most: int = 6000
 ) -> Figure:
-    """Draw the score of focal cells (n,) against the share of neighbours (n,), with medians by data set.
+    """Draw the score of focal cells (n,) against the share of neighbors (n,), with medians by data set.
 
     Medians are those of eight equal parts of a data set's cells; beyond ``most`` cells some are not drawn.
     """
@@ -28,16 +28,16 @@ def score_against_share(
     rows = np.random.default_rng(0).permutation(len(share))[:most]
     ax.scatter(share[rows] * 100, score[rows], s=3, lw=0, color=OTHER, alpha=0.35, rasterized=True)
     names = list(dict.fromkeys(groups))
-    for name, colour in zip(names, distinct_colours(max(len(names), 2))):
+    for name, color in zip(names, distinct_colors(max(len(names), 2))):
         x, y = share[groups == name], score[groups == name]
         parts = np.array_split(np.argsort(x, kind="stable"), min(_BINS, max(len(x) // 10, 1)))
         middle = [(np.median(x[p]) * 100, np.median(y[p])) for p in parts if len(p)]
         label = name.replace("$", r"\$")
-        ax.plot(*np.array(middle).T, color=colour, lw=1.8, marker="o", ms=3, label=label)
+        ax.plot(*np.array(middle).T, color=color, lw=1.8, marker="o", ms=3, label=label)
     if len(score):
         low, high = np.quantile(score, [0.005, 0.995])
         ax.set_ylim(low - 0.05 * (high - low + 1e-9), high + 0.05 * (high - low + 1e-9))
-    ax.set(xlabel="% of the neighbour type around", ylabel="score of the program")
+    ax.set(xlabel="% of the neighbor type around", ylabel="score of the program")
     if len(names) <= 12:
         legend(ax, ink)
     return figure
@@ -55,16 +55,16 @@ def score_ends(score: NDArray) -> tuple[float, float]:
 def scores_in_space(
     xy: NDArray,
     score: NDArray,
-    neighbour: NDArray[np.bool_],
+    neighbor: NDArray[np.bool_],
     *,
     title: str,
     label: str = "score of the program",
     ends: tuple[float, float] | None = None,
     ink: str = INK,
 ) -> Figure:
-    """Draw focal cells by a score, NaN for other cells; those of the neighbour type in grey, no others.
+    """Draw focal cells by a score, NaN for other cells; those of the neighbor type in gray, no others.
 
-    The colour scale ends at ``ends``; by default where all but 2 % of the scores lie, at either side.
+    The color scale ends at ``ends``; by default where all but 2 % of the scores lie, at either side.
     """
     low, high = xy.min(0), xy.max(0)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
@@ -73,7 +73,7 @@ def scores_in_space(
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     size = float(np.clip((WIDTH * 94) ** 2 * ratio * 0.3 / max(len(xy), 1), 1, 25))
-    ax.scatter(xy[neighbour, 0], xy[neighbour, 1], s=size, lw=0, color=OTHER, alpha=0.45, rasterized=True)
+    ax.scatter(xy[neighbor, 0], xy[neighbor, 1], s=size, lw=0, color=OTHER, alpha=0.45, rasterized=True)
     known = np.flatnonzero(np.isfinite(score))
     order = known[np.argsort(score[known], kind="stable")]
     if ends is None:

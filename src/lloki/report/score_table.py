@@ -18,7 +18,7 @@ from matplotlib.patches import Circle, Rectangle
 TEXT, DIM, LINE, STRIPE = "#1b1f24", "#59616b", "#c9ced6", "#f4f5f7"
 _ROW, _CIRCLE, _BAR, _GAP, _HEAD = 0.46, 0.74, 1.05, 0.22, 0.78  # inches
 _NAME_CHARACTERS = 34  # after which a name goes on in a second line
-# From pale to dark, each of one hue; told apart with any colour vision, and white text shows on the dark.
+# From pale to dark, each of one hue; told apart with any color vision, and white text shows on the dark.
 _HUES = (
     ("#e3f0ea", "#00734f"),
     ("#e1edf7", "#0b5a94"),
@@ -129,19 +129,19 @@ def _group(
                 sd = np.nan if spread is None else float(spread[column].iloc[i])
                 _bar(ax, x, y, value, sd, hue(0.35 + 0.35 * scaled[i]), weight)
             else:
-                colour = hue(0.95 * scaled[i])
+                color = hue(0.95 * scaled[i])
                 # area, not radius, from half to full: the number fits into the smallest
                 ax.add_patch(
-                    Circle((x + step / 2, y), 0.21 * np.sqrt(0.55 + 0.45 * scaled[i]), color=colour, lw=0)
+                    Circle((x + step / 2, y), 0.21 * np.sqrt(0.55 + 0.45 * scaled[i]), color=color, lw=0)
                 )
                 shown = f"{value:.2f}"
-                _write(ax, x + step / 2, y, shown, size=8, weight=weight, color=_readable(colour))
+                _write(ax, x + step / 2, y, shown, size=8, weight=weight, color=_readable(color))
 
 
-def _bar(ax: Axes, x: float, y: float, value: float, sd: float, colour: Any, weight: str) -> None:
+def _bar(ax: Axes, x: float, y: float, value: float, sd: float, color: Any, weight: str) -> None:
     full = _BAR - 0.12
     ax.add_patch(Rectangle((x + 0.06, y - 0.13), full, 0.26, fill=False, ec=LINE, lw=0.6))
-    ax.add_patch(Rectangle((x + 0.06, y - 0.13), full * min(max(value, 0), 1), 0.26, color=colour, lw=0))
+    ax.add_patch(Rectangle((x + 0.06, y - 0.13), full * min(max(value, 0), 1), 0.26, color=color, lw=0))
     shown = f"{value:.3f}" + (f" ± {sd:.3f}" if np.isfinite(sd) else "")
     _write(ax, x + 0.1, y, shown, size=7.5, ha="left", weight=weight, color=TEXT)
 
@@ -153,8 +153,8 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return (values - known.min()) / span if span > 0 else np.ones(len(values))
 
 
-def _readable(colour: Any) -> str:
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+def _readable(color: Any) -> str:
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3])
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.3 else TEXT
 
 

@@ -19,7 +19,7 @@ KNOWN_METRICS: dict[str, tuple[str, str, float, float]] = {
     ),
     "preservation": (
         "Structure kept within slices",
-        "Share of each cell's nearest neighbours in its own slice that stay so in the joint space.",
+        "Share of each cell's nearest neighbors in its own slice that stay so in the joint space.",
         0.15,
         0.35,
     ),
@@ -31,21 +31,21 @@ KNOWN_METRICS: dict[str, tuple[str, str, float, float]] = {
     ),
     "types_kept": (
         "Types kept",
-        "How often a cell's neighbours in its slice share its type, over what it was before the batches were "
+        "How often a cell's neighbors in its slice share its type, over what it was before the batches were "
         "aligned: 1 the same, less if types were mixed.",
         0.9,
         0.97,
     ),
     "like_with_like": (
         "Like with like",
-        "How often neighbours from other slices share a cell's type, over how often neighbours from its own "
+        "How often neighbors from other slices share a cell's type, over how often neighbors from its own "
         "do: 1 as often.",
         0.6,
         0.85,
     ),
     "transfer_accuracy": (
         "Label transfer",
-        "Share of cells whose label is found again from their nearest neighbours in another slice.",
+        "Share of cells whose label is found again from their nearest neighbors in another slice.",
         0.4,
         0.7,
     ),
@@ -89,7 +89,7 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     if grades.get("dimensions") == "poor":
         return (
             f"No. The embedding has collapsed: cells spread in only {number(metrics['dimensions'])} "
-            "directions, so neighbours in it mean little. Do not rely on it."
+            "directions, so neighbors in it mean little. Do not rely on it."
         )
     labels = [grades.get(name, "") for name in ("types_kept", "like_with_like")]
     unlike = "poor" in (*labels, grades.get("transfer_accuracy"))
@@ -101,7 +101,7 @@ def in_words(metrics: Mapping[str, Any]) -> str:
         said = "Not across slices. They stay apart in the joint space: comparisons are not reliable."
     elif unlike:
         said = (
-            "No. Unlike cells became neighbours: types were mixed too much, or matched with others, across "
+            "No. Unlike cells became neighbors: types were mixed too much, or matched with others, across "
             "slices. Do not compare types between them in this embedding."
         )
     elif kept == "poor":
@@ -131,7 +131,7 @@ def _of_types(metrics: Mapping[str, Any]) -> str:
     if not _grade("like_with_like", shared):
         return ""
     return (
-        f"By the known types, a neighbour from another slice is of the cell's own type {shared:.0%} as often "
+        f"By the known types, a neighbor from another slice is of the cell's own type {shared:.0%} as often "
         "as one from its own slice."
     )
 

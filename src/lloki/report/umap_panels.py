@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 from lloki.report.figures import draw_points
 
 _PANEL, _GAP, _TITLE = 2.3, 0.12, 0.5  # inches
@@ -20,15 +20,15 @@ _ACROSS = 5  # methods side by side
 _LINES = 12  # names in a column of a legend: as many as stand beside a panel
 
 
-def umap_panels(layouts: Mapping[str, NDArray], by: Mapping[str, Colouring], *, seed: int = 0) -> Figure:
-    """Draw every layout once a colouring: methods side by side, colourings below each other.
+def umap_panels(layouts: Mapping[str, NDArray], by: Mapping[str, Coloring], *, seed: int = 0) -> Figure:
+    """Draw every layout once a coloring: methods side by side, colorings below each other.
 
     Parameters
     ----------
     layouts
         Name of a method → (n, 2).
     by
-        Title of a colouring → colours of the same n cells.
+        Title of a coloring → colors of the same n cells.
     seed
         Of the order in which points are drawn.
 
@@ -52,7 +52,7 @@ def umap_panels(layouts: Mapping[str, NDArray], by: Mapping[str, Colouring], *, 
             title = "\n".join(textwrap.wrap(name, 30)[:2])
             place = ((left + _PANEL / 2) / width, 1 - (top + _TITLE - 0.08) / height)
             figure.text(*place, title, ha="center", va="bottom", fontsize=9.5, parse_math=False)
-            for row, colouring in enumerate(by.values()):
+            for row, coloring in enumerate(by.values()):
                 y = top + _TITLE + row * (_PANEL + _GAP)
                 box = (left / width, 1 - (y + _PANEL) / height, _PANEL / width, _PANEL / height)
                 ax = figure.add_axes(box)
@@ -60,18 +60,18 @@ def umap_panels(layouts: Mapping[str, NDArray], by: Mapping[str, Colouring], *, 
                 ax.set_yticks([])
                 for spine in ax.spines.values():
                     spine.set_color("#c9ced6")
-                draw_points(ax, layouts[name], colouring.rows, fill=0.28, shuffle=default_rng(seed))
-    for row, (title, colouring) in enumerate(by.items()):
+                draw_points(ax, layouts[name], coloring.rows, fill=0.28, shuffle=default_rng(seed))
+    for row, (title, coloring) in enumerate(by.items()):
         y = _TITLE + row * (_PANEL + _GAP)
-        _legend(figure, title, colouring, _GAP + across * (_PANEL + _GAP), y)
+        _legend(figure, title, coloring, _GAP + across * (_PANEL + _GAP), y)
     return figure
 
 
-def _legend(figure: Figure, title: str, colouring: Colouring, left: float, top: float) -> None:
+def _legend(figure: Figure, title: str, coloring: Coloring, left: float, top: float) -> None:
     width, height = figure.get_size_inches()
     handles = [
-        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=colour, label=name)
-        for name, colour, _ in colouring.legend
+        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=color, label=name)
+        for name, color, _ in coloring.legend
     ]
     legend = figure.legend(
         handles=handles,
@@ -89,7 +89,7 @@ def _legend(figure: Figure, title: str, colouring: Colouring, left: float, top: 
         text.set_parse_math(False)  # a "$" in a name is a dollar
 
 
-def _legend_width(title: str, colouring: Colouring) -> float:
-    columns = -(-len(colouring.legend) // _LINES)
-    longest = max((len(name) for name in colouring.names), default=0)
+def _legend_width(title: str, coloring: Coloring) -> float:
+    columns = -(-len(coloring.legend) // _LINES)
+    longest = max((len(name) for name in coloring.names), default=0)
     return max(columns * (0.5 + 0.075 * longest), 0.1 * len(title) + 0.3)

@@ -105,7 +105,7 @@ def _names(slices: Sequence[SliceRecord]) -> pd.Index:
 
 
 def _column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> NDArray[Any] | pd.Categorical:
-    """One column of all slices (``None``: a slice lacks it), as h5ad can hold and scanpy can colour it."""
+    """One column of all slices (``None``: a slice lacks it), as h5ad can hold and scanpy can color it."""
     kinds = {_kind(part) for part in parts if part is not None}
     if kinds == {"bool"} and all(part is not None for part in parts):
         return np.concatenate([part.to_numpy(dtype=bool) for part in parts if part is not None])

@@ -86,7 +86,7 @@ class RunConfig:
         preset
             LLOKI-FP preset.
         k, alpha
-            Neighbours and share of the neighbours in LLOKI-FP; ``None`` keeps the preset's.
+            Neighbors and share of the neighbors in LLOKI-FP; ``None`` keeps the preset's.
         epochs
             Of the autoencoder, in place of its steps.
         device, seed
@@ -128,14 +128,14 @@ class RunConfig:
 
     @property
     def k(self) -> int:
-        """Neighbours that a slice should have cells for."""
+        """Neighbors that a slice should have cells for."""
         return (self.fp or FPConfig()).k
 
     def aligns(self, embedder: Embedder) -> bool:
         """Whether the run makes features from expression, for which it needs a reference.
 
         Without LLOKI-FP a pretrained embedder reads raw counts, and an embedder that learns from the run
-        reads log-normalised counts.
+        reads log-normalized counts.
         """
         return embedder.uses_expression and (self.fp is not None or embedder.joint)
 

@@ -20,7 +20,7 @@ class ReadAs:
     """How inputs are to be read; see :func:`lloki.io.read_slices`. The lists hold one entry an input."""
 
     layer: str | None = None
-    allow_normalised: bool = False
+    allow_normalized: bool = False
     slice_key: str | None = None
     label_key: str | None = None
     technology: Mapping[str, str] | None = None
@@ -133,5 +133,5 @@ def all_wrong(errors: Sequence[str], inputs: int) -> InputError:
         what = errors[0].rstrip(".")
     else:
         what = f"{len(errors)} errors in the inputs:\n  - " + "\n  - ".join(e.rstrip(".") for e in errors)
-    mend = "" if inputs == 1 else "Mend them, or set these inputs aside with --skip-bad (skip_bad=True)."
-    return InputError(what, mend=mend)
+    hint = "" if inputs == 1 else "Fix them, or skip invalid inputs with --skip-bad (skip_bad=True)."
+    return InputError(what, hint=hint)

@@ -99,7 +99,7 @@ def gather(
     Returns
     -------
     slices, messages
-        Records in the order given, and all that was mended or set aside.
+        Records in the order given, and all that was corrected or set aside.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def gather(
         messages += [{"slice": name, "text": bare(str(text), said["source"])} for text in said["messages"]]
         found = records[-1].coverage
         if found is not None and found.diagnosis:
-            messages.append({"slice": name, "text": f"{found.diagnosis}. {found.mend}".strip()})
+            messages.append({"slice": name, "text": f"{found.diagnosis}. {found.hint}".strip()})
     if errors and (not skip_bad or not records):
         if len(errors) == 1:
             raise next(iter(errors.values()))
@@ -141,7 +141,7 @@ def _keep(adata: AnnData, name: str, store: Store, demands: Demands) -> SliceRec
     elif embedder is not None and not embedder.joint:
         known = embedder.coverage(list(map(str, adata.var_names)))
         if known.diagnosis:
-            raise GeneError(known.diagnosis, where=name, slot="var_names", mend=known.mend)
+            raise GeneError(known.diagnosis, where=name, slot="var_names", hint=known.hint)
     if demands.genes is not None:
         found = match_reference(
             adata.var_names, demands.genes, where=name, reference_name=demands.reference_name

@@ -37,7 +37,7 @@ def integrate(
     layers: Sequence[str | None] | None = None,
     layer: str | None = None,
     reference_layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     slice_key: str | None = None,
     project_only: Sequence[str] = (),
     skip_bad: bool = False,
@@ -63,7 +63,7 @@ def integrate(
         Folder for the results; made if absent. One run at a time can write to it.
     config
         All parameters at once, in place of ``settings``.
-    technology, samples, panels, layers, layer, allow_normalised, slice_key
+    technology, samples, panels, layers, layer, allow_normalized, slice_key
         How the slices are read; see :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
@@ -121,7 +121,7 @@ def integrate(
         )
     started = time.time()
     read = ReadAs(
-        layer, allow_normalised, slice_key, config.label_key, technology, samples, panels, layers, config.k
+        layer, allow_normalized, slice_key, config.label_key, technology, samples, panels, layers, config.k
     )
     call = Call(slices, reference, read, reference_layer, project_only, skip_bad)
     with Store(Path(out) / "work") as store, places:

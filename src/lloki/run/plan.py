@@ -12,7 +12,7 @@ from lloki.run.config import RunConfig
 
 # Core-seconds on one 2-core machine: the first two from benchmarks/fp.py at 50,000 cells, the others from the
 # run.json of four real sections with 20,693 cells.
-_NEIGHBOURS = 1.6e-11  # per pair of cells and gene, one graph
+_NEIGHBORS = 1.6e-11  # per pair of cells and gene, one graph
 _CELL_GENE = 6e-7  # per cell and gene: propagation, embedding
 _FLOPS = 6e10  # of a transformer, benchmarks/scgpt.py
 _TOKENS = 0.5  # of a panel's genes that a cell has a token for; LLOKI-FP decides
@@ -70,7 +70,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
     if config.embedder.partition(":")[0] != "precomputed" and config.fp is not None:
         limit = config.fp.approximate_above
         pairs = sum(min(c.cells, limit) * c.cells * max(c.genes, 32) for c in good)
-        seconds = 2 * _NEIGHBOURS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
+        seconds = 2 * _NEIGHBORS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
         # two graphs of up to 2k + 1 edges a cell (8 bytes) and copies of the matrix
         memory = largest[0] * (8 * (2 * config.fp.k + 1) * 2 + 24 * largest[1]) / 2**20
         stages.append(PlannedStage("LLOKI-FP", len(good), seconds, _BASE_MB + memory))

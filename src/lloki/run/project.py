@@ -43,7 +43,7 @@ def project(
     panels: Sequence[str | None] | None = None,
     layers: Sequence[str | None] | None = None,
     layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     slice_key: str | None = None,
     label_key: str | None = None,
     fit_token: bool = False,
@@ -63,7 +63,7 @@ def project(
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
         nothing. Where tokens were fitted, ``fitted-model`` is there as well, which can be given as ``run``.
-    technology, samples, panels, layers, layer, allow_normalised, slice_key, label_key, skip_bad
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key, skip_bad
         How the slices are read; see :func:`lloki.integrate`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token, with all
@@ -95,7 +95,7 @@ def project(
     model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
     read = ReadAs(
-        layer, allow_normalised, slice_key, label_key, technology, samples, panels, layers, config.k
+        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.k
     )
     demands = Demands(
         embedder=embedder,

@@ -19,7 +19,7 @@ from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import ConfigError, GeneError
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 from lloki.io import read_reference
 from lloki.io.files import open_input
 from lloki.run.config import RunConfig
@@ -36,7 +36,7 @@ def project_reference(
     out: str | Path | None = None,
     technology: str = "scRNA-seq",
     layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     progress: Progress | bool | None = None,
 ) -> AnnData:
     """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
@@ -56,7 +56,7 @@ def project_reference(
     technology
         Its name, of which a batch token is fitted, with all else of the model as it is
         (:func:`lloki.cae.fit_token`).
-    layer, allow_normalised
+    layer, allow_normalized
         How it is read.
     progress
         As for :func:`lloki.integrate`.
@@ -91,7 +91,7 @@ def project_reference(
     token = f"{technology}|{NAME}"
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
-    adata = read_reference(reference, layer=layer, allow_normalised=allow_normalised)
+    adata = read_reference(reference, layer=layer, allow_normalized=allow_normalized)
     some = np.ones(adata.n_obs, bool)
     if isinstance(embedder, Precomputed):
         rows = embedder.take(open_input(reference).obsm, where=NAME)
@@ -129,12 +129,12 @@ def _embedded(
     measured = {gene for genes in panels.values() for gene in genes}
     columns = [i for i, gene in enumerate(adata.var_names) if gene in measured]
     if not columns:
-        mend = "Are they of one species, and both symbols or both Ensembl ids?"
-        raise GeneError("has none of the genes of the run's slices", where=NAME, mend=mend)
+        hint = "Are they of one species, and both symbols or both Ensembl ids?"
+        raise GeneError("has none of the genes of the run's slices", where=NAME, hint=hint)
     counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
     genes = tuple(map(str, adata.var_names[columns]))
-    expression = log_normalise(counts) if config.aligns(embedder) else counts  # as the run's slices were
-    state = embedder.summarise(expression, genes) if embedder.joint else SliceSummary(genes)
+    expression = log_normalize(counts) if config.aligns(embedder) else counts  # as the run's slices were
+    state = embedder.summarize(expression, genes) if embedder.joint else SliceSummary(genes)
     names = list(map(str, adata.obs_names))
     rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=config.seed)
     return rows, np.asarray(counts.sum(axis=1)).ravel() > 0

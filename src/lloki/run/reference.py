@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.embed import Embedder, SliceSummary
-from lloki.fp import cell_sparsity, log_normalise, reference_sparsity
+from lloki.fp import cell_sparsity, log_normalize, reference_sparsity
 from lloki.run.inputs import SliceRecord
 from lloki.run.store import key_of, load_arrays, save_arrays
 
@@ -50,11 +50,11 @@ class Reference:
         keep = np.array([gene in wanted for gene in adata.var_names], dtype=bool)
         cut, genes = sparse.csr_matrix(counts[:, keep]), tuple(map(str, adata.var_names[keep]))
         everywhere = cell_sparsity(counts)
-        learnt = frozenset(gene for s in trained for gene in s.genes)
+        learned = frozenset(gene for s in trained for gene in s.genes)
         # Genes of slices that are only projected do not enter the fit, so neither do they enter its key.
-        seen = sparse.csr_matrix(cut[:, np.array([gene in learnt for gene in genes], dtype=bool)])
-        digest = key_of(seen.data, seen.indices, seen.indptr, [g for g in genes if g in learnt], everywhere)
-        return cls(cut, genes, everywhere, learnt, digest)
+        seen = sparse.csr_matrix(cut[:, np.array([gene in learned for gene in genes], dtype=bool)])
+        digest = key_of(seen.data, seen.indices, seen.indptr, [g for g in genes if g in learned], everywhere)
+        return cls(cut, genes, everywhere, learned, digest)
 
     def sparsity(self, genes: Sequence[str], *, mode: Literal["panel", "all"]) -> NDArray[np.float64]:
         """Sparsity of the reference's cells over the genes of a slice, or over all: (m,), sorted."""
@@ -63,10 +63,10 @@ class Reference:
         return np.sort(reference_sparsity(self.counts, self.genes, genes, mode="panel"))
 
     def summary(self, embedder: Embedder) -> SliceSummary:
-        """Summarise the reference over the trained slices' genes."""
+        """Summarize the reference over the trained slices' genes."""
         columns = [i for i, gene in enumerate(self.genes) if gene in self.trained]
         counts = sparse.csr_matrix(self.counts[:, columns])
-        return embedder.summarise(log_normalise(counts), [self.genes[i] for i in columns])
+        return embedder.summarize(log_normalize(counts), [self.genes[i] for i in columns])
 
     def save(self, path: Path) -> None:
         """Write which genes each reference cell expresses: all that sparsity targets of new slices need."""

@@ -16,7 +16,7 @@ from lloki.evaluate import (
     aggregate,
     entering,
     expression_pca,
-    normalised,
+    normalized,
     score_cells,
     scored_cells,
 )
@@ -61,7 +61,7 @@ def own_scores(adata: AnnData, config: RunConfig) -> tuple[pd.DataFrame | None, 
         return None, {"why": f"no slice has more than 50 cells with a label in {config.label_key!r}"}
     known, where = labels[rows], batches[rows]
     try:
-        pre = expression_pca(normalised(adata.X[rows]))
+        pre = expression_pca(normalized(adata.X[rows]))
         tables = {
             key: score_cells(
                 np.asarray(adata.obsm[key])[rows],

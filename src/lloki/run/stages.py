@@ -37,7 +37,7 @@ class Opened:
     labels
         Slice → label of each cell, of those that training may see; ``None`` if it sees none.
     messages
-        What was mended or set aside.
+        What was corrected or set aside.
     """
 
     slices: list[SliceRecord]
@@ -90,7 +90,7 @@ def open_inputs(work: Work, call: Call, embedder: Embedder) -> Opened:
         single_cells, demands, messages = None, Demands(embedder=embedder), list[Message]()
         if work.config.aligns(embedder):
             single_cells = read_reference(
-                call.reference, layer=call.reference_layer, allow_normalised=call.read.allow_normalised
+                call.reference, layer=call.reference_layer, allow_normalized=call.read.allow_normalized
             )
             said = single_cells.uns[UNS]
             demands = replace(demands, genes=list(single_cells.var_names), reference_name=said["source"])

@@ -82,7 +82,7 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
     except InputError as error:
         if error.where:
             raise
-        raise type(error)(error.what, where=unit.name, slot=error.slot, mend=error.mend) from error
+        raise type(error)(error.what, where=unit.name, slot=error.slot, hint=error.hint) from error
     except LlokiError:
         raise
     except Exception as error:
@@ -122,7 +122,7 @@ def _thirds(advance: Advance | None) -> Advance | None:
 
 def _summary(unit: SummaryUnit, advance: Advance | None) -> None:
     expression = load_arrays(unit.features)["expression"]
-    save_arrays(unit.path, unit.embedder.summarise(expression, unit.genes).arrays)
+    save_arrays(unit.path, unit.embedder.summarize(expression, unit.genes).arrays)
     if advance:
         advance(unit.cells)
 

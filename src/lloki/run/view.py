@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from lloki._parallel import single_threaded
 from lloki._vectors import unit_rows
-from lloki.graph import cosine_neighbours, leiden
+from lloki.graph import cosine_neighbors, leiden
 
-NEIGHBOURS = 15
+NEIGHBORS = 15
 
 
 def view(
     embedding: NDArray[np.floating], *, resolution: float = 1.0, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """UMAP coordinates and Leiden clusters from one neighbour graph.
+    """UMAP coordinates and Leiden clusters from one neighbor graph.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def view(
     n = len(embedding)
     if n <= 3:  # nothing to lay out
         return np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
-    near, distance = _neighbours(embedding, min(NEIGHBOURS, n - 1))
+    near, distance = _neighbors(embedding, min(NEIGHBORS, n - 1))
     return _umap(embedding, near, distance, seed), leiden(near, resolution=resolution, seed=seed)
 
 
-def _neighbours(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Cosine neighbours, the cell itself first, as umap-learn wants them; a cell without any is its own."""
-    near = cosine_neighbours(x, k).astype(np.int64)
+def _neighbors(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Cosine neighbors, the cell itself first, as umap-learn wants them; a cell without any is its own."""
+    near = cosine_neighbors(x, k).astype(np.int64)
     own = np.arange(len(x))[:, None]
     near = np.hstack([own, np.where(near < 0, own, near)])
     unit = unit_rows(np.asarray(x, np.float32))
@@ -64,7 +64,7 @@ def _umap(
     from umap import UMAP
 
     with warnings.catch_warnings(), single_threaded():
-        warnings.simplefilter("ignore")  # umap-learn's remarks on its own precomputed neighbours
+        warnings.simplefilter("ignore")  # umap-learn's remarks on its own precomputed neighbors
         model = UMAP(
             n_neighbors=near.shape[1],
             metric="cosine",

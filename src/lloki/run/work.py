@@ -73,10 +73,10 @@ class Work:
         if embedder.joint:
             for r in trained:
                 summaries[r.name] = self._summary_unit(embedder, r, features[r.name])
-            self._units("Summarising slices", list(summaries.values()))
+            self._units("Summarizing slices", list(summaries.values()))
         names = sorted(summaries)
-        learnt = [summaries[n].key for n in names]
-        key = key_of("fit", *self._identity(embedder), self.config.seed, learnt, ref.hash if ref else "")
+        learned = [summaries[n].key for n in names]
+        key = key_of("fit", *self._identity(embedder), self.config.seed, learned, ref.hash if ref else "")
         folder = self.store.path("embedder", embedder.name, key, "")
         if folder.exists():
             self.recorder.reused("fit", embedder.name, key)
@@ -117,7 +117,7 @@ class Work:
         summaries = {}
         if embedder.joint:
             summaries = {r.name: self._summary_unit(embedder, r, features[r.name]) for r in records}
-            self._units("Summarising slices", [u for u in summaries.values() if not u.path.exists()])
+            self._units("Summarizing slices", [u for u in summaries.values() if not u.path.exists()])
         units = {}
         for r in records:
             feature = features.get(r.name)

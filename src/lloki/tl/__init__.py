@@ -12,7 +12,7 @@ The others take all slices in one AnnData, as :func:`lloki.integrate` returns, o
 from lloki.tl.alignment import align_slices
 from lloki.tl.imputation import impute
 from lloki.tl.labels import annotate_by_markers, transfer_labels
-from lloki.tl.neighbourhoods import neighbourhood_program
+from lloki.tl.neighborhoods import neighborhood_program
 from lloki.tl.program_measures import enrichment, gene_loadings, moran
 from lloki.tl.programs import domains, metagenes
 from lloki.tl.stages import align_batches, align_features, embed
@@ -29,6 +29,6 @@ __all__ = [
     "impute",
     "metagenes",
     "moran",
-    "neighbourhood_program",
+    "neighborhood_program",
     "transfer_labels",
 ]

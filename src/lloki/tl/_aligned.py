@@ -39,7 +39,7 @@ class Alignment:
         Slice → (n, 2) its cells in the common frame, deformed if that was asked for; NaN if not known.
     results
         (fixed, moving) → the alignment of two slices: each with the reference, or in a stack each with its
-        neighbours.
+        neighbors.
     warps
         Slice → deformation after the rigid step, if asked for.
     stack

@@ -36,7 +36,7 @@ class Part:
     own: AnnData
     rows: NDArray[np.int64]
 
-    def obsm(self, key: str, *, mend: str) -> NDArray[np.float64]:
+    def obsm(self, key: str, *, hint: str) -> NDArray[np.float64]:
         """(n, d) finite values of ``obsm[key]``.
 
         Raises
@@ -47,21 +47,21 @@ class Part:
         slot = f"obsm[{key!r}]"
         if key not in self.own.obsm:
             there = ", ".join(self.own.obsm) or "none"
-            raise InputError("is absent", where=self.name, slot=slot, mend=f"There are: {there}. {mend}")
+            raise InputError("is absent", where=self.name, slot=slot, hint=f"There are: {there}. {hint}")
         values = np.asarray(self.own.obsm[key])[self.rows]
         lost = int((~np.isfinite(values)).any(axis=1).sum())
         if lost:
             text = f"{lost} of {len(values)} cells hold NaN or infinity"
-            raise InputError(text, where=self.name, slot=slot, mend="Leave these cells out.")
+            raise InputError(text, where=self.name, slot=slot, hint="Leave these cells out.")
         return values
 
     def embedding(self, key: str) -> NDArray[np.floating]:
         """(n, d) joint embedding."""
-        return self.obsm(key, mend="Integrate the slices first, or set key.")
+        return self.obsm(key, hint="Integrate the slices first, or set key.")
 
     def positions(self) -> NDArray[np.float64]:
         """(n, 2 or 3) where the cells lie."""
-        return self.obsm(keys.SPATIAL, mend="Give the cells their positions.").astype(np.float64)
+        return self.obsm(keys.SPATIAL, hint="Give the cells their positions.").astype(np.float64)
 
     def column(self, key: str) -> NDArray[np.str_] | None:
         """(n,) an ``obs`` column as text, ``""`` where it has no value; None if it is absent."""
@@ -90,11 +90,11 @@ class Part:
         slot = "X" if layer is None else f"layers[{layer!r}]"
         x = self.own.X if layer is None else self.own.layers.get(layer)
         if x is None:
-            raise InputError("is absent", where=self.name, slot=slot, mend="Analyses of genes need counts.")
+            raise InputError("is absent", where=self.name, slot=slot, hint="Analyses of genes need counts.")
         x = sparse.csr_matrix(x)[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
             text = "holds negative, NaN or infinite values"
-            raise InputError(text, where=self.name, slot=slot, mend="Pass raw counts, or name their layer.")
+            raise InputError(text, where=self.name, slot=slot, hint="Pass raw counts, or name their layer.")
         columns = self._measured(x)
         return sparse.csr_matrix(x[:, columns]), [str(g) for g in self.own.var_names[columns]]
 
@@ -123,8 +123,8 @@ def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLI
     found: list[Part] = []
     if isinstance(adatas, AnnData):
         if slice_key not in adatas.obs:
-            mend = "Set slice_key to the column that names the slices, or pass a list of AnnData."
-            raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", mend=mend)
+            hint = "Set slice_key to the column that names the slices, or pass a list of AnnData."
+            raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", hint=hint)
         names = adatas.obs[slice_key].astype(str).to_numpy()
         found = [Part(name, adatas, np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
     else:
@@ -133,9 +133,9 @@ def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLI
             name = str(known[0]) if len(known) == 1 else f"slice{i + 1}"
             found.append(Part(name, adata, np.arange(adata.n_obs)))
     if not any(len(part.rows) for part in found):
-        raise InputError("there are no cells", mend="Pass one AnnData of all slices, or a list of them.")
+        raise InputError("there are no cells", hint="Pass one AnnData of all slices, or a list of them.")
     if len({part.name for part in found}) < len(found):
-        raise InputError("two slices have one name", slot=f"obs[{slice_key!r}]", mend="Give each its own.")
+        raise InputError("two slices have one name", slot=f"obs[{slice_key!r}]", hint="Give each its own.")
     return found
 
 
@@ -153,7 +153,7 @@ def named(parts: Sequence[Part], names: Sequence[str] | str | None) -> list[Part
     known = {part.name: part for part in parts}
     for name in wanted:
         if name not in known:
-            raise InputError(f"there is no slice {name!r}", mend=f"There are: {', '.join(known)}.")
+            raise InputError(f"there is no slice {name!r}", hint=f"There are: {', '.join(known)}.")
     return [known[name] for name in wanted]
 
 
@@ -169,8 +169,8 @@ def joint_embedding(parts: Sequence[Part], key: str) -> NDArray[np.floating]:
     for part, x in zip(parts, found):
         if x.shape[1] != found[0].shape[1]:
             text = f"has {x.shape[1]} columns where {parts[0].name} has {found[0].shape[1]}"
-            mend = "All slices must be embedded together."
-            raise InputError(text, where=part.name, slot=f"obsm[{key!r}]", mend=mend)
+            hint = "All slices must be embedded together."
+            raise InputError(text, where=part.name, slot=f"obsm[{key!r}]", hint=hint)
     return np.concatenate(found)
 
 

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki import keys
-from lloki.analysis import Domains, Programs, spatial_neighbours
+from lloki.analysis import Domains, Programs, spatial_neighbors
 from lloki.errors import InputError
 from lloki.tl._parts import owners, record, write_column
 from lloki.tl._sections import Section, read_sections
@@ -41,7 +41,7 @@ def read_features(
     wanted = [genes] if isinstance(genes, str) else genes
     names = common_genes(sections) if wanted is None else list(dict.fromkeys(wanted))
     if not names:
-        raise InputError("slices share no gene", mend="Give key= of an embedding, or slices of one panel.")
+        raise InputError("slices share no gene", hint="Give key= of an embedding, or slices of one panel.")
     return sections, [_expression(s, names, layer) for s in sections], names
 
 
@@ -61,29 +61,29 @@ def common_genes(sections: Sequence[Section]) -> list[str]:
 
 
 def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sparse.csr_matrix:
-    """(n, g) of these genes: a layer as it is, or counts of X, normalised over them."""
-    from lloki.fp import log_normalise
+    """(n, g) of these genes: a layer as it is, or counts of X, normalized over them."""
+    from lloki.fp import log_normalize
 
     own = section.own
     columns = own.var_names.get_indexer(list(genes))
     if (columns < 0).any():
         absent = genes[int(np.flatnonzero(columns < 0)[0])]
         raise InputError(
-            f"there is no gene {absent!r}", where=section.name, slot="var_names", mend="Leave it out."
+            f"there is no gene {absent!r}", where=section.name, slot="var_names", hint="Leave it out."
         )
     if layer is not None and layer not in own.layers:
         known = ", ".join(own.layers) or "none"
         raise InputError(
-            "is absent", where=section.name, slot=f"layers[{layer!r}]", mend=f"There are: {known}."
+            "is absent", where=section.name, slot=f"layers[{layer!r}]", hint=f"There are: {known}."
         )
     whole = sparse.csr_matrix(own.X if layer is None else own.layers[layer])
     x = sparse.csr_matrix(whole[section.rows][:, columns], dtype=np.float32)
-    return x if layer is not None else log_normalise(x)
+    return x if layer is not None else log_normalize(x)
 
 
-def graphs(sections: Sequence[Section], neighbours: int | None) -> list[sparse.csr_matrix]:
+def graphs(sections: Sequence[Section], neighbors: int | None) -> list[sparse.csr_matrix]:
     """Spatial graph of every slice."""
-    return [spatial_neighbours(s.xy, k=neighbours) for s in sections]
+    return [spatial_neighbors(s.xy, k=neighbors) for s in sections]
 
 
 def names(k: int) -> pd.Index:

@@ -66,11 +66,11 @@ def heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray 
         columns = []
         for s in sections:
             if z not in s.own.obs:
-                raise InputError("the column is absent", where=s.name, slot=f"obs[{z!r}]", mend="Set z.")
+                raise InputError("the column is absent", where=s.name, slot=f"obs[{z!r}]", hint="Set z.")
             values = pd.to_numeric(s.own.obs[z].iloc[s.rows].astype(object), errors="coerce").to_numpy(float)
             if not np.isfinite(values).all():
                 raise InputError(
-                    "holds values that are no numbers", where=s.name, slot=f"obs[{z!r}]", mend="Mend it."
+                    "holds values that are no numbers", where=s.name, slot=f"obs[{z!r}]", hint="Fix it."
                 )
             columns.append(values)
         return columns

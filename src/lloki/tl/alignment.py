@@ -44,7 +44,7 @@ def align_slices(
     slices
         Names of the slices to take, in order; default all.
     stack
-        Whether they are a series of sections, in order: neighbours are aligned with each other, and all poses
+        Whether they are a series of sections, in order: neighbors are aligned with each other, and all poses
         fitted to these pairs together. Otherwise each is aligned with the reference.
     reach
         In a stack, with how many of the following sections each is aligned.

@@ -36,7 +36,7 @@ def impute(
     cells: int = 2000,
     seed: int = 0,
 ) -> AnnData:
-    """Estimate genes that a slice did not measure, from its cells' neighbours in slices that did.
+    """Estimate genes that a slice did not measure, from its cells' neighbors in slices that did.
 
     Every gene is first tried where the truth is known, on the donors themselves, and is left out if that
     fails: what was not validated is not imputed, unless asked for, and never without a warning.
@@ -61,7 +61,7 @@ def impute(
     layer
         Layer of counts, where ``X`` does not hold them. Of a reference that lacks it, ``X`` is taken.
     k
-        Neighbours in each donor.
+        Neighbors in each donor.
     least
         Least hold-out score (Spearman) of a gene; ``None`` imputes all genes.
     cells
@@ -73,8 +73,8 @@ def impute(
     -------
     AnnData
         A new one, so that estimates are never taken for measurements: the target's cells and the imputed
-        genes. ``X`` (n, G) float32, log(1 + normalised counts) in the donors' unit; ``layers["sd"]`` the
-        expected error of a cell's value, the spread among its neighbours scaled to the gene's error on the
+        genes. ``X`` (n, G) float32, log(1 + normalized counts) in the donors' unit; ``layers["sd"]`` the
+        expected error of a cell's value, the spread among its neighbors scaled to the gene's error on the
         donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`, and for each donor the share of
         its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A donor that
         hardly finds a gene counts like any other, and draws the level down: look there before you compare
@@ -112,7 +112,7 @@ def impute(
         lenders.append(Part(free_name("reference", [part.name for part in parts]), known.own, known.rows))
     if not lenders:
         raise InputError(
-            "no other slice to impute from", where=target, mend="Name donors, or give a reference."
+            "no other slice to impute from", where=target, hint="Name donors, or give a reference."
         )
     joint_embedding([aim, *lenders], key)
     given = [_donor(part, key, layer, lone=part.own is reference) for part in lenders]
@@ -125,7 +125,7 @@ def impute(
         raise GeneError(
             f"none of {len(table)} genes can be imputed: no hold-out score reaches {least}",
             where=target,
-            mend="Set --keep-all (least=None) to get them all the same, and do not believe them.",
+            hint="Set --keep-all (least=None) to get them all the same, and do not believe them.",
         )
     kept = table[passed]
     mean, sd = analysis.impute(aim.embedding(key), given, list(kept.index), k=k)
@@ -141,10 +141,10 @@ def impute(
 
 def _donor(part: Part, key: str, layer: str | None, *, lone: bool) -> analysis.Donor:
     from lloki import analysis
-    from lloki.fp import log_normalise
+    from lloki.fp import log_normalize
 
     counts, genes = part.counts(None if lone and layer not in part.own.layers else layer)
-    return analysis.Donor(part.name, log_normalise(counts), tuple(genes), part.embedding(key))
+    return analysis.Donor(part.name, log_normalize(counts), tuple(genes), part.embedding(key))
 
 
 def _wanted(
@@ -154,15 +154,15 @@ def _wanted(
     if genes is None:
         wanted = sorted(there - set(aim.counts(layer)[1]))
         if not wanted:
-            raise GeneError("the donors measured no further gene", where=aim.name, mend="Name the genes.")
+            raise GeneError("the donors measured no further gene", where=aim.name, hint="Name the genes.")
         return wanted
     asked = [genes] if isinstance(genes, str) else list(dict.fromkeys(genes))
     if not asked:
-        raise GeneError("no gene was asked for", where=aim.name, mend="Name some, or leave genes out.")
+        raise GeneError("no gene was asked for", where=aim.name, hint="Name some, or leave genes out.")
     lost = [gene for gene in asked if gene not in there]
     if lost:
-        mend = "Leave them out, or add donors that measured them."
-        raise GeneError(f"no donor measured {_few(lost)}", where=aim.name, mend=mend)
+        hint = "Leave them out, or add donors that measured them."
+        raise GeneError(f"no donor measured {_few(lost)}", where=aim.name, hint=hint)
     return asked
 
 

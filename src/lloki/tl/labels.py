@@ -1,4 +1,4 @@
-"""Cell types on AnnData: carried over from labelled cells, or told by marker genes."""
+"""Cell types on AnnData: carried over from labeled cells, or told by marker genes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer
 
 _ENOUGH, _LOST = 10, 0.2  # known cells of a type to judge it by; share found again below which it is lost
-_REFERENCE = "\0reference"  # of the labelled reference among the slices; no slice has this name
+_REFERENCE = "\0reference"  # of the labeled reference among the slices; no slice has this name
 
 
 def transfer_labels(
@@ -34,29 +34,29 @@ def transfer_labels(
     threshold: float = 0.5,
     novelty: float = 0.01,
 ) -> LabelTransfer:
-    """Carry cell types from labelled slices to the others, with a confidence, and *unknown* where in doubt.
+    """Carry cell types from labeled slices to the others, with a confidence, and *unknown* where in doubt.
 
     Parameters
     ----------
     adatas
         All slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each.
     label_key
-        ``obs`` column of cell types. Cells without a value are labelled.
+        ``obs`` column of cell types. Cells without a value are labeled.
     sources
-        Slices whose labels are used; default all that have any. All cells of the others are labelled, even
+        Slices whose labels are used; default all that have any. All cells of the others are labeled, even
         those with a value.
     reference
-        Labelled cells, such as scRNA-seq, with the same ``obsm[key]`` and ``obs[label_key]``.
+        Labeled cells, such as scRNA-seq, with the same ``obsm[key]`` and ``obs[label_key]``.
     key
         ``obsm`` key of an embedding that all share.
     slice_key
         ``obs`` column that names the slices.
     k
-        Labelled neighbours that vote.
+        Labeled neighbors that vote.
     threshold
         Least confidence of a label.
     novelty
-        A cell is unknown if it lies farther from labelled cells than all but this share of left-out ones.
+        A cell is unknown if it lies farther from labeled cells than all but this share of left-out ones.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def transfer_labels(
         ``obs["lloki_label_confidence"]``
             Probability that it is right if its type is among those known; NaN where it was given.
         ``obs["lloki_label_novelty"]``
-            Near 0 for cells unlike all labelled ones; NaN where the label was given.
+            Near 0 for cells unlike all labeled ones; NaN where the label was given.
         ``uns["lloki"]["transfer_labels"]``
             Parameters, version, table, reliability curve and calibration error.
 
@@ -99,12 +99,12 @@ def transfer_labels(
     columns = {part.name: part.column(label_key) if part.name in allowed else None for part in parts}
     slot = f"obs[{label_key!r}]"
     if reference is None and all(column is None for column in columns.values()):
-        raise InputError("no slice has the column", slot=slot, mend="Set label_key, or give a reference.")
+        raise InputError("no slice has the column", slot=slot, hint="Set label_key, or give a reference.")
     everyone, names = [*parts], [part.name for part in parts]
     if reference is not None:
         (known,) = read_parts([reference], slice_key=_REFERENCE)
         if (column := known.column(label_key)) is None:
-            raise InputError("the column is absent", where="reference", slot=slot, mend="Set label_key.")
+            raise InputError("the column is absent", where="reference", slot=slot, hint="Set label_key.")
         everyone.append(Part("reference", known.own, known.rows))
         names.append(_REFERENCE)
         columns[_REFERENCE] = column
@@ -145,7 +145,7 @@ def _warn(found: LabelTransfer) -> None:
     said = []
     if found.left_out == "cells":
         text = "labels come from one slice, whose confidence does not know how slices differ: it is too high"
-        said.append(f"{text} where they do. A second labelled slice or a reference mends that.")
+        said.append(f"{text} where they do. A second labeled slice or a reference fixes that.")
     lost = told.loc[(told["tested"] >= _ENOUGH) & (told["recall"] < _LOST), "type"]
     if len(lost):
         text = f"of known cells of {', '.join(lost)} fewer than 1 in {round(1 / _LOST)} were found again"
@@ -171,8 +171,8 @@ def annotate_by_markers(
 ) -> pd.DataFrame:
     """Tell cell types by marker genes, in slices without labels and whatever markers their panels have.
 
-    Each slice is read by itself first, then the answers are averaged over neighbours in the joint embedding:
-    a type whose markers one panel lacks is told by neighbours from slices that have them.
+    Each slice is read by itself first, then the answers are averaged over neighbors in the joint embedding:
+    a type whose markers one panel lacks is told by neighbors from slices that have them.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def annotate_by_markers(
     layer
         Layer of counts, where ``X`` does not hold them.
     k
-        Neighbours to average over; 0 tells each cell by its own counts alone, and needs no embedding.
+        Neighbors to average over; 0 tells each cell by its own counts alone, and needs no embedding.
     threshold
         A cell whose likeliest type has a lower probability is *unknown*.
     fold, dispersion

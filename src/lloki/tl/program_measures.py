@@ -57,15 +57,15 @@ def enrichment(
     slot = f"obs[{label_key!r}]"
     if all(column is None for column in columns.values()):
         there = ", ".join(map(str, parts[0].own.obs))
-        raise InputError("the column is absent", slot=slot, mend=f"There are: {there}.")
+        raise InputError("the column is absent", slot=slot, hint=f"There are: {there}.")
     found = {}
     for part in parts:
-        labels, states = columns[part.name], part.obsm(key, mend=_NONE)
+        labels, states = columns[part.name], part.obsm(key, hint=_NONE)
         if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= least:
             table = analysis.enrichment(states, labels, least=least)
             found[part.name] = table.set_axis(_programs.names(table.shape[1]), axis=1)
     if not found:
-        raise InputError(f"no slice has a type of {least} cells", slot=slot, mend="Name another column.")
+        raise InputError(f"no slice has a type of {least} cells", slot=slot, hint="Name another column.")
     return found
 
 
@@ -74,7 +74,7 @@ def moran(
     *,
     key: str = keys.METAGENES,
     slice_key: str = keys.SLICE,
-    neighbours: int | None = None,
+    neighbors: int | None = None,
 ) -> pd.DataFrame:
     """Compute Moran's I of every metagene, or every column of another embedding, in each slice.
 
@@ -86,7 +86,7 @@ def moran(
         ``obsm`` key, (n, K).
     slice_key
         ``obs`` column that names the slices.
-    neighbours
+    neighbors
         Make the spatial graph of as many nearest cells; default the Delaunay triangulation.
 
     Returns
@@ -98,7 +98,7 @@ def moran(
     Raises
     ------
     InputError
-        If values or positions are absent or not finite, or a slice has no neighbours.
+        If values or positions are absent or not finite, or a slice has no neighbors.
     """
     from lloki import analysis
     from lloki.tl import _programs
@@ -107,7 +107,7 @@ def moran(
     sections = read_sections(adatas, key=key, slice_key=slice_key)
     found = {
         s.name: analysis.moran(s.values, graph)
-        for s, graph in zip(sections, _programs.graphs(sections, neighbours))
+        for s, graph in zip(sections, _programs.graphs(sections, neighbors))
     }
     width = sections[0].values.shape[1]
     rows = _programs.names(width) if key == keys.METAGENES else [f"{key}:{i}" for i in range(width)]
@@ -158,14 +158,14 @@ def gene_loadings(
     Time grows with cells x K x genes; the table has slices x K x genes rows.
     """
     from lloki import analysis
-    from lloki.fp import log_normalise
+    from lloki.fp import log_normalize
     from lloki.tl import _programs
 
     found = []
     for part in read_parts(adatas, slice_key=slice_key):
-        states = part.obsm(key, mend=_NONE)
+        states = part.obsm(key, hint=_NONE)
         counts, genes = part.counts(layer)
-        table = analysis.gene_loadings(log_normalise(counts), states, genes, ridge=ridge)
+        table = analysis.gene_loadings(log_normalize(counts), states, genes, ridge=ridge)
         for name, weights in zip(_programs.names(table.shape[1]), table.to_numpy().T):
             down = np.argsort(-weights, kind="stable")
             columns = {"slice": part.name, "metagene": name, "gene": table.index[down]}

@@ -22,7 +22,7 @@ def domains(
     key: str = keys.JOINT,
     slice_key: str = keys.SLICE,
     number: int | None = None,
-    neighbours: int | None = None,
+    neighbors: int | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Domains:
@@ -38,7 +38,7 @@ def domains(
         ``obs`` column that names the slices. AnnData of a list that lack it are slice1, slice2, …
     number
         How many domains; default the most stable number.
-    neighbours
+    neighbors
         Make the spatial graph of as many nearest cells; default the Delaunay triangulation.
     seed
         Of everything random.
@@ -58,7 +58,7 @@ def domains(
     Raises
     ------
     InputError
-        If an embedding or positions are absent or not finite, or a slice has no neighbours.
+        If an embedding or positions are absent or not finite, or a slice has no neighbors.
     ConfigError
         If a setting is unknown or out of its range.
 
@@ -74,9 +74,9 @@ def domains(
         adatas, key=key, layer=None, genes=None, slice_key=slice_key
     )
     found = find_domains(
-        features, _programs.graphs(sections, neighbours), config=config, names=[s.name for s in sections]
+        features, _programs.graphs(sections, neighbors), config=config, names=[s.name for s in sections]
     )
-    _programs.write_domains(sections, found, config.to_dict() | {"key": key, "neighbours": neighbours})
+    _programs.write_domains(sections, found, config.to_dict() | {"key": key, "neighbors": neighbors})
     return found
 
 
@@ -88,7 +88,7 @@ def metagenes(
     genes: Sequence[str] | None = None,
     slice_key: str = keys.SLICE,
     k: int = 15,
-    neighbours: int | None = None,
+    neighbors: int | None = None,
     device: str = "auto",
     checkpoint: str | Path | None = None,
     seed: int = 0,
@@ -104,14 +104,14 @@ def metagenes(
     key
         ``obsm`` key of features of 0 or more that all slices share. None: expression.
     layer
-        Expression of 0 or more to take as it is; default the counts in ``X``, log-normalised.
+        Expression of 0 or more to take as it is; default the counts in ``X``, log-normalized.
     genes
         Genes to take; default all that every slice measured.
     slice_key
         ``obs`` column that names the slices. AnnData of a list that lack it are slice1, slice2, …
     k
         Number of metagenes.
-    neighbours
+    neighbors
         Make the spatial graph of as many nearest cells; default the Delaunay triangulation without its
         longest edges.
     device
@@ -138,7 +138,7 @@ def metagenes(
     Raises
     ------
     InputError
-        If a slot or gene is absent, features are negative or not finite, or a slice has no neighbours.
+        If a slot or gene is absent, features are negative or not finite, or a slice has no neighbors.
     ConfigError
         If a setting is unknown or out of its range, or there are more metagenes than features.
 
@@ -155,13 +155,13 @@ def metagenes(
     )
     found = fit_programs(
         features,
-        _programs.graphs(sections, neighbours),
+        _programs.graphs(sections, neighbors),
         config=config,
         device=device,
         checkpoint=checkpoint,
         names=[s.name for s in sections],
         advance=advance,
     )
-    parameters = config.to_dict() | {"key": key, "layer": layer, "neighbours": neighbours}
+    parameters = config.to_dict() | {"key": key, "layer": layer, "neighbors": neighbors}
     _programs.write_metagenes(sections, found, features=names, parameters=parameters)
     return found

@@ -31,7 +31,7 @@ def align_features(
     preset: str = "default",
     layer: str | None = None,
     reference_layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     seed: int = 0,
     **settings: Any,
 ) -> FPResult:
@@ -47,7 +47,7 @@ def align_features(
         Parameters: ``"default"``, ``"paper"`` or ``"published-code"``.
     layer, reference_layer
         Layers that hold counts, where ``X`` does not.
-    allow_normalised
+    allow_normalized
         Accept values that are not counts.
     seed
         Of everything random.
@@ -60,7 +60,7 @@ def align_features(
         Everything known about it, over the genes that were used. Written into ``adata``:
 
         ``layers["lloki_fp"]``
-            (n, g) CSR float32, log(1 + normalised counts), imputed and denoised; features that measure no
+            (n, g) CSR float32, log(1 + normalized counts), imputed and denoised; features that measure no
             gene are empty.
         ``obs["lloki_sparsity"]``, ``obs["lloki_sparsity_target"]``
             Fraction of zero genes of each cell, as it is now and as it should be.
@@ -70,7 +70,7 @@ def align_features(
     Raises
     ------
     InputError, GeneError
-        If slice or reference cannot be used; the message names slot and mend.
+        If slice or reference cannot be used; the message names slot and gives a hint.
     ConfigError
         If a parameter is unknown or out of its range.
 
@@ -83,8 +83,8 @@ def align_features(
     from lloki.io import read_reference
 
     config = fp.FPConfig.preset(preset, **({"seed": seed} | settings))
-    (slice_,) = check_own(adata, layer=layer, allow_normalised=allow_normalised, k=config.k)
-    known = read_reference(reference, layer=reference_layer, allow_normalised=allow_normalised)
+    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.k)
+    known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
         sparse.csr_matrix(known.X), known.var_names, slice_.genes, mode=config.reference_genes
@@ -106,7 +106,7 @@ def embed(
     model: str | Path | None = None,
     layer: str | None = None,
     reference_layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     device: str = "auto",
     seed: int = 0,
 ) -> Embedder:
@@ -116,7 +116,7 @@ def embed(
     ----------
     adatas
         Sections, all that shall share a space. Of each, ``layers["lloki_fp"]`` is embedded where
-        :func:`align_features` has written it, else its counts: log-normalised
+        :func:`align_features` has written it, else its counts: log-normalized
         for an embedder that learns from the slices, as they are for a pretrained one.
     embedder
         ``"factor"``, ``"scgpt"``, ``"geneformer"``, ``"precomputed:KEY"`` or the name of an installed
@@ -125,7 +125,7 @@ def embed(
         scRNA-seq with counts: for embedders that learn from it and all slices, as ``"factor"`` does.
     model
         Folder of the embedder's weights, for those that have any.
-    layer, reference_layer, allow_normalised
+    layer, reference_layer, allow_normalized
         As for :func:`align_features`.
     device
         Where a pretrained embedder computes.
@@ -157,15 +157,15 @@ def embed(
         made.device = device
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} learns from a single-cell reference: give reference=.")
-    slices = check_own(adatas, layer=layer, allow_normalised=allow_normalised)
+    slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
         expression = _expression(slices, made)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
-            known = _reference_summary(made, slices, reference, reference_layer, allow_normalised)
-            summaries = {s.name: made.summarise(expression[s.name], s.genes) for s in slices}
+            known = _reference_summary(made, slices, reference, reference_layer, allow_normalized)
+            summaries = {s.name: made.summarize(expression[s.name], s.genes) for s in slices}
             made = made.fit(summaries, known)
         rows = {}
         for s in slices:
@@ -181,7 +181,7 @@ def align_batches(
     adatas: AnnData | Sequence[AnnData],
     *,
     layer: str | None = None,
-    allow_normalised: bool = False,
+    allow_normalized: bool = False,
     train_labels: str | None = None,
     seed: int = 0,
     **settings: Any,
@@ -193,7 +193,7 @@ def align_batches(
     adatas
         Sections with ``obsm["X_lloki_fp"]``, from :func:`embed`. A batch is a technology and panel: that of
         ``uns["technology"]`` or ``obs["technology"]``, and ``obs["panel"]`` or the set of genes.
-    layer, allow_normalised
+    layer, allow_normalized
         As for :func:`align_features`.
     train_labels
         ``obs`` column of cell types that training may see; slices and cells without are fine. Default: it
@@ -219,11 +219,11 @@ def align_batches(
     from lloki.cae import CAEConfig, train
 
     config = CAEConfig.from_dict({"seed": seed} | settings)
-    slices = check_own(adatas, layer=layer, allow_normalised=allow_normalised)
+    slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
     for s in slices:
         if keys.FP not in s.own.obsm:
-            slot, mend = f"obsm['{keys.FP}']", "Run lloki.tl.embed on all slices first."
-            raise InputError("the embedding is absent", where=s.name, slot=slot, mend=mend)
+            slot, hint = f"obsm['{keys.FP}']", "Run lloki.tl.embed on all slices first."
+            raise InputError("the embedding is absent", where=s.name, slot=slot, hint=hint)
     rows = {s.name: np.asarray(s.own.obsm[keys.FP]) for s in slices}
     labels = None
     if train_labels is not None:
@@ -239,9 +239,9 @@ def align_batches(
 def _expression(slices: Sequence[CheckedSlice], embedder: Embedder) -> dict[str, sparse.csr_matrix]:
     """Slice → (n, g) that is embedded: what LLOKI-FP made, where it is there.
 
-    Without it an embedder that learns from the slices reads log-normalised counts, a pretrained one counts.
+    Without it an embedder that learns from the slices reads log-normalized counts, a pretrained one counts.
     """
-    from lloki.fp import log_normalise
+    from lloki.fp import log_normalize
 
     if not embedder.uses_expression:
         return {s.name: s.counts for s in slices}
@@ -252,22 +252,22 @@ def _expression(slices: Sequence[CheckedSlice], embedder: Embedder) -> dict[str,
             "from their own counts. Run lloki.tl.align_features on all of them, or on none."
         )
         warnings.warn(text, LlokiWarning, stacklevel=3)
-    plain = log_normalise if embedder.joint else sparse.csr_matrix
+    plain = log_normalize if embedder.joint else sparse.csr_matrix
     return {s.name: s.layer(keys.DENOISED) if s.name in aligned else plain(s.counts) for s in slices}
 
 
 def _reference_summary(
-    embedder: Embedder, slices: Sequence[CheckedSlice], source: Any, layer: str | None, allow_normalised: bool
+    embedder: Embedder, slices: Sequence[CheckedSlice], source: Any, layer: str | None, allow_normalized: bool
 ) -> SliceSummary:
-    """Summarise the reference over the genes that some slice measures."""
-    from lloki.fp import log_normalise
+    """Summarize the reference over the genes that some slice measures."""
+    from lloki.fp import log_normalize
     from lloki.genes import match_reference
     from lloki.io import read_reference
 
-    known = read_reference(source, layer=layer, allow_normalised=allow_normalised)
+    known = read_reference(source, layer=layer, allow_normalized=allow_normalized)
     for slice_ in slices:
         match_reference(slice_.genes, known.var_names, where=slice_.name)
     measured = {gene for slice_ in slices for gene in slice_.genes}
     columns = np.flatnonzero([gene in measured for gene in known.var_names])
     counts = sparse.csr_matrix(sparse.csr_matrix(known.X)[:, columns])
-    return embedder.summarise(log_normalise(counts), [str(known.var_names[i]) for i in columns])
+    return embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])

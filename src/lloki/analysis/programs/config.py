@@ -5,30 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lloki._settings import Settings
+from lloki._config import Config
 from lloki.errors import ConfigError
 
 MOST = 50  # metagenes; the partition function is computed precisely up to that
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramConfig(Settings):
+class ProgramConfig(Config):
     """Parameters of gene programs, those of SpiceMix where it has them.
 
     Attributes
     ----------
     k
         Number of metagenes.
-    regularisation
+    regularization
         λ: weight of ½‖Σ⁻¹‖² for every directed edge of the spatial graphs. At the published 1e-4 it decides
         little but the mean of Σ⁻¹, which the data leave open.
     pretraining
-        Iterations in which cells are independent of their neighbours.
+        Iterations in which cells are independent of their neighbors.
     iterations
         Most iterations with affinities that follow.
     affinities
         What they are fitted to: compositions that cells have by their ``"own"`` features, or ``"coupled"``
-        ones, in which neighbours had a say through those same affinities, as published. The latter feed on
+        ones, in which neighbors had a say through those same affinities, as published. The latter feed on
         their own effect: the noisier the features, the more they are overrated, and states with them.
     tolerance
         They end once five have moved the objective, in nats per value of the features, by less. 0 runs all.
@@ -46,7 +46,7 @@ class ProgramConfig(Settings):
     """
 
     k: int = 15
-    regularisation: float = 1e-4
+    regularization: float = 1e-4
     pretraining: int = 10
     iterations: int = 200
     affinities: Literal["own", "coupled"] = "own"
@@ -61,7 +61,7 @@ class ProgramConfig(Settings):
     def __post_init__(self) -> None:
         self._at_least(k=2, pretraining=1, iterations=0, tolerance=0, state_rounds=1, state_steps=1)
         self._at_least(metagene_steps=1, block=1, checkpoint_every=1, seed=0)
-        self._above_zero("regularisation")
+        self._above_zero("regularization")
         if self.affinities not in ("own", "coupled"):
             raise ConfigError(f"affinities must be 'own' or 'coupled', got {self.affinities!r}")
         if self.k > MOST:

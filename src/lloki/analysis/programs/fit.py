@@ -49,7 +49,7 @@ def fit_programs(
         (n_i, D) of each slice, dense or sparse, 0 or more: an embedding such as ``X_lloki``, or expression.
         Each slice is scaled so that its cells' totals have the mean K.
     graphs
-        (n_i, n_i) symmetric spatial adjacency of each slice, of 0 and 1: see `spatial_neighbours`.
+        (n_i, n_i) symmetric spatial adjacency of each slice, of 0 and 1: see `spatial_neighbors`.
     config
         Parameters.
     start
@@ -74,7 +74,7 @@ def fit_programs(
     Raises
     ------
     InputError
-        If features are negative or not finite, shapes do not fit, or a slice has no neighbours at all.
+        If features are negative or not finite, shapes do not fit, or a slice has no neighbors at all.
     ConfigError
         If there are more metagenes than features or cells, or the checkpoint is of another fit.
 
@@ -90,7 +90,7 @@ def fit_programs(
     part of it; since they take the partition as given, and affinities have an aim of their own, the sum can
     rise by a little while affinities still move.
 
-    Time grows with cells x (D + neighbours + K) x K an iteration; memory with cells x (D + K), on the device
+    Time grows with cells x (D + neighbors + K) x K an iteration; memory with cells x (D + K), on the device
     with cells x K.
     """
     config = config or ProgramConfig()
@@ -121,8 +121,8 @@ def fit_programs(
         found = fit.result(order)
     if 2 * len(found.unused) >= config.k:
         text = f"{len(found.unused)} of {config.k} metagenes are used by almost no cell"
-        mend = f"Ask for fewer, or raise regularisation, now {config.regularisation:g}, to 1e-2."
+        hint = f"Ask for fewer, or raise regularization, now {config.regularization:g}, to 1e-2."
         if config.affinities == "coupled":
-            text, mend = f"{text}: affinities took over", f'Set affinities="own". {mend}'
-        warnings.warn(f"{text}. {mend}", LlokiWarning, stacklevel=2)
+            text, hint = f"{text}: affinities took over", f'Set affinities="own". {hint}'
+        warnings.warn(f"{text}. {hint}", LlokiWarning, stacklevel=2)
     return found

@@ -17,7 +17,7 @@ _HALVINGS = 12
 
 
 def fit_metagenes(sections: Sequence[Section], m: Tensor, *, steps: int) -> Tensor:
-    r"""Minimise :math:`\sum_s \|Y_s - X_s M^T\|^2 / 2\sigma_s^2`, columns of M on the simplex.
+    r"""Minimize :math:`\sum_s \|Y_s - X_s M^T\|^2 / 2\sigma_s^2`, columns of M on the simplex.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def fit_affinity(
     given: Sequence[tuple[Tensor, Tensor]],
     affinity: Tensor,
     *,
-    regularisation: float,
+    regularization: float,
     block: int,
     bend: Tensor | None,
 ) -> tuple[Tensor, Tensor | None, float]:
-    r"""Take a Newton step for the affinities: maximum pseudo-likelihood of compositions given neighbours.
+    r"""Take a Newton step for the affinities: maximum pseudo-likelihood of compositions given neighbors.
 
     .. math::
         \min_{\Sigma^{-1}}\ \sum_i \Bigl[z_i^T\Sigma^{-1}\nu_i
@@ -94,10 +94,10 @@ def fit_affinity(
     Parameters
     ----------
     given
-        Of each slice, (n, K) compositions z and sums ν over each cell's neighbours, float64.
+        Of each slice, (n, K) compositions z and sums ν over each cell's neighbors, float64.
     affinity
         (K, K) symmetric, where to begin.
-    regularisation
+    regularization
         λ; ``|E|`` counts directed edges.
     block
         Cells at a time.
@@ -117,7 +117,7 @@ def fit_affinity(
     -----
     Time grows with cells x K for the gradient, cells x K⁴ for the Hessian; memory with the block.
     """
-    ridge = _ridge(given, regularisation)
+    ridge = _ridge(given, regularization)
     here = pull(given, affinity, ridge, block, hessian=bend is None)
     for attempt in range(2):
         known = bend if here.bend is None else here.bend
@@ -131,15 +131,15 @@ def fit_affinity(
 
 
 def pairs_value(
-    given: Sequence[tuple[Tensor, Tensor]], affinity: Tensor, *, regularisation: float, block: int
+    given: Sequence[tuple[Tensor, Tensor]], affinity: Tensor, *, regularization: float, block: int
 ) -> float:
     """Compute the objective of `fit_affinity`; parameters as there."""
-    return pull(given, affinity, _ridge(given, regularisation), block, hessian=False).value
+    return pull(given, affinity, _ridge(given, regularization), block, hessian=False).value
 
 
-def _ridge(given: Sequence[tuple[Tensor, Tensor]], regularisation: float) -> float:
-    """λ |E|: every neighbour adds a sum of one."""
-    return regularisation * sum(float(nu.sum()) for _, nu in given)
+def _ridge(given: Sequence[tuple[Tensor, Tensor]], regularization: float) -> float:
+    """λ |E|: every neighbor adds a sum of one."""
+    return regularization * sum(float(nu.sum()) for _, nu in given)
 
 
 def pull(
@@ -174,7 +174,7 @@ def _step(
 ) -> tuple[Tensor, float] | None:
     """Go down along Newton's direction; None if nothing lower was found."""
     k = len(affinity)
-    way = torch.linalg.solve(_symmetrised(bend, k), here.slope.flatten()).view(k, k)
+    way = torch.linalg.solve(_symmetrized(bend, k), here.slope.flatten()).view(k, k)
     way = (way + way.T) / 2.0
     fall = float((way * here.slope).sum())
     length = 1.0
@@ -187,7 +187,7 @@ def _step(
     return None
 
 
-def _symmetrised(bend: Tensor, k: int) -> Tensor:
+def _symmetrized(bend: Tensor, k: int) -> Tensor:
     """Make a Hessian lead from symmetric matrices to symmetric ones, where its product stays the same."""
     swap = torch.arange(k * k, device=bend.device).view(k, k).T.flatten()
     return (bend + bend[swap][:, swap]) / 2.0

@@ -1,4 +1,4 @@
-r"""The partition function of a cell's state given its neighbours: an integral over the simplex.
+r"""The partition function of a cell's state given its neighbors: an integral over the simplex.
 
 By the formula of Hermite and Genocchi :math:`\int_\Delta e^{-\eta\cdot z}\,dz` is a divided difference of
 the exponential, and so, by Cauchy, :math:`\frac{1}{2\pi i}\int e^t \prod_k (t+\eta_k)^{-1} dt` along a path

@@ -56,16 +56,16 @@ class Fit:
         values = sum(s.cells for s in self.sections) * len(self.m)
         pairs = 0.0
         if coupled:
-            own, penalty = self.config.affinities == "own", self.config.regularisation
+            own, penalty = self.config.affinities == "own", self.config.regularization
             self.affinity, self.bend, _ = fit_affinity(
                 [self._compositions(s, own=own) for s in self.sections],
                 self.affinity.to(self.double),
-                regularisation=penalty,
+                regularization=penalty,
                 block=self.config.block,
                 bend=self.bend,
             )
             now = [self._compositions(s, own=False) for s in self.sections]
-            pairs = pairs_value(now, self.affinity, regularisation=penalty, block=self.config.block)
+            pairs = pairs_value(now, self.affinity, regularization=penalty, block=self.config.block)
         if self.history or coupled:
             self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
         fit = 0.0
@@ -85,9 +85,9 @@ class Fit:
         )
 
     def _compositions(self, section: Section, *, own: bool) -> tuple[Tensor, Tensor]:
-        """(n, K) compositions by own features or with neighbours' say, and their sums over neighbours."""
+        """(n, K) compositions by own features or with neighbors' say, and their sums over neighbors."""
         z = composition(section.own)[0] if own else section.z
-        return z.to(self.double, torch.float64), section.neighbours(z).to(self.double, torch.float64)
+        return z.to(self.double, torch.float64), section.neighbors(z).to(self.double, torch.float64)
 
     def states(self, *, coupled: bool) -> None:
         """Fit the states of all slices."""

@@ -92,8 +92,8 @@ class Section:
                 torch.from_numpy(np.ascontiguousarray(dense, np.float32)).to(self.z.device) * self.scale,
             )
 
-    def neighbours(self, z: Tensor) -> Tensor:
-        """(n, K) sums over the neighbours of each cell."""
+    def neighbors(self, z: Tensor) -> Tensor:
+        """(n, K) sums over the neighbors of each cell."""
         return self.graph @ z
 
     def onto(self, m: Tensor) -> Tensor:

@@ -27,42 +27,42 @@ def check_features(
     ------
     InputError
         If there is no slice, shapes do not fit, values are negative or not finite, a slice has nothing but
-        zeros, or no cell of it has a neighbour.
+        zeros, or no cell of it has a neighbor.
     ConfigError
         If there are more metagenes than features or cells.
     """
     if not len(features) or len(features) != len(graphs):
-        raise InputError(f"{len(features)} slices and {len(graphs)} graphs", mend="Give one graph a slice.")
+        raise InputError(f"{len(features)} slices and {len(graphs)} graphs", hint="Give one graph a slice.")
     found: list[Features] = []
     for i, (x, graph) in enumerate(zip(features, graphs)):
         where = names[i] if names else f"slice {i}"
         y: Features = x.tocsr().astype(np.float32) if sparse.issparse(x) else np.asarray(x, np.float32)
         values = y.data if sparse.issparse(y) else y
         if len(y.shape) != 2 or not y.shape[0]:
-            raise InputError(f"features have shape {y.shape}", where=where, mend="Give (cells, features).")
+            raise InputError(f"features have shape {y.shape}", where=where, hint="Give (cells, features).")
         if not np.isfinite(values).all():
-            raise InputError("features hold NaN or infinity", where=where, mend="Leave these cells out.")
+            raise InputError("features hold NaN or infinity", where=where, hint="Leave these cells out.")
         if (values < 0).any():
             raise InputError(
                 f"features go down to {values.min():.3g}",
                 where=where,
-                mend="Metagenes need features of 0 or more: X_lloki, or expression that is not scaled.",
+                hint="Metagenes need features of 0 or more: X_lloki, or expression that is not scaled.",
             )
         if not values.any():
-            raise InputError("all features are 0", where=where, mend="Leave this slice out.")
+            raise InputError("all features are 0", where=where, hint="Leave this slice out.")
         if y.shape[1] != found[0].shape[1] if found else False:
             raise InputError(
                 f"{y.shape[1]} features where the first slice has {found[0].shape[1]}",
                 where=where,
-                mend="Slices share metagenes, so they need the same features.",
+                hint="Slices share metagenes, so they need the same features.",
             )
         if graph.shape != (y.shape[0], y.shape[0]):
             raise InputError(f"its graph has shape {graph.shape} for {y.shape[0]} cells", where=where)
         if not graph.nnz:
             raise InputError(
-                "no cell has a spatial neighbour",
+                "no cell has a spatial neighbor",
                 where=where,
-                mend="Leave this slice out, or look at its positions.",
+                hint="Leave this slice out, or look at its positions.",
             )
         found.append(y)
     if config.k > found[0].shape[1]:

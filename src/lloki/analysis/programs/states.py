@@ -44,7 +44,7 @@ def composition(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def coupled_states(section: Section, m: Tensor, affinity: Tensor, *, rounds: int, steps: int) -> None:
-    r"""Fit states to the features and to their neighbours.
+    r"""Fit states to the features and to their neighbors.
 
     .. math::
         \min_{s \ge 0,\ z_i \in \Delta}\ \frac{1}{2\sigma^2}\sum_i \|y_i - s_i M z_i\|^2
@@ -52,12 +52,12 @@ def coupled_states(section: Section, m: Tensor, affinity: Tensor, *, rounds: int
 
     All cells move at once. That is safe since a cell's step is one over
     :math:`s_i^2\|M^TM\|/\sigma^2 + d_i\|\Sigma^{-1}\|` (both within the simplex, ``d_i`` its degree), which
-    bounds the curvature of the whole from above, neighbours included; no colouring of the graph is needed.
+    bounds the curvature of the whole from above, neighbors included; no coloring of the graph is needed.
 
     Parameters
     ----------
     section
-        Its ``z`` and ``s`` are where to begin, and are replaced; the objective is never higher afterwards.
+        Its ``z`` and ``s`` are where to begin, and are replaced; the objective is never higher afterward.
     m, affinity
         (D, K) metagenes and (K, K) Σ⁻¹.
     rounds, steps
@@ -73,7 +73,7 @@ def coupled_states(section: Section, m: Tensor, affinity: Tensor, *, rounds: int
         step = 1.0 / (square * bend + section.degree * pull).clamp(min=_FLAT)
 
         def gradient(z: Tensor, square: Tensor = square, force: Tensor = force) -> Tensor:
-            return square * (z @ quad) - force + section.neighbours(z) @ affinity
+            return square * (z @ quad) - force + section.neighbors(z) @ affinity
 
         new = descend(z, gradient, project_simplex, step, steps=steps)
         size = best_size(new, quad, linear)
@@ -98,13 +98,13 @@ def best_size(z: Tensor, quad: Tensor, linear: Tensor) -> Tensor:
 def energy(section: Section, z: Tensor, s: Tensor, quad: Tensor, linear: Tensor, affinity: Tensor) -> float:
     """Compute the objective of `coupled_states`, less the features' own squares."""
     fit = 0.5 * s.square() * ((z @ quad) * z).sum(1, keepdim=True) - s * (z * linear).sum(1, keepdim=True)
-    pairs = 0.5 * ((section.neighbours(z) @ affinity) * z).sum(1, keepdim=True)
+    pairs = 0.5 * ((section.neighbors(z) @ affinity) * z).sum(1, keepdim=True)
     return float((fit + pairs).sum(dtype=torch.float64))
 
 
 def _within(matrix: Tensor) -> Tensor:
     """Spectral norm of a symmetric matrix on directions that keep the sum, the only ones in the simplex."""
     k = len(matrix)
-    centre = torch.eye(k, dtype=torch.float64) - 1.0 / k
-    inner = centre @ matrix.double().cpu() @ centre
+    center = torch.eye(k, dtype=torch.float64) - 1.0 / k
+    inner = center @ matrix.double().cpu() @ center
     return torch.linalg.eigvalsh(inner).abs().max().to(matrix)

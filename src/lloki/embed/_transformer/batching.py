@@ -1,6 +1,6 @@
 """Batches of rows of unequal length, bounded by tokens instead of by rows.
 
-Sorted by length, neighbours differ by little, so that hardly any computation goes into padding; a budget of
+Sorted by length, neighbors differ by little, so that hardly any computation goes into padding; a budget of
 tokens bounds memory whatever the lengths are. Batches run longest first: where memory does not suffice, it
 shows at once, and threads that share the work end at about the same time.
 """

@@ -29,6 +29,6 @@ def checked_counts(counts: Any, genes: Sequence[str], cell_ids: Sequence[str]) -
         raise InputError(
             f"{bad.sum()} values are negative or not finite, the first is {x.data[first]} of gene "
             f"{genes[x.indices[first]]!r} in cell {cell_ids[row]!r}",
-            mend="Give counts or log-normalised expression, not scaled values.",
+            hint="Give counts or log-normalized expression, not scaled values.",
         )
     return x

@@ -28,7 +28,7 @@ class Geneformer:
 
     Genes are ranked by ``count / gene's non-zero median over the pretraining cells``; the sorted tokens go
     through a Bert, and the embedding is the mean of a layer's vectors over the cell's genes. The numbers are
-    those of the public tool, without further scaling: LLOKI-CAE centres and scales its input itself.
+    those of the public tool, without further scaling: LLOKI-CAE centers and scales its input itself.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Geneformer:
         """Genes that the model has tokens for, by Ensembl id, symbol or one-to-one ortholog."""
         return self.match(genes, least=0).coverage()
 
-    def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
+    def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
         return SliceSummary(tuple(genes))
 
     def fit(self, slices: Mapping[str, SliceSummary], reference: SliceSummary) -> Geneformer:
@@ -150,7 +150,7 @@ class Geneformer:
         Parameters
         ----------
         expression
-            Counts, or log(1 + x) of normalised counts as LLOKI-FP gives it; each cell's values tell which,
+            Counts, or log(1 + x) of normalized counts as LLOKI-FP gives it; each cell's values tell which,
             see :func:`~lloki.embed.geneformer.ranking.linear_scale`. Only values above 0 become tokens.
         genes
             (g,) symbols or Ensembl ids, of the model's species or of mouse or human with orthologs there.

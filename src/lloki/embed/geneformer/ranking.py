@@ -20,7 +20,7 @@ def linear_scale(expression: sparse.csr_matrix) -> sparse.csr_matrix:
     Parameters
     ----------
     expression
-        (n, g) counts, or log(1 + x) of normalised counts as LLOKI-FP gives it, at least 0.
+        (n, g) counts, or log(1 + x) of normalized counts as LLOKI-FP gives it, at least 0.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def rank_values(
     """Expression of each token over the token's median: what Geneformer ranks by.
 
     Geneformer takes ``count / cell's total x 10,000 / median``. The total and the 10,000 are the same for all
-    genes of a cell and do not change their order: they are left out, and normalised counts do as well.
+    genes of a cell and do not change their order: they are left out, and normalized counts do as well.
 
     Parameters
     ----------

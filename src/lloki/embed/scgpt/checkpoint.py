@@ -160,15 +160,15 @@ def _arguments(path: Path) -> dict[str, Any]:
 
 
 def _vocabulary(path: Path, pad_token: str) -> dict[str, int]:
-    vocab, mend = _json(path), "Take the checkpoint's own file."
+    vocab, hint = _json(path), "Take the checkpoint's own file."
     if not all(type(value) is int for value in vocab.values()):
-        raise ModelError(f"{path}: is not a table from gene symbol to id. {mend}")
+        raise ModelError(f"{path}: is not a table from gene symbol to id. {hint}")
     if sorted(vocab.values()) != list(range(len(vocab))):
         raise ModelError(
             f"{path}: its {len(vocab)} ids are not 0 to {len(vocab) - 1}, each once (the largest is "
-            f"{max(vocab.values(), default=-1)}): genes would get the weights of others. {mend}"
+            f"{max(vocab.values(), default=-1)}): genes would get the weights of others. {hint}"
         )
     for token in (pad_token, CLS):
         if token not in vocab:
-            raise ModelError(f"{path}: lacks the token {token!r}. {mend}")
+            raise ModelError(f"{path}: lacks the token {token!r}. {hint}")
     return vocab

@@ -21,12 +21,12 @@ def checked_tokens(
     ids, x, pad = (torch.as_tensor(a).cpu() for a in (gene_ids, values, padding_mask))
     if ids.ndim != 2 or not ids.shape == x.shape == pad.shape:
         shapes = ", ".join(str(tuple(a.shape)) for a in (ids, x, pad))
-        raise InputError(f"gene_ids, values, padding_mask are {shapes}", mend="All must be (cells, tokens).")
+        raise InputError(f"gene_ids, values, padding_mask are {shapes}", hint="All must be (cells, tokens).")
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
         raise InputError(f"gene_ids must be 0 to {tokens - 1}, got {int(ids.min())} to {int(ids.max())}")
     keep = ~pad.bool()
     if not keep[:, :1].all():
-        raise InputError("the first token of a row is padding", mend="It must be <cls>.")
+        raise InputError("the first token of a row is padding", hint="It must be <cls>.")
     if not torch.isfinite(x).all():
         raise InputError("values hold NaN or infinite numbers")
     place = torch.arange(1, ids.shape[1] + 1)

@@ -144,7 +144,7 @@ class ScGPT:
         """Genes that are in the vocabulary, by any of their names or by ortholog, and those that are not."""
         return self.match(genes, least=0).coverage()
 
-    def summarise(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
+    def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
         """Give an empty summary: a pretrained model learns nothing from a slice."""
         return SliceSummary(tuple(genes))
 
@@ -167,7 +167,7 @@ class ScGPT:
         Returns
         -------
         cls
-            (b, d) float32 vectors at the first token, not normalised; numpy or torch, as ``gene_ids``.
+            (b, d) float32 vectors at the first token, not normalized; numpy or torch, as ``gene_ids``.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class ScGPT:
         Parameters
         ----------
         counts
-            (n, g) counts or log-normalised expression; a cell's values are compared with one another only.
+            (n, g) counts or log-normalized expression; a cell's values are compared with one another only.
         genes
             (g,) names; found in the vocabulary as :func:`~lloki.genes.match_vocabulary` does.
         cell_ids

@@ -84,7 +84,7 @@ class Network(nn.Module):
         Returns
         -------
         cls
-            (b, d) float32, not normalised.
+            (b, d) float32, not normalized.
         """
         mask = None if keep is None else keep[:, None, None, :]
         *layers, last = self.transformer_encoder.layers

@@ -2,7 +2,7 @@
 
 from lloki.report.pages.imputation import DRAWN, best_first, build_imputation_page
 from lloki.report.pages.labels import build_annotation_page, build_labels_page
-from lloki.report.pages.neighbourhood import build_neighbourhood_page
+from lloki.report.pages.neighborhood import build_neighborhood_page
 from lloki.report.pages.programs import build_programs_page
 
 __all__ = [
@@ -11,6 +11,6 @@ __all__ = [
     "build_annotation_page",
     "build_imputation_page",
     "build_labels_page",
-    "build_neighbourhood_page",
+    "build_neighborhood_page",
     "build_programs_page",
 ]

@@ -12,7 +12,7 @@ from lloki import keys
 from lloki.analysis import ACROSS, DETECTED
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.labelling import score_curve, value_panels
+from lloki.report.labeling import score_curve, value_panels
 from lloki.report.panels import Shown
 from lloki.report.table import Table
 
@@ -116,7 +116,7 @@ def _best(kept: pd.DataFrame) -> Section:
     note = words.further(len(kept) - len(shown), "gene", "genes.csv")
     text = (
         "The error is the root mean square difference from the measurement, in the unit of the values: log "
-        "of one plus normalised counts of the slices that lend. Compare cells by such values, not platforms. "
+        "of one plus normalized counts of the slices that lend. Compare cells by such values, not platforms. "
         "Genes that were tried across slices come first."
     )
     detected = (
@@ -145,7 +145,7 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
         how = f"score {score:.2f}, tried {tried}" if np.isfinite(score) else "never tried"
         sd = float(np.mean(imputed[:, gene].layers["sd"]))
         caption = f"{gene}: {how}. A value is off by some {sd:.2f}."
-        alt = f"Map of {len(xy):,} cells coloured by the estimate of {gene}"
+        alt = f"Map of {len(xy):,} cells colored by the estimate of {gene}"
         figure = value_panels(xy, {"": values})
         shown.append(Shown.of(figure, f"gene-{gene}", alt, caption))
     text = (

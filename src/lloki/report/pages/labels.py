@@ -13,14 +13,14 @@ from lloki import keys
 from lloki.analysis import UNKNOWN, LabelTransfer
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.colouring import Colouring
-from lloki.report.labelling import reliability_curve
+from lloki.report.coloring import Coloring
+from lloki.report.labeling import reliability_curve
 from lloki.report.panels import Shown, by_slice, maps
 from lloki.report.table import Table
 
 _TYPES = {
     "type": "Type",
-    "labelled": "Labelled cells",
+    "labeled": "Labeled cells",
     "slices": "In slices",
     "tested": "Tried on",
     "recall": "Found again",
@@ -31,8 +31,8 @@ _TYPES = {
 }
 _SLICES = {"slice": "Slice", "cells": "Cells", "given": "Had a label", "told": "Told", "unknown": "Unknown"}
 _LEARNED = {
-    "slices": "each labelled slice was labelled from the others, as if it had none",
-    "cells": "cells were labelled from other cells, as there are no two labelled slices that share a type. "
+    "slices": "each labeled slice was labeled from the others, as if it had none",
+    "cells": "cells were labeled from other cells, as there are no two labeled slices that share a type. "
     "Differences between slices do not show in that: for other slices, expect less than it says",
 }
 _JUDGED = {"slices": "a slice", "cells": "cells"}
@@ -67,10 +67,10 @@ def build_labels_page(
     lent = int(found.given[adata.n_obs :].sum())  # the reference's cells are the last
     lenders = _sources(int(slices["given"].sum()), lent)
     summary = (
-        f"{words.plural(told, 'cell')} of {words.plural(asked, 'slice')} were labelled with "
-        f"{words.plural(len(found.types), 'cell type')}, by the labelled cells that lie near them in the "
+        f"{words.plural(told, 'cell')} of {words.plural(asked, 'slice')} were labeled with "
+        f"{words.plural(len(found.types), 'cell type')}, by the labeled cells that lie near them in the "
         f"joint embedding{lenders}. {unknown / max(told, 1):.0%} are unknown: too unsure, or like "
-        "nothing that is labelled."
+        "nothing that is labeled."
     )
     trust = Section(
         "Can labels be believed?",
@@ -142,7 +142,7 @@ def build_annotation_page(
         "What the panels can tell",
         [
             "How many markers of each type every panel has. A type without markers of its own in a panel can "
-            "be told there only by neighbours from other slices in the joint embedding."
+            "be told there only by neighbors from other slices in the joint embedding."
         ],
         tables=[_pivot(panel, "said")],
     )
@@ -193,7 +193,7 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
         return Section("")
     values = adata.obs[column].astype(object)
     types = [t for t in adata.obs[column].cat.categories if t != UNKNOWN]
-    colouring = Colouring.of(
+    coloring = Coloring.of(
         pd.Series(pd.Categorical(values.where(values != UNKNOWN), categories=types)), missing=UNKNOWN
     )
     about = {}
@@ -203,11 +203,11 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
             said = f"{cells - given:,} had no label, {unknown:.0%} of these are unknown"
         about[str(name)] = f"{words.plural(int(cells), 'cell')}, {said}"
     text = (
-        "Cells where they lie; a colour means the same in every slice. Where a type is known to form layers "
+        "Cells where they lie; a color means the same in every slice. Where a type is known to form layers "
         "or to keep to a place, it should do so here."
     )
-    shown = maps(adata, colouring, slice_key=slice_key, title="cell type", about=about)
-    return Section("In space", [text], shown, legend=colouring.legend)
+    shown = maps(adata, coloring, slice_key=slice_key, title="cell type", about=about)
+    return Section("In space", [text], shown, legend=coloring.legend)
 
 
 def _pivot(table: pd.DataFrame, column: str) -> Table:

@@ -14,7 +14,7 @@ from lloki.analysis import Programs
 from lloki.report import metagenes as figures
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.colouring import Colouring
+from lloki.report.coloring import Coloring
 from lloki.report.figures import INK
 from lloki.report.panels import Shown, by_slice, maps
 from lloki.report.table import Table
@@ -114,10 +114,10 @@ def _in_space(
             caption += f" Used most by {types[name]}."
         if genes.get(name):
             caption += f" Genes: {', '.join(genes[name])}."
-        alt = f"Cells of {words.plural(len(rows), 'slice')} coloured by their state in metagene {i + 1}"
+        alt = f"Cells of {words.plural(len(rows), 'slice')} colored by their state in metagene {i + 1}"
         shown.append(Shown.of(figure, f"metagene-{i + 1}", alt, caption, dpi=_DPI))
     text = (
-        "How much of each program a cell has, where it lies. All slices of a row have one colour scale, so "
+        "How much of each program a cell has, where it lies. All slices of a row have one color scale, so "
         "what is bright in one and dark in another does differ. Bars give lengths in the units of the "
         "coordinates."
     )
@@ -183,7 +183,7 @@ def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
 def _affinity(found: Programs) -> Section:
     figure = figures.affinity_map(found.affinity, ink=INK)
     text = (
-        "Which programs lie next to which in the tissue. Below 0, cells of the two are neighbours more often "
+        "Which programs lie next to which in the tissue. Below 0, cells of the two are neighbors more often "
         "than by chance; above 0, less often. Values along the diagonal tell whether cells of one program "
         "keep together; they are mostly far beyond the scale, which is set by pairs of different programs."
     )
@@ -198,7 +198,7 @@ def _order(moran: pd.DataFrame) -> Section:
     figure = figures.moran_boxes({"metagenes": found}, ink=INK)
     medians = [f"{name} {np.nanmedian(v):.2f}" for name, v in found.items() if np.isfinite(v).any()]
     text = (
-        "How far neighbouring cells have like states (Moran's I): 0 if a program is strewn about at random, "
+        "How far neighboring cells have like states (Moran's I): 0 if a program is strewn about at random, "
         "1 if it lies in smooth regions. Programs of scattered cell types are low without anything being "
         "wrong. A box holds the middle half of the programs of a slice, the line is their median."
     )
@@ -208,10 +208,10 @@ def _order(moran: pd.DataFrame) -> Section:
 
 
 def _domains(adata: ad.AnnData, slice_key: str) -> Section:
-    colouring = Colouring.of(adata.obs[keys.DOMAIN])
+    coloring = Coloring.of(adata.obs[keys.DOMAIN])
     text = (
         "Regions whose surroundings are alike in the embedding, found in all slices together: one name and "
-        "colour is the same kind of region everywhere. D1 is the largest."
+        "color is the same kind of region everywhere. D1 is the largest."
     )
-    shown = maps(adata, colouring, slice_key=slice_key, title="domain", about={})
-    return Section("Domains", [text], shown, legend=colouring.legend, width="")
+    shown = maps(adata, coloring, slice_key=slice_key, title="domain", about={})
+    return Section("Domains", [text], shown, legend=coloring.legend, width="")

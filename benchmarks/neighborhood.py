@@ -1,13 +1,13 @@
 """Programs of a cell type near another: planted ones are found, absent ones are not, and one pair as found.
 
-    python benchmarks/neighbourhood.py planted OUT [--seeds N] [--steps N] [--preset NAME]
+    python benchmarks/neighborhood.py planted OUT [--seeds N] [--steps N] [--preset NAME]
         [--figure FILE.png]
-    python benchmarks/neighbourhood.py real RUN FOCAL NEIGHBOUR [--labels cell_type]
+    python benchmarks/neighborhood.py real RUN FOCAL NEIGHBOR [--labels cell_type]
 
-`planted` makes tumours of three panels (`lloki.datasets.tumour`), with a program in T cells among malignant
+`planted` makes tumors of three panels (`lloki.datasets.tumor`), with a program in T cells among malignant
 cells and without, runs `lloki.integrate` on each, keeps the runs in OUT, and prints a Markdown table: whether
 a program was found, precision and recall of its genes (up and down counted apart; recall over the genes that
-some panel has), correlation of the score with the neighbour share over all T cells, the p-values under
+some panel has), correlation of the score with the neighbor share over all T cells, the p-values under
 shuffled positions, and the mean number of genes that shuffled positions gave. `real` does the analysis on a
 finished run and prints the verdict, the genes, and the correlations.
 """
@@ -40,7 +40,7 @@ def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None)
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
     for seed in range(seeds):
         for strength in (1.0, 0.0):
-            made = lloki.datasets.tumour(strength=strength, seed=seed)
+            made = lloki.datasets.tumor(strength=strength, seed=seed)
             run = lloki.integrate(
                 made.slices,
                 reference=made.reference,
@@ -50,8 +50,8 @@ def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None)
                 benchmark="none",
             )
             joint = run.adata
-            found = lloki.tl.neighbourhood_program(
-                joint, focal="T cell", neighbour="malignant", label_key="cell_type"
+            found = lloki.tl.neighborhood_program(
+                joint, focal="T cell", neighbor="malignant", label_key="cell_type"
             )
             there = {g for s in made.slices for g in s.var_names}
             truth = {(g, "up") for g in made.up if g in there} | {
@@ -75,9 +75,9 @@ def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None)
                 figure = None
 
 
-def real(run: Path, focal: str, neighbour: str, labels: str) -> None:
+def real(run: Path, focal: str, neighbor: str, labels: str) -> None:
     joint = ad.read_h5ad(run / "integrated.h5ad")
-    found = lloki.tl.neighbourhood_program(joint, focal=focal, neighbour=neighbour, label_key=labels)
+    found = lloki.tl.neighborhood_program(joint, focal=focal, neighbor=neighbor, label_key=labels)
     print(f"found: {found.found}. {found.reason}\nup: {', '.join(found.up)}\ndown: {', '.join(found.down)}\n")
     print(f"genes that shuffled positions gave on average: {found.null_genes:.2f}\n")
     print(found.correlations.round(3).to_string(index=False), "\n")
@@ -98,14 +98,14 @@ def main() -> None:
     there = kinds.add_parser("real")
     there.add_argument("run", type=Path)
     there.add_argument("focal")
-    there.add_argument("neighbour")
+    there.add_argument("neighbor")
     there.add_argument("--labels", default="cell_type")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.kind == "planted":
         planted(options.out, options.seeds, options.steps, options.preset, options.figure)
     else:
-        real(options.run, options.focal, options.neighbour, options.labels)
+        real(options.run, options.focal, options.neighbor, options.labels)
 
 
 if __name__ == "__main__":

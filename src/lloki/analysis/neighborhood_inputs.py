@@ -1,4 +1,4 @@
-"""What an analysis of neighbourhoods is told: settings, and slices."""
+"""What an analysis of neighborhoods is told: settings, and slices."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki._settings import Settings
+from lloki._config import Config
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NeighbourhoodConfig(Settings):
-    """Settings of :func:`neighbourhood_program`; the paper's where it states them.
+class NeighborhoodConfig(Config):
+    """Settings of :func:`neighborhood_program`; the paper's where it states them.
 
     Parameters
     ----------
     k
-        Nearest cells in space among which the neighbour type is counted.
-    resolution, graph_neighbours
+        Nearest cells in space among which the neighbor type is counted.
+    resolution, graph_neighbors
         Of the Leiden clusters of focal cells, and of the graph in the joint embedding.
     expressed, fold
         First stage: least share of focal cells with a gene, and least log2 fold over all other cells.
     spill_guard
-        First stage: leave out genes that the neighbour type expresses more than the focal type. Where its
+        First stage: leave out genes that the neighbor type expresses more than the focal type. Where its
         transcripts are assigned to focal cells beside it, they look like a program. The paper has no such
         rule.
     q
         Second stage: highest false discovery rate, of the difference between the two kinds of focal cells and
-        of the correlation with the neighbour share.
+        of the correlation with the neighbor share.
     agreement
         Least share of the data sets, by weight, in which a gene must go the same way.
     permutations
@@ -44,7 +44,7 @@ class NeighbourhoodConfig(Settings):
 
     k: int = 100
     resolution: float = 1.0
-    graph_neighbours: int = 15
+    graph_neighbors: int = 15
     expressed: float = 0.05
     fold: float = 0.3
     spill_guard: bool = True
@@ -55,7 +55,7 @@ class NeighbourhoodConfig(Settings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._above_zero("k", "graph_neighbours", "resolution", "permutations")
+        self._above_zero("k", "graph_neighbors", "resolution", "permutations")
         self._share("expressed", "q", "agreement", "alpha")
 
 
@@ -68,14 +68,14 @@ class Tissue:
     name, dataset
         Of the slice, and of the data set that it belongs to.
     expression
-        (n, g) log-normalised.
+        (n, g) log-normalized.
     genes
         (g,).
     xy
         (n, 2 or 3).
     embedding
         (n, d) in the joint space.
-    focal, neighbour
+    focal, neighbor
         (n,) bool: cells of either type.
     """
 
@@ -86,4 +86,4 @@ class Tissue:
     xy: Doubles
     embedding: NDArray[np.floating]
     focal: NDArray[np.bool_]
-    neighbour: NDArray[np.bool_]
+    neighbor: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""``lloki neighbourhood``."""
+"""``lloki neighborhood``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lloki.cli.voice import speaking
 _SLICES, _METHOD = "Slices", "Method"
 
 
-def neighbourhood(
+def neighborhood(
     integrated: options.Integrated,
     out: options.Out,
     focal: Annotated[
         str, typer.Option(metavar="TYPE", help="Cell type that may have a program.", rich_help_panel=_SLICES)
     ],
-    neighbour: Annotated[
+    neighbor: Annotated[
         str, typer.Option(metavar="TYPE", help="Cell type around it.", rich_help_panel=_SLICES)
     ],
     label_key: options.TypeColumn,
@@ -46,19 +46,19 @@ def neighbourhood(
     debug: Debug = False,
 ) -> None:
     """Find what cells of one type express where another type is around them, if anything."""
-    page = out / "neighbourhood.html"
+    page = out / "neighborhood.html"
     with speaking(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 
         import lloki
         from lloki import keys
-        from lloki.report.pages import build_neighbourhood_page
+        from lloki.report.pages import build_neighborhood_page
 
-        found = lloki.tl.neighbourhood_program(
+        found = lloki.tl.neighborhood_program(
             adata,
             focal=focal,
-            neighbour=neighbour,
+            neighbor=neighbor,
             label_key=label_key,
             dataset_key=dataset_key,
             key=key,
@@ -69,9 +69,9 @@ def neighbourhood(
             seed=seed,
         )
         genes, correlations = found.genes, found.correlations
-        write_results(out, "neighbourhood", adata, {"genes": genes, "correlations": correlations})
-        names: dict[str, Any] = {"neighbour": neighbour, "label_key": label_key, "slice_key": slice_key}
-        build_neighbourhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
+        write_results(out, "neighborhood", adata, {"genes": genes, "correlations": correlations})
+        names: dict[str, Any] = {"neighbor": neighbor, "label_key": label_key, "slice_key": slice_key}
+        build_neighborhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
         scored, drawn = adata.obs[keys.PROGRAM_SCORE].notna(), {}
         if scored.any():
             drawn["score"] = lloki.pl.program(adata, group=dataset_key or slice_key)
@@ -79,9 +79,9 @@ def neighbourhood(
             drawn[f"space-{name}"] = lloki.pl.program_in_space(adata, slice=name, **names)
         write_figures(out, drawn)
     look_at(page)
-    typer.echo(f"Slices with scores: {(out / 'neighbourhood.h5ad').resolve()}")
+    typer.echo(f"Slices with scores: {(out / 'neighborhood.h5ad').resolve()}")
     typer.echo(f"{'A program was found' if found.found else 'No program was found'}. {found.reason}")
     for said, listed in (("Up", found.up), ("Down", found.down)):
         if listed:
             typer.echo(f"{said}: {', '.join(listed)}")
-    show_frame(correlations, title=f"Score against the share of {neighbour}")
+    show_frame(correlations, title=f"Score against the share of {neighbor}")

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
-    """Draw the score of a neighbourhood program against the share of the neighbour type.
+    """Draw the score of a neighborhood program against the share of the neighbor type.
 
     Parameters
     ----------
     adata
-        As :func:`lloki.tl.neighbourhood_program` left it.
+        As :func:`lloki.tl.neighborhood_program` left it.
     group
         Column of ``obs`` that names slices or data sets: medians are drawn for each.
 
@@ -30,24 +30,24 @@ def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
     """
     from lloki.report import programs
 
-    for column in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE, group):
+    for column in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE, group):
         if column not in adata.obs:
-            mend = "Run lloki.tl.neighbourhood_program first, or set group"
-            raise InputError("the column is absent", slot=obs_slot(column), mend=mend)
-    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE))
+            hint = "Run lloki.tl.neighborhood_program first, or set group"
+            raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE))
     return programs.score_against_share(share, score, adata.obs[group].astype(str).to_numpy(), ink=INK)
 
 
 def program_in_space(
-    adata: ad.AnnData, *, neighbour: str, label_key: str, slice: str, slice_key: str = keys.SLICE
+    adata: ad.AnnData, *, neighbor: str, label_key: str, slice: str, slice_key: str = keys.SLICE
 ) -> Figure:
-    """Draw the focal cells of a slice by their score, and cells of the neighbour type in grey.
+    """Draw the focal cells of a slice by their score, and cells of the neighbor type in gray.
 
     Parameters
     ----------
     adata
-        As :func:`lloki.tl.neighbourhood_program` left it.
-    neighbour, label_key
+        As :func:`lloki.tl.neighborhood_program` left it.
+    neighbor, label_key
         Name of the type, and ``obs`` column of types.
     slice, slice_key
         Which slice, and the ``obs`` column that names them.
@@ -61,16 +61,16 @@ def program_in_space(
 
     for column in (keys.PROGRAM_SCORE, label_key, slice_key):
         if column not in adata.obs:
-            mend = "Run lloki.tl.neighbourhood_program first"
-            raise InputError("the column is absent", slot=obs_slot(column), mend=mend)
+            hint = "Run lloki.tl.neighborhood_program first"
+            raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
     rows = (adata.obs[slice_key].astype(str) == slice).to_numpy()
     if not rows.any():
-        raise InputError(f"no cell of slice {slice!r}", slot=obs_slot(slice_key), mend="Name another")
+        raise InputError(f"no cell of slice {slice!r}", slot=obs_slot(slice_key), hint="Name another")
     here = adata.obs[rows]
     return programs.scores_in_space(
         obsm(adata, keys.SPATIAL)[rows, :2],
         here[keys.PROGRAM_SCORE].to_numpy(float),
-        (here[label_key].astype(str) == neighbour).to_numpy(),
+        (here[label_key].astype(str) == neighbor).to_numpy(),
         title=slice,
         ink=INK,
     )

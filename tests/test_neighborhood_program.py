@@ -1,4 +1,4 @@
-"""``lloki.tl.neighbourhood_program``: planted programs are found, absent ones are not, bad input is named."""
+"""``lloki.tl.neighborhood_program``: planted programs are found, absent ones are not, bad input is named."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from scipy import sparse
 
 import lloki
 from lloki import keys
-from lloki.analysis import neighbour_share, score_weights
+from lloki.analysis import neighbor_share, score_weights
 from lloki.analysis.contrast import FocalSet, compare, enriched, rich_clusters, standard_ranks
 from lloki.cae import CAEConfig
-from lloki.datasets import tumour
+from lloki.datasets import tumor
 from lloki.errors import ConfigError, InputError, LlokiWarning
-from lloki.fp import log_normalise
+from lloki.fp import log_normalize
 
-NAMES = {"focal": "T cell", "neighbour": "malignant", "label_key": "cell_type"}
+NAMES = {"focal": "T cell", "neighbor": "malignant", "label_key": "cell_type"}
 QUICK = {"permutations": 40, "k": 50}
 
 
 def sections(strength: float, seed: int = 0, cells: int = 1200) -> tuple[list[ad.AnnData], object]:
     """Sections with an embedding in which T cells spread by the genes that all panels have."""
-    made = tumour(n_cells=cells, strength=strength, counts=200, seed=seed)
+    made = tumor(n_cells=cells, strength=strength, counts=200, seed=seed)
     program = [*made.up, *made.down]
     sign = np.repeat([1.0, -1.0], 10)
     for s in made.slices:
-        x = log_normalise(s.X)
+        x = log_normalize(s.X)
         kind = s.obs["cell_type"].cat.codes.to_numpy()
         there = [g in s.var_names for g in program]
         at = s.var_names.get_indexer([g for g, t in zip(program, there) if t])
@@ -50,7 +50,7 @@ def sections(strength: float, seed: int = 0, cells: int = 1200) -> tuple[list[ad
 @pytest.fixture(scope="module")
 def done():
     slices, made = sections(1.0)
-    return slices, made, lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK)
+    return slices, made, lloki.tl.neighborhood_program(slices, **NAMES, **QUICK)
 
 
 def test_the_planted_program_is_found(done):
@@ -72,19 +72,19 @@ def test_it_is_written_for_focal_cells_alone(done, tmp_path):
     slices, _, found = done
     for s in slices:
         focal = (s.obs["cell_type"] == "T cell").to_numpy()
-        for column in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE):
+        for column in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE):
             assert np.isfinite(s.obs[column][focal]).all()
             assert s.obs[column][~focal].isna().all()
         assert set(s.obs[keys.INFILTRATING][focal]) == {"yes", "no"}
     slices[0].write_h5ad(tmp_path / "a.h5ad")
-    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighbourhood_program"]
+    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighborhood_program"]
     assert said["found"]
     assert list(said["genes"].index) == list(found.genes.index)
 
 
 def test_the_order_of_slices_is_no_matter(done):
     slices, _, found = done
-    again = lloki.tl.neighbourhood_program(slices[::-1], **NAMES, **QUICK)
+    again = lloki.tl.neighborhood_program(slices[::-1], **NAMES, **QUICK)
     pd.testing.assert_frame_equal(found.genes, again.genes)
     pd.testing.assert_frame_equal(found.correlations, again.correlations)
 
@@ -92,28 +92,28 @@ def test_the_order_of_slices_is_no_matter(done):
 def test_none_is_found_where_none_is_planted():
     slices, _ = sections(0.0)
     with pytest.warns(LlokiWarning, match="No program"):
-        found = lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK)
+        found = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK)
     assert not found.found
     assert not found.up
     assert not found.down
 
 
-def test_transcripts_of_the_neighbours_are_no_program():
+def test_transcripts_of_the_neighbors_are_no_program():
     slices, made = sections(0.0, seed=3)
     leaked = next(g for g in made.up if all(g in s.var_names for s in slices))
     for s in slices:
         # a gene that malignant cells have most of, and T cells among them seem to have
         kind = s.obs["cell_type"].astype(str).to_numpy()
-        around = neighbour_share(s.obsm["spatial"], kind == "malignant", k=30)
+        around = neighbor_share(s.obsm["spatial"], kind == "malignant", k=30)
         x = s.X.toarray()
         extra = np.where(kind == "malignant", 10.0, np.where(kind == "T cell", 4 + 12 * around, 0))
         x[:, s.var_names.get_loc(leaked)] += np.random.default_rng(0).poisson(extra)
         s.X = sparse.csr_matrix(x)
         s.obsm[keys.JOINT][:, 5] += 3 * around * (kind == "T cell")
-    bare = lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK, spill_guard=False)
+    bare = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK, spill_guard=False)
     assert leaked in bare.up
     with pytest.warns(LlokiWarning, match="No program"):
-        guarded = lloki.tl.neighbourhood_program(slices, **NAMES, **QUICK)
+        guarded = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK)
     assert leaked not in guarded.genes.index
 
 
@@ -126,7 +126,7 @@ def test_slices_of_one_data_set_are_compared_together(done):
             piece = s[rows].copy()
             piece.obs["slice"], piece.obs["study"] = f"{s.uns['name']} {name}", s.uns["name"]
             two.append(piece)
-    found = lloki.tl.neighbourhood_program(two, **NAMES, **QUICK, dataset_key="study")
+    found = lloki.tl.neighborhood_program(two, **NAMES, **QUICK, dataset_key="study")
     assert list(found.correlations["dataset"]) == [*sorted(s.uns["name"] for s in slices), "pooled"]
     assert found.found
 
@@ -136,7 +136,7 @@ def test_slices_of_one_data_set_are_compared_together(done):
 def test_shares_are_those_of_all_pairs(n, k, seed):
     rng = np.random.default_rng(seed)
     xy, of = rng.uniform(size=(n, 2)), rng.random(n) < 0.5
-    share = neighbour_share(xy, of, k=k)
+    share = neighbor_share(xy, of, k=k)
     if n == 1:
         assert share[0] == 0
         return
@@ -146,8 +146,8 @@ def test_shares_are_those_of_all_pairs(n, k, seed):
     np.testing.assert_allclose(share, of[near].mean(1))
 
 
-def test_cells_in_one_place_are_not_their_own_neighbours():
-    share = neighbour_share(np.zeros((8, 2)), np.ones(8, bool), k=3)
+def test_cells_in_one_place_are_not_their_own_neighbors():
+    share = neighbor_share(np.zeros((8, 2)), np.ones(8, bool), k=3)
     np.testing.assert_array_equal(share, 1.0)
 
 
@@ -195,8 +195,8 @@ def test_ranks_are_aggregated_over_the_data_sets_that_have_the_gene():
 
 
 def test_enriched_genes_are_expressed_and_higher():
-    focal = log_normalise(np.array([[5, 0, 9], [5, 0, 9], [5, 1, 9]], float))
-    rest = log_normalise(np.array([[1, 0, 18], [1, 0, 18]], float))
+    focal = log_normalize(np.array([[5, 0, 9], [5, 0, 9], [5, 1, 9]], float))
+    rest = log_normalize(np.array([[1, 0, 18], [1, 0, 18]], float))
     assert enriched(focal, rest, expressed=0.5).tolist() == [True, False, False]
 
 
@@ -210,7 +210,7 @@ def test_the_ovarian_preset_is_the_papers():
 def test_few_cells_are_said_to_be_few():
     slices, _ = sections(1.0, cells=90)
     with pytest.warns(LlokiWarning, match="all of them stand for the 100 nearest"):
-        lloki.tl.neighbourhood_program(slices, **NAMES, permutations=5)
+        lloki.tl.neighborhood_program(slices, **NAMES, permutations=5)
 
 
 @pytest.mark.parametrize(
@@ -227,17 +227,17 @@ def test_few_cells_are_said_to_be_few():
             "no cell of the focal type",
         ),
         (lambda s: None, {"focal": "B cell"}, InputError, "There: .*T cell"),
-        (lambda s: None, {"neighbour": "B cell"}, InputError, "0 of the neighbour type"),
+        (lambda s: None, {"neighbor": "B cell"}, InputError, "0 of the neighbor type"),
         (lambda s: None, {"dataset_key": "study"}, InputError, r"obs\['study'\]"),
         (lambda s: None, {"k": 0}, ConfigError, "k must"),
-        (lambda s: None, {"nearest": 5}, ConfigError, "no parameter 'nearest'"),
+        (lambda s: None, {"nearest": 5}, ConfigError, "has no field 'nearest'"),
     ],
 )
 def test_bad_input_is_named_and_nothing_written(change, settings, kind, message):
     slices, _ = sections(1.0, cells=150)
     change(slices)
     with pytest.raises(kind, match=message):
-        lloki.tl.neighbourhood_program(slices, **(NAMES | settings))
+        lloki.tl.neighborhood_program(slices, **(NAMES | settings))
     assert all(keys.PROGRAM_SCORE not in s.obs for s in slices)
 
 
@@ -247,9 +247,9 @@ def test_figures(done):
     figure = lloki.pl.program(whole)
     assert len(figure.axes[0].get_lines()) == 3
     name = slices[0].uns["name"]
-    asked = {"neighbour": "malignant", "label_key": "cell_type"}
+    asked = {"neighbor": "malignant", "label_key": "cell_type"}
     assert len(lloki.pl.program_in_space(whole, slice=name, **asked).axes) == 2
     with pytest.raises(InputError, match="no cell of slice"):
         lloki.pl.program_in_space(whole, slice="none", **asked)
-    with pytest.raises(InputError, match="neighbourhood_program first"):
+    with pytest.raises(InputError, match="neighborhood_program first"):
         lloki.pl.program(whole[:, :5].copy(), group="none")

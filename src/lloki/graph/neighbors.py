@@ -1,4 +1,4 @@
-"""k nearest neighbours by cosine similarity, exact and in memory linear in the number of cells."""
+"""k nearest neighbors by cosine similarity, exact and in memory linear in the number of cells."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lloki.graph._rows import DenseRows, SparseRows, rows_of
 
 # Rows of a square block of similarities: 4 MB of float32, which stays in cache between product and scan.
 BLOCK = 1024
-# Candidates kept beyond k by the first, coarser pass, so that rounding does not push out true neighbours.
+# Candidates kept beyond k by the first, coarser pass, so that rounding does not push out true neighbors.
 SPARE = 40
 
 
-def cosine_neighbours(
+def cosine_neighbors(
     x: sparse.spmatrix | sparse.sparray | NDArray[np.floating],
     k: int,
     *,
@@ -38,7 +38,7 @@ def cosine_neighbours(
     of two rows stays under :math:`2^{24}`: float32 matrix products are then exact integers, whatever the BLAS
     library, block size, number of threads or order of summation. Each block of pairs is computed once and
     serves both its rows and its columns. The ``k + 40`` best of this pass are ranked again by the cosine of
-    the unrounded rows in float64. The first pass errs by about 1e-4, far less than the cosines of neighbours
+    the unrounded rows in float64. The first pass errs by about 1e-4, far less than the cosines of neighbors
     k and k + 40 differ: on the real slices compared, the result was that of a float64 search.
 
     Parameters
@@ -47,7 +47,7 @@ def cosine_neighbours(
         (n, g) expression, non-negative for the usual meaning of the result; any scale, the rows' lengths do
         not matter.
     k
-        Neighbours per cell, at least 1. The cell itself does not count.
+        Neighbors per cell, at least 1. The cell itself does not count.
     threads
         Threads to use; default all cores. The result does not depend on it.
     approximate_above
@@ -64,8 +64,8 @@ def cosine_neighbours(
     -------
     indices
         (n, k) int32, most similar first; equal similarity is ordered by lower index. ``-1`` fills the row of
-        a cell with fewer than ``k`` neighbours: a neighbour shares at least one expressed gene, so a cell
-        without counts has none and is nobody's neighbour.
+        a cell with fewer than ``k`` neighbors: a neighbor shares at least one expressed gene, so a cell
+        without counts has none and is nobody's neighbor.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _candidates_approximate(rows: SparseRows | DenseRows, c: int, *, seed: int) 
     from pynndescent import NNDescent
 
     keys = np.zeros((rows.n, c), np.int64)
-    full = rows.full()  # rows without counts would be everyone's equally bad neighbour
+    full = rows.full()  # rows without counts would be everyone's equally bad neighbor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = NNDescent(rows.take(full), metric="cosine", n_neighbors=c + 1, random_state=seed, n_jobs=1)

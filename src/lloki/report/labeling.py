@@ -82,11 +82,11 @@ def score_curve(scores: pd.DataFrame, *, least: float | None = None, ink: str = 
     """
     figure, ax = plot_area(ink, WIDTH * 0.9)
     known = scores[scores["score"].notna()].sort_values("score", ascending=False, kind="stable")
-    for name, colour in ((ACROSS, _LINE), (WITHIN, _OTHER_LINE)):
+    for name, color in ((ACROSS, _LINE), (WITHIN, _OTHER_LINE)):
         y = known.loc[known["validated"] == name, "score"].to_numpy(float)
         if len(y):
             x = np.arange(1, len(y) + 1)
-            ax.scatter(x, y, s=10, lw=0, color=colour, label=f"tried {name}", rasterized=True)
+            ax.scatter(x, y, s=10, lw=0, color=color, label=f"tried {name}", rasterized=True)
     if least is not None:
         ax.axhline(least, color=ink, ls=":", lw=1.2)
     ax.set(xlabel="genes, the best first", ylabel="hold-out score (Spearman)")
@@ -96,7 +96,7 @@ def score_curve(scores: pd.DataFrame, *, least: float | None = None, ink: str = 
 
 
 def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> Figure:
-    """Draw cells (n, 2) where they lie, side by side for each name → values (n,), on one colour scale."""
+    """Draw cells (n, 2) where they lie, side by side for each name → values (n,), on one color scale."""
     low, high = xy.min(0), xy.max(0)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     ratio = float(np.clip((high - low)[1] / max((high - low)[0], 1e-9), 0.4, 1.6))
@@ -119,7 +119,7 @@ def value_panels(xy: NDArray, values: dict[str, NDArray], *, ink: str = INK) -> 
         ax.set_title(name, fontsize=9, color=ink, parse_math=False)
         scale_bar(ax, float(high[0] - low[0]), ink)
     bar = figure.colorbar(points, ax=list(axes), shrink=0.8, aspect=30)
-    bar.set_label("log(1 + normalised counts)", color=ink, fontsize=8)
+    bar.set_label("log(1 + normalized counts)", color=ink, fontsize=8)
     bar.ax.tick_params(colors=ink, labelsize=7)
     bar.outline.set_visible(False)
     return figure

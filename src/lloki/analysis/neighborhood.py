@@ -13,15 +13,15 @@ from scipy.spatial import cKDTree
 
 from lloki._progress import Advance
 from lloki.analysis.infiltration import Lens, Outcome, outcome
-from lloki.analysis.neighbourhood_inputs import NeighbourhoodConfig, Tissue
+from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, Tissue
 from lloki.errors import InputError
-from lloki.graph import cosine_neighbours, leiden
+from lloki.graph import cosine_neighbors, leiden
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class NeighbourhoodProgram:
+class NeighborhoodProgram:
     """What was found, over N focal cells of all slices, slice after slice.
 
     Attributes
@@ -31,7 +31,7 @@ class NeighbourhoodProgram:
     reason
         Why, or why not, in words.
     share
-        (N,) share of the neighbour type among the k nearest cells.
+        (N,) share of the neighbor type among the k nearest cells.
     cluster
         (N,) Leiden cluster.
     infiltrating
@@ -74,7 +74,7 @@ class NeighbourhoodProgram:
         return list(self.genes.index[self.genes["direction"] == "down"])[::-1]
 
 
-def neighbour_share(xy: Doubles, of: NDArray[np.bool_], *, k: int = 100) -> Doubles:
+def neighbor_share(xy: Doubles, of: NDArray[np.bool_], *, k: int = 100) -> Doubles:
     """Share (n,) of cells of a type among each cell's k nearest in space, itself left out.
 
     All other cells are taken where there are no more than k; 0 for a cell that is alone. Time grows with
@@ -90,12 +90,12 @@ def neighbour_share(xy: Doubles, of: NDArray[np.bool_], *, k: int = 100) -> Doub
     return np.where(other, of[near], False).sum(axis=1) / k
 
 
-def neighbourhood_program(
-    tissues: Sequence[Tissue], *, config: NeighbourhoodConfig | None = None, advance: Advance | None = None
-) -> NeighbourhoodProgram:
-    """Find the program of a focal type that goes with a neighbour type around it.
+def neighborhood_program(
+    tissues: Sequence[Tissue], *, config: NeighborhoodConfig | None = None, advance: Advance | None = None
+) -> NeighborhoodProgram:
+    """Find the program of a focal type that goes with a neighbor type around it.
 
-    1. For each focal cell, the share of the neighbour type among its k nearest cells in space.
+    1. For each focal cell, the share of the neighbor type among its k nearest cells in space.
     2. Leiden clusters of all focal cells in the joint embedding; those rich in that share are infiltrating.
     3. In each data set, genes enriched in the focal type; of these, infiltrating against other focal cells;
        ranks aggregated over data sets; genes that go the same way everywhere, and with the share itself.
@@ -114,25 +114,25 @@ def neighbourhood_program(
     Raises
     ------
     InputError
-        If there are fewer than 20 focal cells, or none of the neighbour type.
+        If there are fewer than 20 focal cells, or none of the neighbor type.
 
     Notes
     -----
-    Shuffling asks whether scores go with positions at all. It does not tell a response to the neighbours from
+    Shuffling asks whether scores go with positions at all. It does not tell a response to the neighbors from
     what else varies over the tissue, nor from transcripts of theirs that were assigned to focal cells; the
     first stage guards against the latter only in part. Memory: 24 bytes x focal cells x enriched genes. Time:
-    the neighbours in the embedding, and a product of that matrix with a vector for each permutation.
+    the neighbors in the embedding, and a product of that matrix with a vector for each permutation.
     """
-    config, tissues = config or NeighbourhoodConfig(), sorted(tissues, key=lambda t: t.name)
-    total, seen = sum(int(t.focal.sum()) for t in tissues), sum(int(t.neighbour.sum()) for t in tissues)
+    config, tissues = config or NeighborhoodConfig(), sorted(tissues, key=lambda t: t.name)
+    total, seen = sum(int(t.focal.sum()) for t in tissues), sum(int(t.neighbor.sum()) for t in tissues)
     if total < 20 or not seen:
-        text = f"there are {total} cells of the focal type and {seen} of the neighbour type"
-        raise InputError(text, mend="At least 20 and 1 are needed: check the names of the types.")
-    share = np.concatenate([neighbour_share(t.xy, t.neighbour, k=config.k)[t.focal] for t in tissues])
+        text = f"there are {total} cells of the focal type and {seen} of the neighbor type"
+        raise InputError(text, hint="At least 20 and 1 are needed: check the names of the types.")
+    share = np.concatenate([neighbor_share(t.xy, t.neighbor, k=config.k)[t.focal] for t in tissues])
     slices = np.repeat([t.name for t in tissues], [int(t.focal.sum()) for t in tissues])
     datasets = np.repeat([t.dataset for t in tissues], [int(t.focal.sum()) for t in tissues])
     embedding = np.concatenate([t.embedding[t.focal] for t in tissues])
-    near = cosine_neighbours(embedding, min(config.graph_neighbours, total - 1))
+    near = cosine_neighbors(embedding, min(config.graph_neighbors, total - 1))
     cluster = leiden(near, resolution=config.resolution, seed=config.seed)
     kinds = int(cluster.max()) + 1
     names = list(dict.fromkeys(t.dataset for t in tissues))
@@ -160,7 +160,7 @@ def neighbourhood_program(
     correlations = real.correlations.assign(p=p)
     contrast_p = _p(real.contrast, [o.contrast for o in null])
     found, reason = _verdict(real, contrast_p, p[-1], config)
-    return NeighbourhoodProgram(
+    return NeighborhoodProgram(
         found,
         reason,
         share,
@@ -179,22 +179,22 @@ def _p(value: float, null: Sequence[float] | Doubles) -> float:
     return float((1 + np.sum(np.asarray(null) >= value)) / (1 + len(null)))
 
 
-def _verdict(real: Outcome, contrast_p: float, p: float, config: NeighbourhoodConfig) -> tuple[bool, str]:
+def _verdict(real: Outcome, contrast_p: float, p: float, config: NeighborhoodConfig) -> tuple[bool, str]:
     if not real.rich.any():
         return False, "The focal cells form a single cluster."
     if contrast_p > config.alpha:
         return False, (
-            f"No cluster is richer in the neighbour type than shuffled positions give (p = {contrast_p:.3f})."
+            f"No cluster is richer in the neighbor type than shuffled positions give (p = {contrast_p:.3f})."
         )
     if not (real.genes["direction"] != "").any():
-        return False, "Some clusters are rich in the neighbour type, but no gene goes with it everywhere."
+        return False, "Some clusters are rich in the neighbor type, but no gene goes with it everywhere."
     if p > config.alpha:
         return (
             False,
-            f"The score goes with the neighbour type no better than shuffled positions (p = {p:.3f}).",
+            f"The score goes with the neighbor type no better than shuffled positions (p = {p:.3f}).",
         )
     up, down = ((real.genes["direction"] == side).sum() for side in ("up", "down"))
     return True, (
-        f"{up} genes up and {down} down in clusters that are richer in the neighbour type by "
+        f"{up} genes up and {down} down in clusters that are richer in the neighbor type by "
         f"{real.contrast:.1%} (p = {contrast_p:.3f}); score against share: p = {p:.3f}."
     )

@@ -1,4 +1,4 @@
-"""Categories of cells: their order, their colours and their legend, made once and used in every figure."""
+"""Categories of cells: their order, their colors and their legend, made once and used in every figure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lloki.analysis import UNKNOWN
-from lloki.report.palette import MOST, OTHER, category_colours
+from lloki.report.palette import MOST, OTHER, category_colors
 
 NOT_GIVEN = "not given"
 
 
 @dataclass(frozen=True)
-class Colouring:
-    """Colours of all cells by one column.
+class Coloring:
+    """Colors of all cells by one column.
 
-    ``legend`` holds (name, colour, number of cells) in the order to be read: the categories in theirs, then
-    the ones that share the grey, summed up, then the cells called unknown and those without a value.
+    ``legend`` holds (name, color, number of cells) in the order to be read: the categories in theirs, then
+    the ones that share the gray, summed up, then the cells called unknown and those without a value.
     """
 
     rows: NDArray  # (n,) of "#rrggbb"
@@ -32,16 +32,16 @@ class Colouring:
         return [name for name, _, _ in self.legend]
 
     @classmethod
-    def of(cls, values: pd.Series, *, missing: str = NOT_GIVEN) -> Colouring:
-        """Colour a column of ``obs``.
+    def of(cls, values: pd.Series, *, missing: str = NOT_GIVEN) -> Coloring:
+        """Color a column of ``obs``.
 
         A categorical keeps the order of its categories (unused ones are left out); anything else is read as
-        text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are coloured.
-        ``"unknown"``, as label transfer says, is grey.
-        Colours go by the sorted names, not by the order in the legend: columns with one set of names, such as
-        given labels, those carried over and those told by markers, give a name one colour. To this set belong
+        text and put in natural order, 2 before 10. With more than 60 categories the 60 largest are colored.
+        ``"unknown"``, as label transfer says, is gray.
+        Colors go by the sorted names, not by the order in the legend: columns with one set of names, such as
+        given labels, those carried over and those told by markers, give a name one color. To this set belong
         the categories that no cell has, unless that makes more than 60.
-        Cells without a value are grey, and called ``missing`` in the legend.
+        Cells without a value are gray, and called ``missing`` in the legend.
         """
         known = values.notna().to_numpy()
         text = values.astype(str).to_numpy(dtype=object)
@@ -52,20 +52,20 @@ class Colouring:
         else:
             declared = order = sorted(counts.index, key=_natural)
         doubted = [c for c in order if c == UNKNOWN]
-        coloured = order = [c for c in order if c != UNKNOWN]
+        colored = order = [c for c in order if c != UNKNOWN]
         if len(order) > MOST:
             largest = set(sorted(order, key=lambda c: (-counts[c], _natural(c)))[:MOST])
-            coloured = [c for c in order if c in largest]
+            colored = [c for c in order if c in largest]
         named = [c for c in declared if c != UNKNOWN]
-        colour = category_colours(sorted(named if len(named) <= MOST else coloured, key=_natural))
-        legend = [(c, colour[c], int(counts[c])) for c in coloured]
-        rest = [c for c in order if c not in colour]
+        color = category_colors(sorted(named if len(named) <= MOST else colored, key=_natural))
+        legend = [(c, color[c], int(counts[c])) for c in colored]
+        rest = [c for c in order if c not in color]
         if rest:
             legend.append((f"{len(rest)} smaller categories", OTHER, int(counts[rest].sum())))
         legend += [(c, OTHER, int(counts[c])) for c in doubted]
         if not known.all():
             legend.append((missing, OTHER, int((~known).sum())))
-        rows = pd.Series(text).map(colour).where(known).fillna(OTHER).to_numpy(dtype=str)
+        rows = pd.Series(text).map(color).where(known).fillna(OTHER).to_numpy(dtype=str)
         return cls(np.asarray(rows), tuple(legend))
 
 

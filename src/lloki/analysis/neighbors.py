@@ -16,8 +16,8 @@ from lloki.errors import ConfigError
 Doubles = NDArray[np.float64]
 
 _CELLS = 2**24  # similarities held at a time by a thread: 64 MB of float32
-_SPARE = 8  # candidates beyond k, so that rounding of the first pass does not push out true neighbours
-_NARROWEST = 1e-6  # least width of a kernel, where all neighbours are copies of the cell
+_SPARE = 8  # candidates beyond k, so that rounding of the first pass does not push out true neighbors
+_NARROWEST = 1e-6  # least width of a kernel, where all neighbors are copies of the cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class Near:
     size: int
 
     def weights(self, width: Doubles | None = None) -> sparse.csr_matrix:
-        r"""Weight of each neighbour, (n, m) CSR float64.
+        r"""Weight of each neighbor, (n, m) CSR float64.
 
         :math:`w_{ij} = \exp(-\tfrac12 (d_{ij} / h_i)^2)`, with the width :math:`h_i` (n,) by default the
-        distance of the k-th neighbour: the nearest counts at most :math:`\sqrt e` times as much as the
+        distance of the k-th neighbor: the nearest counts at most :math:`\sqrt e` times as much as the
         farthest, wherever cells lie densely or not.
         """
         h = self.width if width is None else width
@@ -53,7 +53,7 @@ class Near:
 
     @property
     def width(self) -> Doubles:
-        """(n,) distance of the last neighbour."""
+        """(n,) distance of the last neighbor."""
         return np.asarray(self.distance[:, -1])
 
 
@@ -73,9 +73,9 @@ def nearest(
     queries, targets
         (n, d) and (m, d), finite; lengths do not matter.
     k
-        Neighbours, at least 1; all m where there are fewer.
+        Neighbors, at least 1; all m where there are fewer.
     exclude
-        (n,) the target that must not be its own neighbour, where queries are targets too.
+        (n,) the target that must not be its own neighbor, where queries are targets too.
     threads
         Threads; the result does not depend on it.
     advance
@@ -94,7 +94,7 @@ def nearest(
     own = 0 if exclude is None else 1
     k = min(k, len(targets) - own)
     if k < 1:
-        raise ConfigError(f"neighbours need k of at least 1 and a cell to find, got {len(targets)} cells")
+        raise ConfigError(f"neighbors need k of at least 1 and a cell to find, got {len(targets)} cells")
     left, right = (unit_rows(np.asarray(x, np.float32)) for x in (queries, targets))
     n, m = len(left), len(right)
     index, distance = np.empty((n, k), np.int64), np.empty((n, k))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lloki import keys
-from lloki.analysis import NeighbourhoodProgram
+from lloki.analysis import NeighborhoodProgram
 from lloki.report import words
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
 from lloki.report.panels import Shown, by_slice
@@ -21,7 +21,7 @@ _GENES = {
     "datasets": "Data sets",
     "log2_fold": "Difference (log2)",
     "q": "Chance of a false find (q)",
-    "share_correlation": "Correlation with neighbours",
+    "share_correlation": "Correlation with neighbors",
     "share_q": "Its q",
 }
 _RATIOS = ("log2_fold", "share_correlation", "pearson", "spearman")
@@ -29,30 +29,30 @@ _SETS = {"dataset": "Data set", "cells": "Cells", "pearson": "Pearson", "spearma
 _LISTED = 15  # genes of each direction; all are in genes.csv
 
 
-def build_neighbourhood_page(
+def build_neighborhood_page(
     adata: ad.AnnData,
-    found: NeighbourhoodProgram,
+    found: NeighborhoodProgram,
     *,
     focal: str,
-    neighbour: str,
+    neighbor: str,
     label_key: str,
     k: int,
     slice_key: str = keys.SLICE,
     dataset_key: str | None = None,
     out: str | Path,
 ) -> Path:
-    """Write the page of a neighbourhood program.
+    """Write the page of a neighborhood program.
 
     Parameters
     ----------
     adata
-        All slices, as :func:`lloki.tl.neighbourhood_program` left them.
+        All slices, as :func:`lloki.tl.neighborhood_program` left them.
     found
         What it returned.
-    focal, neighbour, label_key
+    focal, neighbor, label_key
         Names of the types, and ``obs`` column of types.
     k
-        Nearest cells among which the neighbour type was counted.
+        Nearest cells among which the neighbor type was counted.
     slice_key, dataset_key
         ``obs`` columns that name slices and data sets.
     out
@@ -63,7 +63,7 @@ def build_neighbourhood_page(
     OutputError
         If the page cannot be written there.
     """
-    who, others = words.cells_of(focal), words.cells_of(neighbour)
+    who, others = words.cells_of(focal), words.cells_of(neighbor)
     slices = len(by_slice(adata, slice_key))
     summary = (
         f"Do {who} express something where {others} are around them? Asked of "
@@ -79,17 +79,17 @@ def build_neighbourhood_page(
         reason,
     )
     sections = [
-        _clusters(found, focal, neighbour),
+        _clusters(found, focal, neighbor),
         _genes(found),
-        _against(adata, found, neighbour, dataset_key or slice_key),
-        _in_space(adata, found, focal, neighbour, label_key, slice_key),
+        _against(adata, found, neighbor, dataset_key or slice_key),
+        _in_space(adata, found, focal, neighbor, label_key, slice_key),
     ]
-    title = f"{focal} near {neighbour}"
+    title = f"{focal} near {neighbor}"
     return build_analysis_page(title, summary, sections, answer=answer, out=out)
 
 
-def _clusters(found: NeighbourhoodProgram, focal: str, neighbour: str) -> Section:
-    who, others = words.cells_of(focal), words.cells_of(neighbour)
+def _clusters(found: NeighborhoodProgram, focal: str, neighbor: str) -> Section:
+    who, others = words.cells_of(focal), words.cells_of(neighbor)
     frame = pd.DataFrame({"cluster": found.cluster, "share": found.share, "rich": found.infiltrating})
     by = frame.groupby("cluster")
     table = pd.DataFrame({"cells": by.size(), "share": by["share"].mean(), "rich": by["rich"].first()})
@@ -97,7 +97,7 @@ def _clusters(found: NeighbourhoodProgram, focal: str, neighbour: str) -> Sectio
     headings = {
         "cluster": f"Group of {focal}",
         "cells": "Cells",
-        "share": f"{neighbour} around them",
+        "share": f"{neighbor} around them",
         "rich": "Rich in them",
     }
     text = (
@@ -109,14 +109,14 @@ def _clusters(found: NeighbourhoodProgram, focal: str, neighbour: str) -> Sectio
     return Section("Groups of cells", [text], tables=[Table.of(table, headings, shares=("share",))])
 
 
-def _genes(found: NeighbourhoodProgram) -> Section:
+def _genes(found: NeighborhoodProgram) -> Section:
     text = (
         "Genes of the focal type that differ between the groups in the same direction in every data set, and "
-        "also go with the neighbours themselves. Shuffled positions gave "
+        "also go with the neighbors themselves. Shuffled positions gave "
         f"{found.null_genes:.2g} such genes on average."
     )
     tables = []
-    for names, title in ((found.up, "Up near the neighbours"), (found.down, "Down near the neighbours")):
+    for names, title in ((found.up, "Up near the neighbors"), (found.down, "Down near the neighbors")):
         if names:
             shown = found.genes.loc[names[:_LISTED], list(_GENES)[1:]]
             note = words.further(len(names) - len(shown), "gene", "genes.csv")
@@ -127,51 +127,51 @@ def _genes(found: NeighbourhoodProgram) -> Section:
     return Section("Genes", [text], tables=tables)
 
 
-def _against(adata: ad.AnnData, found: NeighbourhoodProgram, neighbour: str, group: str) -> Section:
+def _against(adata: ad.AnnData, found: NeighborhoodProgram, neighbor: str, group: str) -> Section:
     if not np.isfinite(found.score).any():
         return Section("")
-    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOUR_SHARE, keys.PROGRAM_SCORE))
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE))
     groups = adata.obs[group].astype(str).to_numpy() if group in adata.obs else np.full(adata.n_obs, "all")
     text = (
-        "Does the score of these genes rise with the number of neighbours? Lines are medians of eight equal "
+        "Does the score of these genes rise with the number of neighbors? Lines are medians of eight equal "
         "parts of each data set; they should all rise. The last column says how often shuffled positions "
         "gave as high a rank correlation: a check on chance, not on what else varies over the tissue."
     )
-    others = words.cells_of(neighbour)
+    others = words.cells_of(neighbor)
     figure = score_against_share(share, score, groups)
     alt = f"Score of the program against the share of {others} around, with medians by data set"
     shown = Shown.of(figure, "score", alt, f"A point is a cell. Share of {others} around it.")
     return Section(
-        "Score and neighbours", [text], [shown], [Table.of(found.correlations, _SETS, hundredths=_RATIOS)]
+        "Score and neighbors", [text], [shown], [Table.of(found.correlations, _SETS, hundredths=_RATIOS)]
     )
 
 
 def _in_space(
     adata: ad.AnnData,
-    found: NeighbourhoodProgram,
+    found: NeighborhoodProgram,
     focal: str,
-    neighbour: str,
+    neighbor: str,
     label_key: str,
     slice_key: str,
 ) -> Section:
-    who, others = words.cells_of(focal), words.cells_of(neighbour)
+    who, others = words.cells_of(focal), words.cells_of(neighbor)
     scored = bool(np.isfinite(found.score).any())
     column, label = (
         (keys.PROGRAM_SCORE, "score of the program")
         if scored
-        else (keys.NEIGHBOUR_SHARE, f"% {neighbour} around")
+        else (keys.NEIGHBOR_SHARE, f"% {neighbor} around")
     )
     xy, types = np.asarray(adata.obsm[keys.SPATIAL], float), adata.obs[label_key].astype(str).to_numpy()
     values = adata.obs[column].to_numpy(float) * (1 if scored else 100)
     ends = score_ends(values)
     shown = []
     for name, rows in by_slice(adata, slice_key).items():
-        near = types[rows] == neighbour
+        near = types[rows] == neighbor
         figure = scores_in_space(xy[rows, :2], values[rows], near, title="", label=label, ends=ends)
         cells = int(np.isfinite(values[rows]).sum())
-        caption = f"{name}: {cells:,} {who} in colour, {int(near.sum()):,} {others} in grey."
-        alt = f"Map of slice {name}: {who} coloured by {label}, {others} in grey"
+        caption = f"{name}: {cells:,} {who} in color, {int(near.sum()):,} {others} in gray."
+        alt = f"Map of slice {name}: {who} colored by {label}, {others} in gray"
         shown.append(Shown.of(figure, f"space-{name}", alt, caption))
     what = "the score of the program" if scored else f"the share of {others} around them"
-    text = f"{who} by {what}, all slices on one colour scale. Cells of other types are not drawn."
+    text = f"{who} by {what}, all slices on one color scale. Cells of other types are not drawn."
     return Section("In space", [text], shown)

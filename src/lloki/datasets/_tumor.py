@@ -1,4 +1,4 @@
-"""A made-up tumour seen by made-up platforms: T cells that change their expression among malignant cells."""
+"""A made-up tumor seen by made-up platforms: T cells that change their expression among malignant cells."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lloki import keys
 from lloki.errors import ConfigError
 
 KINDS = ("malignant", "T cell", "macrophage", "fibroblast", "endothelial")
-_INSIDE = np.array([0.70, 0.10, 0.10, 0.06, 0.04])  # shares of the types in nests of the tumour
+_INSIDE = np.array([0.70, 0.10, 0.10, 0.06, 0.04])  # shares of the types in nests of the tumor
 _OUTSIDE = np.array([0.04, 0.28, 0.18, 0.38, 0.12])  # and between them
 _MARKERS = 12  # genes of each type
 _SPACING = 12.0  # µm between cells
 
 
 @dataclass(frozen=True)
-class Tumour:
-    """Sections of a tumour, with what was planted in them."""
+class Tumor:
+    """Sections of a tumor, with what was planted in them."""
 
     slices: list[ad.AnnData]
     """One per panel, raw counts in ``X``, ``obs["cell_type"]``, ``obsm["spatial"]``."""
@@ -36,7 +36,7 @@ class Tumour:
     """Genes of T cells that fall."""
 
 
-def tumour(
+def tumor(
     *,
     n_cells: int = 2000,
     panels: Sequence[int] = (110, 130, 150),
@@ -46,8 +46,8 @@ def tumour(
     n_program: int = 10,
     n_reference: int = 2000,
     seed: int = 0,
-) -> Tumour:
-    r"""Make sections of a tumour in which T cells among malignant cells express a program.
+) -> Tumor:
+    r"""Make sections of a tumor in which T cells among malignant cells express a program.
 
     Nests of malignant cells lie in stroma. A T cell's rate of each program gene is multiplied by
     :math:`\exp(\pm 1.5\, s\, a)`, s being ``strength`` and a the share of malignant cells among its 30
@@ -104,7 +104,7 @@ def tumour(
     kind = rng.integers(len(KINDS), size=n_reference)
     x = _counts(log_rate[kind], np.zeros(n_genes), 1500.0, rng)
     reference = _anndata(x, genes, kind, "reference")
-    return Tumour(slices, reference, tuple(genes[program[:n_program]]), tuple(genes[program[n_program:]]))
+    return Tumor(slices, reference, tuple(genes[program[:n_program]]), tuple(genes[program[n_program:]]))
 
 
 def _section(
@@ -146,5 +146,5 @@ def _anndata(x: NDArray, genes: NDArray, kind: NDArray, name: str) -> ad.AnnData
     adata = ad.AnnData(sparse.csr_matrix(x), var=pd.DataFrame(index=genes.astype(str)))
     adata.obs_names = [f"{name}-{i}" for i in range(len(x))]
     adata.obs["cell_type"] = pd.Categorical.from_codes(kind, pd.Index(KINDS))
-    adata.uns |= {"name": name, "source": "made up by lloki.datasets.tumour"}
+    adata.uns |= {"name": name, "source": "made up by lloki.datasets.tumor"}
     return adata

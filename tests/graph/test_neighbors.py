@@ -1,4 +1,4 @@
-"""Exact neighbours against a plain dense search, and what must not change them."""
+"""Exact neighbors against a plain dense search, and what must not change them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from lloki.errors import ConfigError, InputError
-from lloki.graph import cosine_neighbours
+from lloki.graph import cosine_neighbors
 
 
-def dense_neighbours(x: np.ndarray, k: int) -> np.ndarray:
-    """All pairs in float64; ties (to 2^-40) by index; a neighbour shares a gene."""
+def dense_neighbors(x: np.ndarray, k: int) -> np.ndarray:
+    """All pairs in float64; ties (to 2^-40) by index; a neighbor shares a gene."""
     x = np.asarray(x, np.float64)
     norm = np.linalg.norm(x, axis=1)
     cosine = (x @ x.T) / np.where(norm, norm, 1)[:, None] / np.where(norm, norm, 1)
@@ -33,7 +33,7 @@ def counts(n: int, g: int, seed: int, rate: float = 0.4) -> np.ndarray:
 @pytest.mark.parametrize(("n", "g", "rate"), [(1500, 60, 0.4), (400, 300, 2.0), (700, 12, 0.3)])
 def test_equals_the_dense_search(n: int, g: int, rate: float) -> None:
     x = np.log1p(counts(n, g, 1, rate))
-    np.testing.assert_array_equal(cosine_neighbours(sparse.csr_matrix(x), 20), dense_neighbours(x, 20))
+    np.testing.assert_array_equal(cosine_neighbors(sparse.csr_matrix(x), 20), dense_neighbors(x, 20))
 
 
 @given(
@@ -48,26 +48,26 @@ def test_equals_the_dense_search(n: int, g: int, rate: float) -> None:
 @settings(max_examples=60, deadline=None)
 def test_small_integers_with_many_ties(x: np.ndarray, k: int, block: int) -> None:
     # More candidates than cells: nothing but the exact ranking decides.
-    np.testing.assert_array_equal(cosine_neighbours(x, k, block=block), dense_neighbours(x, k))
+    np.testing.assert_array_equal(cosine_neighbors(x, k, block=block), dense_neighbors(x, k))
 
 
 @pytest.mark.parametrize(("threads", "block"), [(1, 1024), (2, 1024), (3, 100), (2, 37)])
 def test_threads_and_blocks_change_nothing(threads: int, block: int) -> None:
     x = counts(1300, 40, 2, 0.2)  # sparse: many exact ties and duplicates
-    expected = cosine_neighbours(x, 15, threads=1, block=2000)
-    np.testing.assert_array_equal(cosine_neighbours(x, 15, threads=threads, block=block), expected)
+    expected = cosine_neighbors(x, 15, threads=1, block=2000)
+    np.testing.assert_array_equal(cosine_neighbors(x, 15, threads=threads, block=block), expected)
 
 
 def test_all_cells_alike_take_the_lowest_indices() -> None:
-    near = cosine_neighbours(np.ones((300, 7)) * np.arange(1, 301)[:, None], 5)
+    near = cosine_neighbors(np.ones((300, 7)) * np.arange(1, 301)[:, None], 5)
     np.testing.assert_array_equal(near[10], [0, 1, 2, 3, 4])
     np.testing.assert_array_equal(near[0], [1, 2, 3, 4, 5])
 
 
-def test_cells_without_counts_have_no_neighbours_and_are_none() -> None:
+def test_cells_without_counts_have_no_neighbors_and_are_none() -> None:
     x = counts(200, 30, 3, 2.0)
     x[[5, 70]] = 0
-    near = cosine_neighbours(x, 10)
+    near = cosine_neighbors(x, 10)
     assert (near[[5, 70]] == -1).all()
     assert not np.isin(near, [5, 70]).any()
     assert not (near == np.arange(200)[:, None]).any()
@@ -76,14 +76,14 @@ def test_cells_without_counts_have_no_neighbours_and_are_none() -> None:
 def test_follows_a_permutation_of_the_cells() -> None:
     x = np.random.default_rng(4).gamma(1.0, 1.0, (500, 50))  # continuous: no ties
     order = np.random.default_rng(5).permutation(500)
-    there = cosine_neighbours(x, 10)
-    np.testing.assert_array_equal(order[cosine_neighbours(x[order], 10)], there[order])
+    there = cosine_neighbors(x, 10)
+    np.testing.assert_array_equal(order[cosine_neighbors(x[order], 10)], there[order])
 
 
 def test_scale_of_rows_does_not_matter() -> None:
     x = counts(300, 40, 6, 1.0).astype(np.float64)
     scale = 2.0 ** np.random.default_rng(7).integers(-200, 200, 300)
-    np.testing.assert_array_equal(cosine_neighbours(x * scale[:, None], 10), cosine_neighbours(x, 10))
+    np.testing.assert_array_equal(cosine_neighbors(x * scale[:, None], 10), cosine_neighbors(x, 10))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
@@ -93,9 +93,9 @@ def test_a_dense_array_gives_what_the_same_rows_give_as_a_sparse_matrix(dtype: t
         x = x - np.random.default_rng(0).normal(size=x.shape)  # embeddings have negative values
         x[5] = 0
     x = x.astype(dtype)
-    np.testing.assert_array_equal(cosine_neighbours(x, 12), cosine_neighbours(sparse.csr_matrix(x), 12))
+    np.testing.assert_array_equal(cosine_neighbors(x, 12), cosine_neighbors(sparse.csr_matrix(x), 12))
     turned = np.asfortranarray(x)
-    np.testing.assert_array_equal(cosine_neighbours(turned, 12), cosine_neighbours(x, 12))
+    np.testing.assert_array_equal(cosine_neighbors(turned, 12), cosine_neighbors(x, 12))
 
 
 def test_explicit_zeros_and_unsorted_input_are_harmless() -> None:
@@ -105,23 +105,23 @@ def test_explicit_zeros_and_unsorted_input_are_harmless() -> None:
     messy = sparse.csr_matrix(
         sparse.coo_matrix((x.ravel()[shuffle], (rows.ravel()[shuffle], cols.ravel()[shuffle])), x.shape)
     )
-    np.testing.assert_array_equal(cosine_neighbours(messy, 10), cosine_neighbours(x, 10))
+    np.testing.assert_array_equal(cosine_neighbors(messy, 10), cosine_neighbors(x, 10))
     assert messy.nnz == x.size  # the input was not changed
 
 
 def test_advance_sums_to_the_cells() -> None:
     done: list[int] = []
-    cosine_neighbours(counts(500, 20, 9), 5, advance=done.append, block=64)
+    cosine_neighbors(counts(500, 20, 9), 5, advance=done.append, block=64)
     assert sum(done) == 500
     assert len(done) > 2
 
 
-def test_approximate_index_recalls_most_neighbours_and_repeats_itself() -> None:
+def test_approximate_index_recalls_most_neighbors_and_repeats_itself() -> None:
     x = counts(600, 60, 10, 1.5)
     x[3] = 0
-    exact = cosine_neighbours(x, 15)
-    found = cosine_neighbours(x, 15, approximate_above=100, seed=1)
-    np.testing.assert_array_equal(found, cosine_neighbours(x, 15, approximate_above=100, seed=1, threads=1))
+    exact = cosine_neighbors(x, 15)
+    found = cosine_neighbors(x, 15, approximate_above=100, seed=1)
+    np.testing.assert_array_equal(found, cosine_neighbors(x, 15, approximate_above=100, seed=1, threads=1))
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, found)]) > 0.95
     assert (found[3] == -1).all()
     assert not (found == np.arange(600)[:, None]).any()
@@ -130,15 +130,15 @@ def test_approximate_index_recalls_most_neighbours_and_repeats_itself() -> None:
 @pytest.mark.parametrize("bad", [dict(k=0), dict(k=3, block=0)])
 def test_refuses_bad_parameters(bad: dict) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        cosine_neighbours(np.ones((4, 2)), **bad)
+        cosine_neighbors(np.ones((4, 2)), **bad)
 
 
 def test_refuses_bad_expression() -> None:
     with pytest.raises(InputError, match="two-dimensional"):
-        cosine_neighbours(np.ones(4), 1)
+        cosine_neighbors(np.ones(4), 1)
     with pytest.raises(InputError, match="NaN"):
-        cosine_neighbours(np.array([[1.0, np.nan]]), 1)
+        cosine_neighbors(np.array([[1.0, np.nan]]), 1)
 
 
 def test_no_cells() -> None:
-    assert cosine_neighbours(np.zeros((0, 5)), 3).shape == (0, 3)
+    assert cosine_neighbors(np.zeros((0, 5)), 3).shape == (0, 3)
