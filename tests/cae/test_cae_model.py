@@ -11,7 +11,7 @@ import pytest
 from lloki.cae import CAEConfig, CAEModel, train
 from lloki.errors import ConfigError, InputError, LlokiError, ModelError, UnknownTokenError
 
-CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, k_pairs=5, hidden=(32, 24), latent=16)
+CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, n_pairs=5, hidden=(32, 24), latent=16)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def train(
     The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
     Time: steps x batch_size cells through the network, the searches of pairs (bounded by
     `CAEConfig.pair_cells`), and once the neighbors within each slice (`lloki.graph.cosine_neighbors`).
-    Memory: the inputs once more, 8·k_neighbors bytes a cell, and a batch.
+    Memory: the inputs once more, 8·n_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
     names, slices = checked(embeddings)

@@ -54,7 +54,7 @@ def integrate(
             rich_help_panel="Method",
         ),
     ] = False,
-    k: Annotated[
+    n_neighbors: Annotated[
         int | None,
         typer.Option(help="Neighbors in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
     ] = None,
@@ -137,7 +137,7 @@ def integrate(
 
         settings = RunConfig.make(
             preset=preset,
-            k=k,
+            n_neighbors=n_neighbors,
             alpha=alpha,
             epochs=epochs,
             device=device,

@@ -81,9 +81,9 @@ def integrate(
         ``True`` prints a line for every stage, and every 15 s in long ones; or an object to report to, see
         :class:`lloki._progress.Progress`.
     settings
-        Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``k``, ``alpha``,
-        ``epochs``, ``label_key``, ``train_labels``, ``device``, ``seed``, and ``fp``, ``cae`` for all others.
-        ``fp=False`` leaves LLOKI-FP out.
+        Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``n_neighbors``,
+        ``alpha``, ``epochs``, ``label_key``, ``train_labels``, ``device``, ``seed``, and ``fp``, ``cae`` for
+        all others. ``fp=False`` leaves LLOKI-FP out.
 
     Returns
     -------
@@ -121,7 +121,15 @@ def integrate(
         )
     started = time.time()
     read = ReadAs(
-        layer, allow_normalized, slice_key, config.label_key, technology, samples, panels, layers, config.k
+        layer,
+        allow_normalized,
+        slice_key,
+        config.label_key,
+        technology,
+        samples,
+        panels,
+        layers,
+        config.n_neighbors,
     )
     call = Call(slices, reference, read, reference_layer, project_only, skip_bad)
     with Store(Path(out) / "work") as store, places:

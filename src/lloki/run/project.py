@@ -95,7 +95,7 @@ def project(
     model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
     read = ReadAs(
-        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.k
+        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.n_neighbors
     )
     demands = Demands(
         embedder=embedder,

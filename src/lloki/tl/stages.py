@@ -52,7 +52,7 @@ def align_features(
     seed
         Of everything random.
     settings
-        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``k=20``.
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``n_neighbors=20``.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def align_features(
     from lloki.io import read_reference
 
     config = fp.FPConfig.preset(preset, **({"seed": seed} | settings))
-    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.k)
+    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.n_neighbors)
     known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
