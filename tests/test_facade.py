@@ -99,7 +99,7 @@ def test_embed_without_align_features_uses_log_normalized_counts(made):
 
 
 def test_embed_needs_a_reference_and_a_known_embedder(made):
-    with pytest.raises(ConfigError, match="reference="):
+    with pytest.raises(ConfigError, match="Set reference"):
         lloki.tl.embed(made.slices)
     with pytest.raises(ConfigError, match="no embedder"):
         lloki.tl.embed(made.slices, embedder="none", reference=made.reference)

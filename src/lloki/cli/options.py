@@ -89,27 +89,27 @@ Scheduler = Annotated[
 Integrated = Annotated[
     Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding, in one AnnData.")
 ]
-Lender = Annotated[
+AdditionalReference = Annotated[
     Path | None,
     typer.Option(
         "--reference",
         "-r",
         metavar="REF.h5ad",
-        help="Single cells that lend too, as lloki project-reference wrote them.",
+        help="Additional single cells, as written by lloki project-reference.",
         rich_help_panel=_SLICES,
     ),
 ]
 SliceColumn = Annotated[
-    str, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
+    str | None, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
 ]
 TypeColumn = Annotated[
     str, typer.Option("--label-key", help="obs column of cell types.", rich_help_panel=_SLICES)
 ]
-JointKey = Annotated[
-    str, typer.Option("--key", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
+UseRep = Annotated[
+    str | None, typer.Option("--use-rep", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
 ]
 CountsLayer = Annotated[
     str | None,
-    typer.Option("--layer", help="Layer of counts, where X does not hold them.", rich_help_panel=_SLICES),
+    typer.Option("--layer", help="Layer of raw counts, where X does not hold them.", rich_help_panel=_SLICES),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", rich_help_panel=_METHOD)]
