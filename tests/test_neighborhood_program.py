@@ -77,9 +77,9 @@ def test_it_is_written_for_focal_cells_alone(done, tmp_path):
             assert s.obs[column][~focal].isna().all()
         assert set(s.obs[keys.INFILTRATING][focal]) == {"yes", "no"}
     slices[0].write_h5ad(tmp_path / "a.h5ad")
-    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighborhood_program"]
-    assert said["found"]
-    assert list(said["genes"].index) == list(found.genes.index)
+    entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighborhood_program"]
+    assert entry["found"]
+    assert list(entry["genes"].index) == list(found.genes.index)
 
 
 def test_the_order_of_slices_is_no_matter(done):

@@ -41,7 +41,7 @@ class NeighborhoodConfig(Config):
     permutations
         Number of times that positions are shuffled; p-values are at least 1 / (1 + permutations).
     alpha
-        Maximum p-value of a program.
+        Maximum p-value of a neighborhood program.
     seed
         Random seed.
     """
