@@ -155,8 +155,8 @@ def test_neighborhood_reports_first_whether_there_is_a_program(lloki, folder):
         "figures",
     }
     html = page_of(Path("out/neighborhood.html"))
-    assert "No neighborhood program found" in html  # positions are random
-    assert html.index("No neighborhood program found") < html.index("<svg")
+    assert "No program was found" in html  # positions are random
+    assert html.index("No program was found") < html.index("<svg")
     assert list(pd.read_csv("out/correlations.csv")["dataset"]) == ["a", "b", "c", "pooled"]
     assert "No neighborhood program found" in result.stdout
 

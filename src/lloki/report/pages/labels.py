@@ -89,7 +89,7 @@ def build_labels_page(
                 reliability_curve(found.curve),
                 "reliability",
                 "Share of labels that are right against their confidence, on cells whose type is known",
-                f"{int(found.curve['cells'].sum()):,} cells of known type. Larger points hold more cells.",
+                f"{int(found.curve['n_cells'].sum()):,} cells of known type. Larger points hold more cells.",
             )
         ],
     )
