@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures
 from lloki.cli.tables import show_frame
@@ -17,6 +18,7 @@ from lloki.cli.voice import speaking
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:align_slices")
 def align(
     integrated: options.Integrated,
     out: options.Out,
@@ -77,7 +79,7 @@ def align(
             rich_help_panel=_METHOD,
         ),
     ] = None,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
     """Bring slices into one coordinate frame, from the embedding that they share."""
@@ -103,10 +105,10 @@ def align(
             use_ambiguous=use_ambiguous,
             z=z_step if z_key is None else z_key,
             nonrigid=nonrigid,
-            seed=seed,
             allow_reflection=allow_reflection,
             scale=scale,
             allow_scale=allow_scale,
+            **given(seed=seed),
         )
         with atomic(out / "aligned.h5ad") as temporary:
             adata.write_h5ad(temporary, compression="gzip")

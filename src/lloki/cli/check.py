@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.references import match_slices
@@ -14,6 +13,7 @@ from lloki.cli.tables import show_checks
 from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.io:check_slices")
 def check(
     slices: options.Slices = None,
     reference: options.Reference = None,
@@ -23,7 +23,7 @@ def check(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
     """Say what is right and wrong with slices; status 1 if one cannot be used."""
@@ -31,12 +31,7 @@ def check(
     with speaking(debug=debug):
         from lloki.io import check_slices
 
-        read: dict[str, Any] = {
-            "layer": layer,
-            "slice_key": slice_key,
-            "label_key": label_key,
-            "allow_normalized": allow_normalized,
-        }
+        read = given(layer=layer, slice_key=slice_key, label_key=label_key, allow_normalized=allow_normalized)
         checks = check_slices(inputs.paths, **read, **inputs.about())
         matched = None
         if reference is not None:

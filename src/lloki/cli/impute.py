@@ -8,6 +8,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
@@ -24,6 +25,7 @@ _SLICES, _METHOD = "Slices", "Method"
 _SHOWN = 15  # genes printed; all are in the table
 
 
+@defaults_from("lloki.tl:impute", gene="genes", donor="donors")
 def impute(
     integrated: options.Integrated,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Slice that did not measure the genes.")],
@@ -63,7 +65,7 @@ def impute(
             rich_help_panel=_METHOD,
         ),
     ] = False,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
     """Estimate genes that a slice did not measure, each tried first where the truth is known."""
@@ -90,7 +92,7 @@ def impute(
             layer=layer,
             k=k,
             least=floor,
-            seed=seed,
+            **given(seed=seed),
         )
         left_out = found.uns[keys.UNS]["impute"]["left_out"]
         both = pd.concat([found.var.assign(imputed=True), left_out.assign(imputed=False)])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.dry_run import show_plan
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
@@ -16,6 +17,9 @@ from lloki.cli.tables import show_result
 from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.run:integrate")
+@defaults_from("lloki.run:RunConfig.make")
+@defaults_from("lloki.run:RunConfig", train_labels_of="train_label_slices")
 def integrate(
     ctx: typer.Context,
     out: options.Out,
@@ -28,15 +32,15 @@ def integrate(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     embedder: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="factor; scgpt or geneformer, with --model; precomputed:KEY (an obsm key of the slices); "
             "or an installed embedder's name.",
             rich_help_panel="Method",
         ),
-    ] = "factor",
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -44,8 +48,9 @@ def integrate(
         ),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method")
-    ] = "default",
+        str | None,
+        typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method"),
+    ] = None,
     no_fp: Annotated[
         bool,
         typer.Option(
@@ -89,16 +94,16 @@ def integrate(
         ),
     ] = None,
     benchmark: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Metrics that score the run by --label-key: fast, full (minutes) or none.",
             rich_help_panel="Method",
         ),
-    ] = "fast",
+    ] = None,
     resolution: Annotated[
-        float, typer.Option(help="Of the clusters in the report.", rich_help_panel="Method")
-    ] = 1.0,
-    seed: options.Seed = 0,
+        float | None, typer.Option(help="Leiden resolution.", rich_help_panel="Method")
+    ] = None,
+    seed: options.Seed = None,
     project_only: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,14 +113,14 @@ def integrate(
         ),
     ] = None,
     device: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="auto, cpu, cuda or mps, for training and for pretrained embedders.",
             rich_help_panel="Running",
         ),
-    ] = "auto",
-    skip_bad: options.SkipBad = False,
-    workers: options.Workers = 1,
+    ] = None,
+    skip_bad: options.SkipBad = None,
+    workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     dry_run: Annotated[
         bool,
@@ -136,49 +141,49 @@ def integrate(
         from lloki.run import integrate as run
 
         settings = RunConfig.make(
-            preset=preset,
-            n_neighbors=n_neighbors,
-            alpha=alpha,
-            epochs=epochs,
-            device=device,
-            seed=seed,
-            embedder=embedder,
-            model=None if model is None else str(model),
-            label_key=label_key,
-            train_labels=train_labels,
-            train_label_slices=tuple(train_labels_of or ()),
-            benchmark=benchmark,
-            resolution=resolution,
             **fields,
+            **given(
+                preset=preset,
+                n_neighbors=n_neighbors,
+                alpha=alpha,
+                epochs=epochs,
+                device=device,
+                seed=seed,
+                embedder=embedder,
+                model=model,
+                label_key=label_key,
+                train_labels=train_labels,
+                train_label_slices=train_labels_of,
+                benchmark=benchmark,
+                resolution=resolution,
+            ),
         )
-        read: dict[str, Any] = {
-            "layer": layer,
-            "slice_key": slice_key,
-            "allow_normalized": allow_normalized,
-        }
+        read = given(layer=layer, slice_key=slice_key, allow_normalized=allow_normalized)
         if dry_run:
             ok = show_plan(
                 inputs,
                 settings,
                 reference=reference,
                 reference_layer=reference_layer,
-                skip_bad=skip_bad,
+                skip_bad=bool(skip_bad),
                 **read,
             )
             raise typer.Exit(0 if ok else 1)
         result = run(
             inputs.paths,
-            reference=reference,
             out=out,
             config=settings,
-            reference_layer=reference_layer,
-            project_only=project_only or (),
-            skip_bad=skip_bad,
-            workers=workers,
-            scheduler=scheduler,
             progress=voice.progress,
             **read,
             **inputs.about(),
+            **given(
+                reference=reference,
+                reference_layer=reference_layer,
+                project_only=project_only,
+                skip_bad=skip_bad,
+                workers=workers,
+                scheduler=scheduler,
+            ),
         )
         voice.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import Command, defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.model_reports import as_json, report_slice, show_facts, show_reports
 from lloki.cli.tables import show
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models(debug: Debug = False) -> None:
     """List the published weights that lloki knows of."""
     with speaking(debug=debug):
@@ -46,7 +47,8 @@ def list_models(debug: Debug = False) -> None:
     typer.echo("To get one: lloki models fetch NAME")
 
 
-@app.command()
+@app.command(cls=Command)
+@defaults_from("lloki.models:fetch")
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As lloki models list has it.")],
     to: Annotated[
@@ -54,8 +56,9 @@ def fetch(
         typer.Option(metavar="DIR", help="Folder for it; else NAME in LLOKI_MODELS or in the user's cache."),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Touch no network: check what is here, say what is missing.")
-    ] = False,
+        bool | None,
+        typer.Option("--offline", help="Touch no network: check what is here, say what is missing."),
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="A mirror, with the files under their names.")
     ] = None,
@@ -72,7 +75,8 @@ def fetch(
 
         model = published(name)
         typer.echo(f"{model.what}\n{base_url or model.page}\nLicense: {model.license}", err=True)
-        got = fetch(name, to=to, offline=offline, base_url=base_url, sha256=pins, progress=voice.progress)
+        asked = given(to=to, offline=offline, base_url=base_url)
+        got = fetch(name, sha256=pins, progress=voice.progress, **asked)
         _warn_unknown(got, voice)
     rows = [
         (f.name, f.sha256, "as it must be" if f.checked else "not known yet", "new" if f.new else "was here")
@@ -82,7 +86,9 @@ def fetch(
     typer.echo(f"To use it: --embedder {model.embedder} --model {got.folder}")
 
 
-@app.command()
+@app.command(cls=Command)
+@defaults_from("lloki.io:iter_slices")
+@defaults_from("lloki.models:inspect_model")
 def inspect(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of weights, as for --model.")],
     slices: options.Slices = None,
@@ -91,7 +97,7 @@ def inspect(
     ] = None,
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     every: Annotated[bool, typer.Option("--all", help="Name all genes that are mapped or dropped.")] = False,
     to_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
     debug: Debug = False,
@@ -101,9 +107,9 @@ def inspect(
         from lloki.io import iter_slices
         from lloki.models import inspect_model
 
-        facts = inspect_model(folder, embedder=embedder)
+        facts = inspect_model(folder, **given(embedder=embedder))
         loaded = _load(facts.embedder, folder, voice, needed=bool(slices))
-        read: dict[str, Any] = {"layer": layer, "slice_key": slice_key, "allow_normalized": allow_normalized}
+        read = given(layer=layer, slice_key=slice_key, allow_normalized=allow_normalized)
         found = iter_slices(list(slices), **read) if slices else ()
         reports = [report_slice(loaded, adata) for adata in found if loaded is not None]
     if to_json:

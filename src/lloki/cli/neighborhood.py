@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
@@ -15,6 +16,8 @@ from lloki.cli.voice import speaking
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:neighborhood_program")
+@defaults_from("lloki.analysis.neighborhood_inputs:NeighborhoodConfig")
 def neighborhood(
     integrated: options.Integrated,
     out: options.Out,
@@ -42,7 +45,7 @@ def neighborhood(
     permutations: Annotated[
         int, typer.Option(min=1, help="Shuffles of positions to compare with.", rich_help_panel=_METHOD)
     ] = 200,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
     """Find what cells of one type express where another type is around them, if anything."""
@@ -66,7 +69,7 @@ def neighborhood(
             layer=layer,
             k=k,
             permutations=permutations,
-            seed=seed,
+            **given(seed=seed),
         )
         genes, correlations = found.genes, found.correlations
         write_results(out, "neighborhood", adata, {"genes": genes, "correlations": correlations})

@@ -36,7 +36,7 @@ Reference = Annotated[
         "--reference",
         "-r",
         metavar="REF",
-        help="scRNA-seq of like tissue, with counts.",
+        help="scRNA-seq of matched tissue, with raw counts.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -63,7 +63,7 @@ LabelKey = Annotated[
     ),
 ]
 AllowNormalized = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--allow-normalized",
         help="Accept values that are not counts; logarithms are undone.",
@@ -71,11 +71,11 @@ AllowNormalized = Annotated[
     ),
 ]
 SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Set slices with an error aside and go on.", rich_help_panel=_RUNNING),
+    bool | None,
+    typer.Option("--skip-bad", help="Skip invalid slices.", rich_help_panel=_RUNNING),
 ]
 Workers = Annotated[
-    int,
+    int | None,
     typer.Option(min=1, help="Processes for what is done slice by slice.", rich_help_panel=_RUNNING),
 ]
 Scheduler = Annotated[
@@ -112,4 +112,4 @@ CountsLayer = Annotated[
     str | None,
     typer.Option("--layer", help="Layer of counts, where X does not hold them.", rich_help_panel=_SLICES),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_METHOD)]
+Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", rich_help_panel=_METHOD)]

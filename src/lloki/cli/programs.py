@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:metagenes", genes=None)
 def programs(
     integrated: options.Integrated,
     out: options.Out,
@@ -49,7 +51,7 @@ def programs(
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_METHOD)
     ] = "auto",
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
     """Find gene programs that slices share, and which of them go together in space."""
@@ -78,13 +80,13 @@ def programs(
             iterations=iterations,
             device=device,
             checkpoint=unfinished,
-            seed=seed,
             advance=voice.progress.task(
                 "gene programs", ProgramConfig().pretraining + iterations, "iterations"
             ),
+            **given(seed=seed),
         )
         if domains:
-            lloki.tl.domains(adata, key=key, slice_key=slice_key, seed=seed)
+            lloki.tl.domains(adata, key=key, slice_key=slice_key, **given(seed=seed))
         moran = lloki.tl.moran(adata, slice_key=slice_key)
         enrichment = lloki.tl.enrichment(adata, label_key, slice_key=slice_key) if label_key else None
         loadings = _loadings(adata, slice_key, voice)
