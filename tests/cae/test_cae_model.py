@@ -114,4 +114,4 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 def test_a_device_that_is_not_there_is_an_error(data: dict[str, np.ndarray]) -> None:
     with pytest.raises(LlokiError, match="tpu"):
-        train(data, {"a": "t", "b": "t"}, config=CAEConfig(device="tpu"))
+        train(data, {"a": "t", "b": "t"}, device="tpu")

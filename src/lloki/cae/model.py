@@ -78,6 +78,7 @@ class CAEModel:
         slice_name: str | None = None,
         chunk: int = 4096,
         threads: int | None = None,
+        device: str | None = None,
     ) -> NDArray[np.float32]:
         """Embed cells of one slice: one forward pass, no training.
 
@@ -94,6 +95,8 @@ class CAEModel:
             Cells at a time; bounds memory. Results differ by rounding only (below 1e-5).
         threads
             Chunks at a time, default all cores; no influence on the result.
+        device
+            Torch device, see :func:`lloki._device.choose_device`.
 
         Returns
         -------
@@ -117,16 +120,16 @@ class CAEModel:
         if not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
         z = np.empty((len(x), self.config.latent), np.float32)
-        device = choose_device(self.config.device)
-        vector = self.conditions.vector(self.network, token, slice_name).to(device)
-        network = self.network.to(device)
+        place = choose_device(device)
+        vector = self.conditions.vector(self.network, token, slice_name).to(place)
+        network = self.network.to(place)
 
         def part(rows: slice) -> None:
             with torch.inference_mode():
-                scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(device)
+                scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(place)
                 z[rows] = network.encode(scaled, vector.expand(len(scaled), -1)).cpu().numpy()
 
-        for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if device.type == "cpu" else 1):
+        for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if place.type == "cpu" else 1):
             pass
         return z
 

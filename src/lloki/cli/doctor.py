@@ -21,7 +21,7 @@ _FOR = {
 
 
 def doctor(debug: Debug = False) -> None:
-    """Say what is installed, which device and how many threads are used, and how to get what is optional."""
+    """Report installed packages, device and threads, and how to get what is optional."""
     with speaking(debug=debug):
         import psutil
         import torch

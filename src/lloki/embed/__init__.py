@@ -5,7 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lloki.embed.base import Embedder, SliceSummary, get_embedder, load_embedder, save_embedder, settings_of
+from lloki.embed.base import (
+    Embedder,
+    SliceSummary,
+    get_embedder,
+    load_embedder,
+    precision_of,
+    save_embedder,
+    settings_of,
+)
 from lloki.embed.factor import Factor, FactorConfig
 from lloki.embed.precomputed import Precomputed
 
@@ -23,6 +31,7 @@ __all__ = [
     "SliceSummary",
     "get_embedder",
     "load_embedder",
+    "precision_of",
     "save_embedder",
     "settings_of",
 ]

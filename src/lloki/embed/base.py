@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lloki._device import choose_device
 from lloki._progress import Advance
 from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
@@ -54,7 +55,8 @@ class Embedder(Protocol):
     attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found.
     A ``diagnosis`` in the coverage of a pretrained embedder means that the slice is refused.
 
-    Optional are the attributes ``device``, set to the name of the device before ``embed``, and
+    Optional are the attributes ``device``, set to the name of the device before ``embed``; ``precision`` with
+    the method ``precision_on(kind)``, its precision on a kind of device, which enters the hashes; and
     ``rows_per_piece``, for one so slow that a run should keep what is done of a slice after so many cells;
     and ``match(genes, where=, least=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
     vocabulary of its own.
@@ -138,7 +140,13 @@ def save_embedder(embedder: Embedder, folder: Path) -> None:
     (folder / "embedder.json").write_text(json.dumps({"name": embedder.name}))
 
 
-def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
+def precision_of(embedder: Embedder, device: str | None = None) -> str | None:
+    """Return the precision that an embedder computes in on a device; ``None`` for one without a choice."""
+    found = getattr(embedder, "precision_on", None)
+    return None if found is None else str(found(choose_device(device).type))
+
+
+def load_embedder(folder: Path, *, device: str = "auto", precision: str | None = None) -> Embedder:
     """Read what `save_embedder` wrote.
 
     Parameters
@@ -147,6 +155,8 @@ def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
         With the embedder.
     device
         Where one that has an attribute ``device`` computes; see :mod:`lloki._device`.
+    precision
+        In place of the one that it was saved with; see `precision_of`.
 
     Raises
     ------
@@ -163,6 +173,8 @@ def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
     loaded: Embedder = made.load(folder)
     if hasattr(loaded, "device"):
         loaded.device = device
+    if precision is not None and hasattr(loaded, "precision"):
+        loaded.precision = precision
     return loaded
 
 

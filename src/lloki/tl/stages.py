@@ -83,7 +83,7 @@ def align_features(
     from lloki.io import read_reference
 
     config = fp.FPConfig.preset(preset, **({"seed": seed} | settings))
-    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.n_neighbors)
+    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, n_neighbors=config.n_neighbors)
     known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(

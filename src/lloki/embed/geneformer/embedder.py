@@ -113,6 +113,12 @@ class Geneformer:
     def dim(self) -> int:
         return int(self.checkpoint.sizes["hidden_size"])
 
+    def precision_on(self, kind: str) -> str:
+        """Precision that it computes in on a kind of device (``"cpu"``, ``"cuda"``, ``"mps"``)."""
+        from lloki.embed.geneformer.network import AUTO
+
+        return AUTO[kind] if self.precision == "auto" else self.precision
+
     @property
     def flop_per_token(self) -> float:
         """Floating-point operations for a token, without those between tokens."""

@@ -19,7 +19,7 @@ from lloki._progress import Advance
 from lloki.embed._transformer import cell_keys, checked_counts
 from lloki.embed.base import SliceSummary
 from lloki.embed.scgpt.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from lloki.embed.scgpt.engine import Engine
+from lloki.embed.scgpt.engine import AUTO, Engine
 from lloki.embed.scgpt.inputs import checked_tokens
 from lloki.embed.scgpt.tokens import Tokens
 from lloki.errors import ConfigError, LlokiWarning, ModelError
@@ -113,6 +113,19 @@ class ScGPT:
     @device.setter
     def device(self, name: str) -> None:
         self.engine.device = name
+
+    @property
+    def precision(self) -> str:
+        """What it computes in; may be set."""
+        return self.engine.precision
+
+    @precision.setter
+    def precision(self, name: str) -> None:
+        self.engine.precision = name
+
+    def precision_on(self, kind: str) -> str:
+        """Precision that it computes in on a kind of device (``"cpu"``, ``"cuda"``, ``"mps"``)."""
+        return AUTO[kind] if self.precision == "auto" else self.precision
 
     @property
     def rows_per_piece(self) -> int:
