@@ -73,7 +73,6 @@ class RunConfig:
         n_neighbors: int | None = None,
         alpha: float | None = None,
         epochs: int | None = None,
-        device: str = "auto",
         seed: int = 0,
         fp: Mapping[str, Any] | Literal[False] | None = None,
         cae: Mapping[str, Any] | None = None,
@@ -89,8 +88,8 @@ class RunConfig:
             Neighbors and share of the neighbors in LLOKI-FP; ``None`` keeps the preset's.
         epochs
             Of the autoencoder, in place of its steps.
-        device, seed
-            Passed to every stage.
+        seed
+            Random seed, of every stage.
         fp, cae
             Any other field of `FPConfig` and `CAEConfig`. ``fp=False`` leaves LLOKI-FP out.
         rest
@@ -111,7 +110,7 @@ class RunConfig:
         features = None
         if fp is not False:
             features = FPConfig.preset(preset, **({"seed": seed} | short | dict(fp or {})))
-        trained: dict[str, Any] = {"device": device, "seed": seed} | dict(cae or {})
+        trained: dict[str, Any] = {"seed": seed} | dict(cae or {})
         if epochs is not None:
             trained["epochs"] = epochs
         if rest.get("model") is not None:
