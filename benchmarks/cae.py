@@ -60,6 +60,7 @@ def ours(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
             slices,
             tokens,
             config=config,
+            device="cpu",
             advance=lambda n: times.append((time.process_time(), time.perf_counter())),
         )
     end = time.process_time()

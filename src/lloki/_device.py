@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def choose_device(name: str | None = None) -> torch.device:
     """Find the torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
-    ``None`` is ``lloki.settings.device``.
+    ``"auto"`` is CUDA where there is one, then MPS, then the CPU; ``None`` is ``lloki.settings.device``.
 
     Raises
     ------
     ConfigError
-        If it is not there.
+        If the device is not available.
     """
     import torch
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki._device import choose_device
 from lloki._progress import Progress
-from lloki._settings import settings
 from lloki.embed import Embedder, Precomputed, get_embedder
 from lloki.errors import ConfigError
 from lloki.run import RunConfig
@@ -76,12 +76,15 @@ class Rerun:
         ConfigError
             If the run does not say how it was called, its inputs are gone, or they are no longer the same.
         """
+        device = str(choose_device())
         with Workers() as here:
-            stages = Stages(self.store, config, self.progress, here, settings.device)
+            stages = Stages(self.store, config, self.progress, here, device)
             opened, embedder = self._inputs()
             if self._last is None or self._last[0] != config:
                 if not isinstance(embedder, Precomputed):  # fitting may change it: each fit begins anew
-                    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
+                    embedder = get_embedder(
+                        config.embedder, model=config.model, seed=config.seed, device=device
+                    )
                 pieces = stages.plan(opened, embedder)
                 self._last = (config, pieces, stages.embed(opened, embedder, pieces))
             _, pieces, embedded = self._last

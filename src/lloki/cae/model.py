@@ -44,6 +44,8 @@ class CAEModel:
         Some of the trained cells, for `lloki.cae.fit_token`.
     fitted
         Token → history of its fit, for tokens that `lloki.cae.fit_token` added.
+    device
+        Where it encodes, see `lloki.cae.train`; may be set. It is not saved.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class CAEModel:
         history: list[dict[str, Any]],
         landmarks: Landmarks,
         fitted: Mapping[str, list[dict[str, Any]]] | None = None,
+        *,
+        device: str | None = None,
     ) -> None:
         self.network, self.conditions, self.scaling = network, conditions, scaling
         self.config, self.history, self.landmarks = config, history, landmarks
-        self.fitted = dict(fitted or {})
+        self.fitted, self.device = dict(fitted or {}), device
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -78,7 +82,6 @@ class CAEModel:
         slice_name: str | None = None,
         chunk: int = 4096,
         threads: int | None = None,
-        device: str | None = None,
     ) -> NDArray[np.float32]:
         """Embed cells of one slice: one forward pass, no training.
 
@@ -95,8 +98,6 @@ class CAEModel:
             Cells at a time; bounds memory. Results differ by rounding only (below 1e-5).
         threads
             Chunks at a time, default all cores; no influence on the result.
-        device
-            Torch device, see :func:`lloki._device.choose_device`.
 
         Returns
         -------
@@ -120,16 +121,16 @@ class CAEModel:
         if not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
         z = np.empty((len(x), self.config.latent), np.float32)
-        place = choose_device(device)
-        vector = self.conditions.vector(self.network, token, slice_name).to(place)
-        network = self.network.to(place)
+        device = choose_device(self.device)
+        vector = self.conditions.vector(self.network, token, slice_name).to(device)
+        network = self.network.to(device)
 
         def part(rows: slice) -> None:
             with torch.inference_mode():
-                scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(place)
+                scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(device)
                 z[rows] = network.encode(scaled, vector.expand(len(scaled), -1)).cpu().numpy()
 
-        for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if place.type == "cpu" else 1):
+        for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if device.type == "cpu" else 1):
             pass
         return z
 
@@ -166,8 +167,14 @@ class CAEModel:
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
 
     @classmethod
-    def load(cls, folder: str | Path) -> CAEModel:
-        """Read what `save` wrote; `ModelError` if it is not there, damaged, or does not fit together."""
+    def load(cls, folder: str | Path, *, device: str | None = None) -> CAEModel:
+        """Read what `save` wrote, to encode on ``device``.
+
+        Raises
+        ------
+        ModelError
+            If it is not there, damaged, or does not fit together.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -194,6 +201,7 @@ class CAEModel:
                 settings["history"],
                 landmarks,
                 settings["fitted"],
+                device=device,
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, LlokiError) as error:
             raise ModelError(

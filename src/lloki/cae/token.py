@@ -53,7 +53,7 @@ def fit_token(
     steps, learning_rate
         Few parameters are trained: fewer steps and larger ones than of a whole network.
     device
-        Torch device, see :func:`lloki._device.choose_device`.
+        Where to compute; ``None`` is where the model encodes.
     advance
         Called with numbers of steps done, which sum to ``steps``.
 
@@ -95,7 +95,8 @@ def fit_token(
         model.config, steps=steps, epochs=None, learning_rate=learning_rate, weight_decay=0.0, refreshes=1
     )
     conditions, scaling = model.conditions.add(token, names), model.scaling.add(given)
-    place, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
+    device = model.device if device is None else device
+    where, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
     index = len(model.tokens)
     cells = Cells.gather(
         np.concatenate([scaling.join(given, [index] * len(given)), model.landmarks.x.numpy()]),
@@ -103,9 +104,9 @@ def fit_token(
         conditions.rows([*names, *model.conditions.slices]),
         holdout=config.holdout,
         rng=rng,
-        device=place,
+        device=where,
     )
-    network = _grown(model, conditions).to(place)
+    network = _grown(model, conditions).to(where)
     with objective(network, cells, config, scaling.distance) as loss:
         loop = Loop(loss, rng, len(names), first_pairs=warn_unpaired(cells, names))
         history = loop.run(steps, advance=advance)
@@ -118,6 +119,7 @@ def fit_token(
         model.history,
         model.landmarks + landmarks,
         model.fitted | {token: history},
+        device=model.device,
     )
 
 

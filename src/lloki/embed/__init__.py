@@ -5,15 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lloki.embed.base import (
-    Embedder,
-    SliceSummary,
-    get_embedder,
-    load_embedder,
-    precision_of,
-    save_embedder,
-    settings_of,
-)
+from lloki.embed.base import Embedder, SliceSummary, get_embedder, load_embedder, save_embedder, settings_of
 from lloki.embed.factor import Factor, FactorConfig
 from lloki.embed.precomputed import Precomputed
 
@@ -31,7 +23,6 @@ __all__ = [
     "SliceSummary",
     "get_embedder",
     "load_embedder",
-    "precision_of",
     "save_embedder",
     "settings_of",
 ]

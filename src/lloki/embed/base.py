@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki._device import choose_device
 from lloki._progress import Advance
 from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
@@ -55,8 +54,8 @@ class Embedder(Protocol):
     attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found.
     A ``diagnosis`` in the coverage of a pretrained embedder means that the slice is refused.
 
-    Optional are the attributes ``device``, set to the name of the device before ``embed``; ``precision`` with
-    the method ``precision_on(kind)``, its precision on a kind of device, which enters the hashes; and
+    Optional are the attributes ``device``, set to the name of the device (``None``: that of the session)
+    before ``config`` is read and before ``embed``, and
     ``rows_per_piece``, for one so slow that a run should keep what is done of a slice after so many cells;
     and ``match(genes, where=, least=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
     vocabulary of its own.
@@ -107,8 +106,21 @@ class Embedder(Protocol):
         ...
 
 
-def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -> Embedder:
+def get_embedder(
+    spec: str, *, model: str | Path | None = None, seed: int = 0, device: str | None = None
+) -> Embedder:
     """Make the embedder that ``spec`` names: ``"factor"``, ``"precomputed:KEY"``, or a plugin's name.
+
+    Parameters
+    ----------
+    spec
+        Its name; after a colon, what it is made of.
+    model
+        Folder of its weights, for those that have any.
+    seed
+        Random seed.
+    device
+        Where one with an attribute ``device`` computes; ``None`` is ``lloki.settings.device``.
 
     Raises
     ------
@@ -123,7 +135,7 @@ def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -
     if argument:
         options["key"] = argument
     try:
-        return made(**options)
+        return _on(made(**options), device)
     except TypeError as error:
         raise ConfigError(f"embedder {spec!r} does not take these options: {error}") from error
 
@@ -140,13 +152,7 @@ def save_embedder(embedder: Embedder, folder: Path) -> None:
     (folder / "embedder.json").write_text(json.dumps({"name": embedder.name}))
 
 
-def precision_of(embedder: Embedder, device: str | None = None) -> str | None:
-    """Return the precision that an embedder computes in on a device; ``None`` for one without a choice."""
-    found = getattr(embedder, "precision_on", None)
-    return None if found is None else str(found(choose_device(device).type))
-
-
-def load_embedder(folder: Path, *, device: str = "auto", precision: str | None = None) -> Embedder:
+def load_embedder(folder: Path, *, device: str | None = None) -> Embedder:
     """Read what `save_embedder` wrote.
 
     Parameters
@@ -154,9 +160,7 @@ def load_embedder(folder: Path, *, device: str = "auto", precision: str | None =
     folder
         With the embedder.
     device
-        Where one that has an attribute ``device`` computes; see :mod:`lloki._device`.
-    precision
-        In place of the one that it was saved with; see `precision_of`.
+        Where one with an attribute ``device`` computes; ``None`` is ``lloki.settings.device``.
 
     Raises
     ------
@@ -170,12 +174,14 @@ def load_embedder(folder: Path, *, device: str = "auto", precision: str | None =
     made = _embedder_class(name)
     if made is None:
         raise ModelError(f"{folder}: was made with the embedder {name!r}, which is not installed here")
-    loaded: Embedder = made.load(folder)
-    if hasattr(loaded, "device"):
-        loaded.device = device
-    if precision is not None and hasattr(loaded, "precision"):
-        loaded.precision = precision
-    return loaded
+    return _on(made.load(folder), device)
+
+
+def _on(embedder: Embedder, device: str | None) -> Embedder:
+    """Set the device of an embedder that has one."""
+    if hasattr(embedder, "device"):
+        embedder.device = device
+    return embedder
 
 
 def embedder_names() -> list[str]:

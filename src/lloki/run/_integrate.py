@@ -13,7 +13,6 @@ from anndata import AnnData
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
-from lloki._settings import settings
 from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed import get_embedder
 from lloki.errors import ConfigError
@@ -183,10 +182,9 @@ def integrate(
         reference_layer=reference_layer,
         skip_bad=skip_bad,
     )
-    device = device or settings.device
-    choose_device(device)  # fails before any work if it is not there
+    device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
-    made = get_embedder(config.embedder, model=config.model, seed=config.seed)
+    made = get_embedder(config.embedder, model=config.model, seed=config.seed, device=device)
     if config.aligns(made) and reference is None:
         raise ConfigError(NO_REFERENCE)
     started = time.time()

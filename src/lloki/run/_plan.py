@@ -11,7 +11,6 @@ from anndata import AnnData
 
 from lloki._device import choose_device
 from lloki._keywords import keywords
-from lloki._settings import settings
 from lloki.embed import get_embedder
 from lloki.errors import ConfigError
 from lloki.io import ReadOptions, SliceCheck
@@ -129,11 +128,10 @@ def plan(
         As :func:`lloki.integrate` would. Errors of inputs are in the plan.
     """
     made: Any = {name: value for name, value in options.items() if name in get_type_hints(RunOptions)}
-    config, device = RunConfig.make(**made), options.get("device")
+    config, device = RunConfig.make(**made), str(choose_device(options.get("device")))
     read: Any = {name: value for name, value in options.items() if name in ReadOptions.__dataclass_fields__}
     read = ReadOptions(**read | {"n_neighbors": config.n_neighbors})
-    choose_device(device)
-    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
+    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed, device=device)
     aligns = config.aligns(embedder)
     if aligns and reference is None:
         raise ConfigError(NO_REFERENCE)
@@ -145,7 +143,7 @@ def plan(
     if stopped or examined.errors or examined.reading.fatal or not examined.reading.records:
         return Plan(*found)
     run = opened(examined, inputs, config, aligns=aligns)
-    pieces = plan_pieces(store, config, run, embedder, device=device or settings.device)
+    pieces = plan_pieces(store, config, run, embedder, device=device)
     return Plan(*found, stages=_stages(pieces, sum(r.cells for r in run.slices), looked_for=out is not None))
 
 

@@ -17,7 +17,6 @@ from anndata import AnnData
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
-from lloki._settings import settings
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.cae.model import WEIGHTS
@@ -92,14 +91,13 @@ def project(
     ConfigError, InputError, GeneError, OutputError, RunError
         As for :func:`lloki.integrate`.
     """
-    device = device or settings.device
-    choose_device(device)  # fails before any work if it is not there
+    device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
     started, folder = time.time(), model_folder(Path(run))
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model = CAEModel.load(folder)
+    model = CAEModel.load(folder, device=device)
     embedder = load_embedder(folder / "embedder", device=device)
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
     options = ReadOptions(

@@ -16,7 +16,6 @@ from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._names import free_name
 from lloki._progress import Progress, chosen
-from lloki._settings import settings
 from lloki._version import __version__
 from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
@@ -89,13 +88,12 @@ def project_reference(
     Cells are embedded by the genes that some slice of the run measured, as they are: a reference is what
     LLOKI-FP takes for complete, and it has no positions. Time and memory grow with its cells.
     """
-    device = device or settings.device
-    choose_device(device)  # fails before any work if it is not there
+    device = str(choose_device(device))  # fails before any work if it is not available
     folder = model_folder(Path(run))
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder", device=device)
+    model, embedder = CAEModel.load(folder, device=device), load_embedder(folder / "embedder", device=device)
     token = f"{technology}|{NAME}"
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
@@ -110,9 +108,9 @@ def project_reference(
         rows, some = _embedded(adata, embedder, config, facts["panels"])
     name = free_name(NAME, model.conditions.slices)
     advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
-    fitted = fit_token(model, {name: rows[some]}, token=token, device=device, advance=advance)
+    fitted = fit_token(model, {name: rows[some]}, token=token, advance=advance)
     adata.obsm[keys.FP] = rows
-    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=name, device=device)
+    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=name)
     ours = {
         keys.SLICE: name,
         keys.SAMPLE: NAME,

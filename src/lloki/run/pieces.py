@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lloki.embed import Embedder, precision_of, settings_of
+from lloki.embed import Embedder, settings_of
 from lloki.fp import OFF
 from lloki.run.config import RunConfig
 from lloki.run.opening import Opened
@@ -120,13 +120,13 @@ def embedding_units(
     *,
     device: str,
 ) -> dict[str, EmbeddingUnit]:
-    """Embeddings of every slice: by the fitted embedder, its precision, and the features or counts."""
-    precision, units = precision_of(embedder, device), {}
+    """Embeddings of every slice: by the fitted embedder, its settings here, and features or counts."""
+    settings, units = settings_of(embedder), {}
     for r in records:
         feature, summary = features.get(r.name), summaries.get(r.name)
         source = feature.piece if feature else r.piece
         units[r.name] = EmbeddingUnit(
-            piece=store.piece("embedding", r.name, fit_key, source.key, config.seed, precision),
+            piece=store.piece("embedding", r.name, fit_key, settings, source.key, config.seed),
             cells=r.cells,
             source=r.piece.path,
             features=feature.path if feature else None,
@@ -134,7 +134,6 @@ def embedding_units(
             model=fitted,
             seed=config.seed,
             device=device,
-            precision=precision,
         )
     return units
 

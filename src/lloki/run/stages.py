@@ -77,7 +77,7 @@ class Stages:
     workers
         Where units are computed.
     device
-        Torch device, see :func:`lloki._device.choose_device`.
+        Name of the torch device, the same for all workers.
     """
 
     store: Store
@@ -136,7 +136,7 @@ class Stages:
 
         folder = self.store.cached(piece, make)
         checkpoint.unlink(missing_ok=True)
-        model = CAEModel.load(folder)
+        model = CAEModel.load(folder, device=self.device)
         with self.store.recorder.measure("encode", "all slices"):
             joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
         return Aligned(model, joint)
@@ -144,7 +144,7 @@ class Stages:
     def encode(self, model: CAEModel, r: SliceRecord, rows: Rows, *, trained: bool) -> NDArray[np.float32]:
         """Joint embedding of one slice; ``trained``: by its own part of the condition, where it has one."""
         name = r.name if trained else None
-        return model.encode(rows[r.name], r.token, slice_name=name, device=self.device)
+        return model.encode(rows[r.name], r.token, slice_name=name)
 
     def fit_token(
         self, model: CAEModel, model_key: str, token: str, rows: Rows, units: Mapping[str, EmbeddingUnit]
@@ -153,10 +153,10 @@ class Stages:
 
         def make(folder: Path) -> None:
             advance = self.progress.task("Fitting the batch token", TOKEN_STEPS, "steps")
-            fit_token(model, rows, token=token, device=self.device, advance=advance).save(folder)
+            fit_token(model, rows, token=token, advance=advance).save(folder)
 
         piece = token_piece(self.store, model_key, token, list(rows), units)
-        return CAEModel.load(self.store.cached(piece, make)), piece.key
+        return CAEModel.load(self.store.cached(piece, make), device=self.device), piece.key
 
     def view(
         self, joint: NDArray[np.float32], records: Sequence[SliceRecord], piece: Piece

@@ -65,7 +65,6 @@ class EmbeddingUnit(Unit):
     model: Path
     seed: int
     device: str
-    precision: str | None
 
 
 def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
@@ -131,7 +130,7 @@ def _summary(unit: SummaryUnit, advance: Advance | None) -> Mapping[str, Any]:
 
 
 def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> Mapping[str, Any]:
-    embedder = load_embedder(unit.model, device=unit.device, precision=unit.precision)
+    embedder = load_embedder(unit.model, device=unit.device)
     cells = load_arrays(unit.source)
     if not isinstance(embedder, Precomputed):
         return {"rows": _in_parts(unit, embedder, cells, advance)}
