@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.references import match_slices
 from lloki.cli.tables import show_checks
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.io:check_slices")
@@ -28,7 +28,7 @@ def check(
 ) -> None:
     """Say what is right and wrong with slices; status 1 if one cannot be used."""
     inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         from lloki.io import check_slices
 
         read = given(layer=layer, slice_key=slice_key, label_key=label_key, allow_normalized=allow_normalized)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.dry_run import show_plan
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.settings import Config, tables
 from lloki.cli.tables import show_result
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.run:integrate")
@@ -136,7 +136,7 @@ def integrate(
     """
     fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
     inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug) as console:
         from lloki.run import RunConfig
         from lloki.run import integrate as run
 
@@ -173,7 +173,7 @@ def integrate(
             inputs.paths,
             out=out,
             config=settings,
-            progress=voice.progress,
+            progress=True,
             **read,
             **inputs.about(),
             **given(
@@ -185,5 +185,5 @@ def integrate(
                 scheduler=scheduler,
             ),
         )
-        voice.messages(result.run["messages"], files=[reference] if reference else [])
+        console.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)
