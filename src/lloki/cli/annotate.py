@@ -9,6 +9,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
@@ -19,7 +20,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _METHOD = "Method"
 
@@ -53,7 +53,7 @@ def annotate(
 ) -> None:
     """Tell cell types by marker genes, unknown where in doubt."""
     page = out / "annotation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.tables import show_checks
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.io:check_slices")
@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Report what is right and wrong with slices; exits with status 1 if one cannot be used."""
     paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         from lloki.io import ReadOptions
         from lloki.run._plan import check_inputs
 

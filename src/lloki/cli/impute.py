@@ -8,6 +8,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
@@ -19,7 +20,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 _SHOWN = 15  # genes printed; all are in the table
@@ -70,7 +70,7 @@ def impute(
 ) -> None:
     """Estimate genes that a slice did not measure, each tried first where the truth is known."""
     page = out / "imputation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
         lender = None if reference is None else read_lender(reference, key=key, slices=adata)

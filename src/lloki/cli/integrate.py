@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.dry_run import show_plan
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.settings import Config, tables
 from lloki.cli.tables import show_result
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.run:integrate", train_labels_of="train_label_slices")
@@ -156,12 +156,12 @@ def integrate(
         skip_bad=skip_bad,
         device=device,
     )
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug) as console:
         if dry_run:
             raise typer.Exit(0 if show_plan(paths, out=out, **how) else 1)
         from lloki.run import integrate as run
 
         places = given(workers=workers, scheduler=scheduler)
-        result = run(paths, out=out, progress=voice.progress, **how, **places)
-        voice.messages(result.run["messages"], files=[reference] if reference else [])
+        result = run(paths, out=out, progress=True, **how, **places)
+        console.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)

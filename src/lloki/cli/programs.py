@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import Console, reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import Voice, speaking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -56,11 +56,12 @@ def programs(
 ) -> None:
     """Find gene programs that slices share, and which of them go together in space."""
     page = out / "programs.html"
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug) as console:
         check_place(page)
         adata = read_integrated(integrated)
 
         import lloki
+        from lloki._progress import chosen
         from lloki.analysis import ProgramConfig
         from lloki.errors import InputError
         from lloki.report.pages import build_programs_page
@@ -80,7 +81,7 @@ def programs(
             iterations=iterations,
             device=device,
             checkpoint=unfinished,
-            advance=voice.progress.task(
+            advance=chosen(True).task(
                 "gene programs", ProgramConfig().pretraining + iterations, "iterations"
             ),
             **given(seed=seed),
@@ -89,7 +90,7 @@ def programs(
             lloki.tl.domains(adata, key=key, slice_key=slice_key, **given(seed=seed))
         moran = lloki.tl.moran(adata, slice_key=slice_key)
         enrichment = lloki.tl.enrichment(adata, label_key, slice_key=slice_key) if label_key else None
-        loadings = _loadings(adata, slice_key, voice)
+        loadings = _loadings(adata, slice_key, console)
         tables = _tables(adata, found, moran, enrichment, loadings)
         write_results(out, "programs", adata, tables)
         build_programs_page(
@@ -112,7 +113,7 @@ def programs(
     )
 
 
-def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
+def _loadings(adata: AnnData, slice_key: str, console: Console) -> DataFrame | None:
     """Weights of genes, None where there are no counts: an embedding is enough for all else."""
     from lloki import tl
     from lloki.errors import InputError
@@ -120,7 +121,7 @@ def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
     try:
         return tl.gene_loadings(adata, slice_key=slice_key)
     except InputError as error:
-        voice.warn(f"the genes of programs are not named: {error}")
+        console.warn(f"the genes of programs are not named: {error}")
         return None
 
 

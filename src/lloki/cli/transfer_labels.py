@@ -8,6 +8,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
@@ -19,7 +20,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
@@ -59,7 +59,7 @@ def transfer_labels(
 ) -> None:
     """Carry cell types from labeled slices or single cells to others, unknown where in doubt."""
     page = out / "labels.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata, lender = read_integrated(integrated), None
         if reference is not None:
