@@ -18,12 +18,16 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from lloki._settings import settings
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def n_threads() -> int:
-    """Threads to use: ``LLOKI_THREADS``, else the cores this process may run on."""
+    """Threads to use: ``lloki.settings.threads``, else ``LLOKI_THREADS``, else the available cores."""
+    if settings.threads is not None:
+        return settings.threads
     asked = os.environ.get("LLOKI_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)

@@ -13,7 +13,7 @@ import pytest
 
 import lloki as package
 from lloki._log import logger
-from lloki.cli.voice import speaking
+from lloki.cli.console import reporting
 from lloki.errors import LlokiWarning, ModelError
 
 
@@ -132,16 +132,16 @@ def test_ctrl_c_says_how_to_go_on(lloki, monkeypatch):
 
 
 def test_warnings_are_said_once_as_sentences(capsys):
-    with speaking() as voice:
+    with reporting() as console:
         for _ in range(2):
             warnings.warn("a gene is odd", LlokiWarning, stacklevel=1)
         warnings.warn("not ours", UserWarning, stacklevel=1)
         logger.warning("a %s died", "worker")
-        voice.messages(
+        console.messages(
             [
                 {"slice": "reference", "text": "/a.h5ad: odd"},
                 *({"slice": name, "text": "few genes"} for name in "st"),
-                {"slice": "t", "text": "set aside: bad"},
+                {"slice": "t", "text": "skipped: bad"},
             ],
             files=[Path("/a.h5ad")],
         )

@@ -46,7 +46,6 @@ class CAEOptions(TypedDict, total=False):
     check_every: int
     patience: int
     seed: int
-    device: str
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,7 @@ class CAEConfig(Config):
         Steps between looks at the held-out loss, and looks without improvement before training ends. Both
         count from the last search of pairs on: losses under different pairs cannot be compared.
     seed
-        Of everything random in training.
-    device
-        ``"auto"`` takes CUDA, then MPS, then the CPU.
+        Random seed.
     """
 
     latent: int = 128
@@ -145,7 +142,6 @@ class CAEConfig(Config):
     check_every: int = 100
     patience: int = 5
     seed: int = 0
-    device: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))

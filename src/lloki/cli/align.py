@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
@@ -87,7 +87,7 @@ def align(
 ) -> None:
     """Align slices in one coordinate frame by their joint embedding."""
     page = out / "alignment.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
 
         import lloki

@@ -9,6 +9,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
@@ -20,7 +21,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _METHOD = "Method"
 
@@ -56,7 +56,7 @@ def annotate(
 ) -> None:
     """Assign cell types by marker genes, unknown where none is likely enough."""
     page = out / "annotation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show_result
-from lloki.cli.voice import speaking
 
 LABEL = "cell_type"
 
 
-@defaults_from("lloki.run:RunConfig")
+@defaults_from("lloki.run:integrate")
 def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for tissue and results.")
@@ -28,7 +28,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Make tissue, seen by three made-up platforms with different gene panels, and integrate it."""
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug):
         import lloki
         from lloki.io import atomic
 
@@ -42,7 +42,7 @@ def demo(
             out=out,
             label_key=LABEL,
             epochs=epochs,
-            progress=voice.progress,
+            progress=True,
             **given(seed=seed),
         )
     show_result(result)

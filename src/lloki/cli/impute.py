@@ -8,6 +8,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
@@ -20,7 +21,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 _SHOWN = 15  # genes printed; all are in the table
@@ -74,7 +74,7 @@ def impute(
 ) -> None:
     """Impute genes that a slice did not measure, each validated where it was measured."""
     page = out / "imputation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
         single = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
@@ -18,7 +19,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
@@ -59,7 +59,7 @@ def neighborhood(
 ) -> None:
     """Find the neighborhood program of a cell type: genes that depend on another type around it."""
     page = out / "neighborhood.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 

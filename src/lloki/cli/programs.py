@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import Console, reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import Voice, speaking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,7 +61,7 @@ def programs(
 ) -> None:
     """Find gene programs shared by slices, and which of them go together in space."""
     page = out / "programs.html"
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug) as console:
         check_place(page)
         adata = read_integrated(integrated)
 
@@ -81,21 +81,20 @@ def programs(
         fields = given(n_metagenes=n_metagenes, iterations=iterations, seed=seed)
         config = ProgramConfig.from_dict(fields)
         where = given(use_rep=use_rep, slice_key=slice_key)
-        total = config.pretraining + config.iterations
         found = lloki.tl.metagenes(
             adata,
             **(where | ({"use_rep": None} if genes else {})),
             **fields,
             **given(device=device),
             checkpoint=unfinished,
-            advance=voice.progress.task("gene programs", total, "iterations"),
+            progress=True,
         )
         if domains:
             lloki.tl.domains(adata, **where, **given(seed=seed))
         slice_key = slice_key or keys.SLICE
         moran = lloki.tl.moran(adata, slice_key=slice_key)
         enrichment = lloki.tl.enrichment(adata, label_key, slice_key=slice_key) if label_key else None
-        loadings = _loadings(adata, slice_key, voice)
+        loadings = _loadings(adata, slice_key, console)
         tables = _tables(adata, found, moran, enrichment, loadings)
         write_results(out, "programs", adata, tables)
         build_programs_page(
@@ -118,7 +117,7 @@ def programs(
     )
 
 
-def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
+def _loadings(adata: AnnData, slice_key: str, console: Console) -> DataFrame | None:
     """Gene loadings, None without counts: an embedding is enough for all else."""
     from lloki import tl
     from lloki.errors import InputError
@@ -126,7 +125,7 @@ def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
     try:
         return tl.gene_loadings(adata, slice_key=slice_key)
     except InputError as error:
-        voice.warn(f"genes of gene programs are left out: {error}")
+        console.warn(f"genes of gene programs are left out: {error}")
         return None
 
 

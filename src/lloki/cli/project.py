@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.run:project")
@@ -43,16 +43,16 @@ def project(
     debug: Debug = False,
 ) -> None:
     """Embed new slices with a finished run's model. The run's own embedding does not change."""
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug) as voice:
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    with reporting(debug=debug) as console:
         import lloki
 
         adata = lloki.project(
-            inputs.paths,
+            paths,
             run=run,
             out=out,
-            progress=voice.progress,
-            **inputs.about(),
+            progress=True,
+            **how,
             **given(
                 layer=layer,
                 allow_normalized=allow_normalized,
@@ -64,5 +64,5 @@ def project(
                 scheduler=scheduler,
             ),
         )
-        voice.messages(json.loads((out / "run.json").read_text())["messages"])
+        console.messages(json.loads((out / "run.json").read_text())["messages"])
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'projected.h5ad').resolve()}")

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
-from lloki.cli.voice import speaking
 
 
 @defaults_from("lloki.run:project_reference")
@@ -30,14 +30,14 @@ def project_reference(
     debug: Debug = False,
 ) -> None:
     """Give single cells a place in a finished run's space, to carry labels and genes over from them."""
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug):
         import lloki
 
         adata = lloki.project_reference(
             reference,
             run=run,
             out=out,
-            progress=voice.progress,
+            progress=True,
             **given(technology=technology, layer=layer, allow_normalized=allow_normalized),
         )
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'reference.h5ad').resolve()}")

@@ -8,6 +8,7 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
@@ -20,7 +21,6 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
@@ -67,7 +67,7 @@ def transfer_labels(
 ) -> None:
     """Transfer cell types from labeled slices or single cells, with a calibrated confidence."""
     page = out / "labels.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata, single = read_integrated(integrated), None
         if reference is not None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import lloki.analysis
-    from lloki._progress import Advance
     from lloki.analysis import Domains, Programs
 
 
@@ -95,7 +94,7 @@ def metagenes(
     n_neighbors: int | None = None,
     device: str | None = None,
     checkpoint: str | Path | None = None,
-    advance: Advance | None = None,
+    progress: bool | None = None,
     key_added: str = keys.METAGENES,
     **options: Unpack[lloki.analysis.ProgramOptions],
 ) -> Programs:
@@ -121,8 +120,8 @@ def metagenes(
         Torch device; default ``lloki.settings.device``.
     checkpoint
         A file from which an interrupted fit resumes.
-    advance
-        Called with numbers of iterations done.
+    progress
+        Whether to show progress; default ``lloki.settings.progress``.
     key_added
         ``obsm`` key of the states.
     options
@@ -150,10 +149,12 @@ def metagenes(
     -----
     Time and memory are those of :func:`lloki.analysis.fit_programs`.
     """
+    from lloki._progress import chosen
     from lloki.analysis import ProgramConfig, fit_programs
     from lloki.tl import _programs
 
     config = ProgramConfig.from_dict(options)
+    total = config.pretraining + config.iterations
     sections, features, names = _programs.read_features(
         adatas, use_rep=use_rep, layer=layer, genes=genes, slice_key=slice_key
     )
@@ -164,7 +165,7 @@ def metagenes(
         device=device,
         checkpoint=checkpoint,
         names=[s.name for s in sections],
-        advance=advance,
+        advance=chosen(progress).task("gene programs", total, "iterations"),
     )
     parameters = config.to_dict() | {"use_rep": use_rep, "layer": layer, "n_neighbors": n_neighbors}
     _programs.write_metagenes(sections, found, features=names, parameters=parameters, key_added=key_added)

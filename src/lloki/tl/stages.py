@@ -14,7 +14,6 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki._keywords import keywords
-from lloki._settings import settings
 from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.tl._checked import CheckedSlice, check_own
 from lloki.tl._parts import record
@@ -90,7 +89,9 @@ def align_features(
     from lloki.io import read_reference
 
     config = fp.FPConfig.preset(preset, **options)
-    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.n_neighbors)
+    (slice_,) = check_own(
+        adata, layer=layer, allow_normalized=allow_normalized, n_neighbors=config.n_neighbors
+    )
     known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
@@ -167,9 +168,7 @@ def embed(
     """
     from lloki.embed import Precomputed, SliceSummary, get_embedder
 
-    made = get_embedder(embedder, model=model, seed=seed)
-    if hasattr(made, "device"):
-        made.device = device or settings.device
+    made = get_embedder(embedder, model=model, seed=seed, device=device)
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} needs a single-cell reference. Set reference.")
     slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
@@ -200,6 +199,7 @@ def align_batches(
     layer: str | None = None,
     allow_normalized: bool = False,
     train_labels: str | None = None,
+    device: str | None = None,
     use_rep: str = keys.FP,
     key_added: str = keys.JOINT,
     **options: Unpack[lloki.cae.config.CAEOptions],
@@ -216,6 +216,8 @@ def align_batches(
     train_labels
         ``obs`` column of cell types to train with; slices and cells may lack them. Default: train without
         labels.
+    device
+        Torch device; default ``lloki.settings.device``.
     use_rep
         ``obsm`` key of the embedding that :func:`embed` wrote.
     key_added
@@ -249,7 +251,7 @@ def align_batches(
     if train_labels is not None:
         columns = {s.name: s.own.obs[train_labels] for s in slices if train_labels in s.own.obs}
         labels = {name: column.astype(object).where(column.notna(), None) for name, column in columns.items()}
-    model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config)
+    model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config, device=device)
     for s in slices:
         s.own.obsm[key_added] = model.encode(rows[s.name], s.token, slice_name=s.name)
         slots = {"use_rep": use_rep, "key_added": key_added}

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from lloki._device import choose_device
 from lloki._parallel import single_threaded
 from lloki._progress import Advance
-from lloki._settings import settings
 from lloki.analysis.order import content_order
 from lloki.analysis.programs.config import ProgramConfig
 from lloki.analysis.programs.result import Programs
@@ -100,7 +99,7 @@ def fit_programs(
     graphs = [g.tocsr() for g in graphs]
     order = content_order(given, graphs)
     given, graphs = [given[i] for i in order], [graphs[i] for i in order]
-    where = choose_device(device or settings.device)
+    where = choose_device(device)
     with single_threaded():
         fit = Fit(given, graphs, config, where, threads, start)
         file = None if checkpoint is None else Checkpoint(checkpoint, fit.fingerprint(graphs, start))
