@@ -1,4 +1,4 @@
-"""Do platforms agree on gene programs? The paper's three-way comparison, on finished runs.
+"""Agreement of gene programs between platforms: the paper's three-way comparison, on finished runs.
 
     python benchmarks/consistency.py OUT RUN... [--labels cell_type] [--iterations N]
         [--regularization X] [--device NAME]

@@ -1,17 +1,17 @@
-"""Genes that a slice did not measure, imputed from other slices, against their hidden truth.
+"""Accuracy of imputing genes that a slice did not measure, against their hidden truth.
 
     python benchmarks/imputation.py RUN TRUTH TARGET [TARGET ...] [--genes FILE.json] [--reference FILE]
         [--figure FILE.png]
 
-RUN is a folder of `lloki integrate` on slices of which genes were taken away before, TRUTH a folder with
-TARGET.h5ad that still has them: the embedding never saw them. Imputes every hidden gene (or those of a JSON
+RUN is a folder of `lloki integrate` on slices from which genes were removed before, TRUTH a folder with
+TARGET.h5ad that still has them: the embedding did not use them. Imputes every hidden gene (or those of a JSON
 list) that another slice measured, from all other slices, and prints a Markdown table: mean and median over
 genes of the Spearman correlation with the truth over cells, share of genes above 0.3, R² (1 - squared error
-over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
-neighbors in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
-min_score 0.1), as `lloki.tl.impute` would return them; how well that score predicts the truth; and the share of
-values within two expected errors of it. With --reference also from single cells alone, and from slices and
-single cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
+over that of the mean, which itself has 0, and no rank correlation). The same for k nearest neighbors in a PCA
+of the genes that all slices share, and for the genes that pass the hold-out score (`min_score` 0.1), as
+`lloki.tl.impute` would return them; how well that score predicts the accuracy; and the share of values within
+two expected errors of the truth. With --reference, also from single cells alone, and from slices and single
+cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 from lloki._version import __version__
 
-# Lazily, so that `import lloki` and `lloki --help` stay light: torch, scanpy and numba load on first use.
+# Lazily, so that `import lloki` and `lloki --help` stay light: torch, anndata and numba load on first use.
 _MODULES = (
     "io",
     "tl",
