@@ -185,7 +185,7 @@ def test_cells_of_a_type_are_named_once():
     assert [cells_of(t) for t in ("Astro", "T cell", "B cells")] == ["Astro cells", "T cells", "B cells"]
 
 
-def test_affinities_are_centerd_at_zero_whatever_their_range():
+def test_affinities_are_centered_at_zero_whatever_their_range():
     for affinity in (np.diag([5.0, 7.0]) + 0.5, np.zeros((2, 2)), np.array([[3.0]])):
         (image,) = metagenes.affinity_map(affinity).axes[0].images
         low, high = image.get_clim()

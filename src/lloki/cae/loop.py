@@ -114,7 +114,7 @@ class Loop:
             self.waited += 1
 
     def _search(self) -> PairTable:
-        """Search pairs: at first between inputs, centerd for each token, then between latents."""
+        """Search pairs: at first between inputs, centered for each token, then between latents."""
         cells, config = self.loss.cells, self.loss.config
         pairs = slice_pairs(
             cells,

@@ -114,9 +114,9 @@ def effective_dimensions(embedding: Floats) -> float:
     d if all d directions vary alike, 1 if all cells lie on a line, 0 if all are one point.
     """
     x = np.asarray(embedding, np.float64)
-    centerd = x - x.mean(axis=0)
+    centered = x - x.mean(axis=0)
     with single_threaded():
-        variance = np.linalg.eigvalsh(centerd.T @ centerd)
+        variance = np.linalg.eigvalsh(centered.T @ centered)
     total = float(variance.sum())
     return total**2 / float((variance**2).sum()) if total > 1e-12 else 0.0
 
