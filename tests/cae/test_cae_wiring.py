@@ -130,7 +130,7 @@ def test_the_network_returned_has_the_lowest_held_out_loss_of_its_history(
     watched: Watched, ends: str
 ) -> None:
     # a rate so large that the loss goes up and down
-    config = replace(SMALL, learning_rate=0.03, steps=600, patience=4, refreshes=1)
+    config = replace(SMALL, learning_rate=0.3, steps=120, patience=2, refreshes=1)
     if ends != "early":
         config = replace(config, steps=60, patience=1000, refreshes=0, learning_rate=1.0, seed=1)
     model = trained(config)
@@ -145,7 +145,7 @@ def test_the_network_returned_has_the_lowest_held_out_loss_of_its_history(
     for name, weight in model.network.state_dict().items():
         assert torch.equal(weight, kept[name]), name
     if ends == "early":
-        assert max(looks) == best + 4 * config.check_every  # four looks without a better one
+        assert max(looks) == best + 2 * config.check_every  # two looks without a better one
 
 
 def test_without_held_out_cells_the_last_state_is_kept(watched: Watched) -> None:
@@ -270,7 +270,7 @@ def test_the_latent_space_takes_the_unit_of_the_settings(unit: float) -> None:
     for name, x in slices().items():
         z = model.encode(x, f"t|{name}")
         distances.append(((z[:, None] - z[None]) ** 2).sum(-1).mean())
-    assert np.sqrt(np.mean(distances)) == pytest.approx(unit, rel=0.2)
+    assert np.sqrt(np.mean(distances)) == pytest.approx(unit, rel=0.35)  # without it they are 4.5 apart
 
 
 @pytest.mark.parametrize("components", [0, 4])

@@ -127,3 +127,23 @@ def test_a_large_slice_takes_its_neighbors_from_the_approximate_index(
     approximate = found(FPConfig(**NEAR, approximate_above=69, seed=5)).expression
     assert asked == [(NEAR["k"] + 40 + 1, 5)] * 2  # the graph of observed and that of imputed values
     assert (exact != approximate).nnz > 0
+
+
+def test_presets_are_what_they_are_documented_as() -> None:
+    default = FPConfig().to_dict()
+    changed = {
+        name: {field: value for field, value in preset.to_dict().items() if value != default[field]}
+        for name, preset in PRESETS.items()
+    }
+    assert changed == {
+        "default": {},
+        "paper": {"keep": "random"},
+        "published-code": {
+            "keep": "random",
+            "alpha": 1.0,
+            "preserve_observed": False,
+            "respect_budget": False,
+            "reference_genes": "all",
+            "tol": 0.0,
+        },
+    }
