@@ -24,10 +24,11 @@ keeps its tests from running at all, which would say nothing of them.
 from __future__ import annotations
 
 import argparse
+import gc
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +42,15 @@ from queue import SimpleQueue
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("src", "tests", "tools", "pyproject.toml")
 LIMIT = 300  # seconds for the tests of one fault: one that never ends is noticed, too
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--no-header", "--tb=line")
+PLUGINS = (
+    "pytest_timeout",
+    "_hypothesis_pytestplugin",
+)  # those that packages bring along take seconds to load
+PYTEST = ("-p", "no:cacheprovider", *(word for name in PLUGINS for word in ("-p", name)))
+PYTEST = (*PYTEST, "--hypothesis-seed=0", "--no-header", "--tb=short")
+# Each fault's tests run in a process forked from one that holds the libraries that take seconds to import.
+FORKS = multiprocessing.get_context("forkserver")
+LIBRARIES = ["anndata", "hypothesis", "numba", "pytest", "scipy.stats", "sklearn.cluster", "torch"]
 
 
 @dataclass(frozen=True)
@@ -111,46 +120,59 @@ class Copy:
 
     def test(self, tests: Sequence[str], fault: Fault | None = None) -> tuple[int, float, str]:
         """Run tests, with a fault if one is given: pytest's exit status, seconds, and its output."""
-        cache, target = self.folder / "numba", None
+        cache, arguments, limit = self.folder / "numba", [*PYTEST, *tests], None
         if fault is not None:
             target, text = self.folder / fault.file, (self.root / fault.file).read_text()
             self.planted += 1
             target.write_text(text.replace(fault.find, fault.replace))
-            stamp = (
-                target.stat().st_mtime + self.planted
-            )  # bytecode of another fault must not be taken for this
+            stamp = target.stat().st_mtime + self.planted  # no bytecode of another fault is taken for this
             os.utime(target, (stamp, stamp))
             if "njit" in text:  # compiled functions do not notice that one that they call has changed
                 cache = self.folder / f"numba{self.planted}"
-        environment = os.environ | {
-            "PYTHONPATH": str(self.folder / "src"),
-            "NUMBA_CACHE_DIR": str(cache),
-            "LLOKI_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
+            arguments, limit = [*arguments, "-x"], LIMIT
         begin = time.monotonic()
-        try:
-            done = subprocess.run(
-                [sys.executable, *PYTEST, *(["-x"] if fault else []), *tests],
-                cwd=self.folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT if fault else None,
-            )
-            status, output = done.returncode, done.stdout + done.stderr
-        except subprocess.TimeoutExpired:
-            status, output = 1, ""
-        finally:
-            if target is not None and fault is not None:
-                shutil.copy2(self.root / fault.file, target)
-                shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
-        return status, time.monotonic() - begin, output
+        process = FORKS.Process(target=in_copy, args=(self.folder, cache, arguments))
+        process.start()
+        process.join(limit)
+        if process.exitcode is None:  # it never ends: noticed
+            process.kill()
+            process.join()
+            process_status = 1
+        else:
+            process_status = process.exitcode
+        if fault is not None:
+            shutil.copy2(self.root / fault.file, self.folder / fault.file)
+            shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
+        return process_status, time.monotonic() - begin, (self.folder / "output").read_text()
+
+
+def in_copy(folder: Path, cache: Path, arguments: Sequence[str]) -> None:
+    """Run pytest in a copy, in a process of its own, and exit with its status."""
+    os.chdir(folder)
+    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ |= {
+        "PYTHONPATH": str(folder / "src"),
+        "NUMBA_CACHE_DIR": str(cache),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    sys.path.insert(0, str(folder / "src"))
+    if "numba" in sys.modules:
+        sys.modules["numba"].core.config.reload_config()
+    import pytest
+
+    gc.freeze()  # pytest collects garbage at its end: what the libraries hold is none
+    status = int(pytest.main(list(arguments)))
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def run(root: Path, faults: Sequence[Fault], jobs: int = 1) -> int:
     """Plant all faults, one after the other; print what became of them; return the exit status."""
     begin = time.monotonic()
+    os.environ |= {"LLOKI_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    FORKS.set_forkserver_preload(LIBRARIES)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for job in range(jobs):
