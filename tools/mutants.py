@@ -158,6 +158,7 @@ def in_copy(folder: Path, cache: Path, arguments: Sequence[str]) -> None:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     sys.path.insert(0, str(folder / "src"))
+    sys.dont_write_bytecode = False  # the copy's own, which saves the next fault a second
     if "numba" in sys.modules:
         sys.modules["numba"].core.config.reload_config()
     import pytest

@@ -391,3 +391,95 @@ def test_the_seed_draws_the_weights_the_cells_held_out_and_the_batches(watched: 
     for drawn in (starts, held, first):
         assert torch.equal(drawn[0], drawn[1])
         assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_cells_have_the_row_of_their_token(watched: Watched) -> None:
+    data = slices()
+    train(data, {"s0": "b", "s1": "a", "s2": "b"}, config=replace(SMALL, steps=2, condition="both"))
+    rows = [row.tolist() for row in watched.cells.condition.unique_consecutive(dim=0)]
+    assert rows == [[1, 0], [0, 1], [1, 2]]  # token, slice
+
+
+def test_every_slice_has_positives(watched: Watched) -> None:
+    trained(replace(SMALL, refreshes=0))
+    pairs, slice_of = watched.searches[0]["pairs"], watched.cells.slice_of
+    anchors = slice_of[pairs.anchor_of()]
+    assert sorted(anchors.unique().tolist()) == [0, 1, 2]
+    assert (slice_of[pairs.positive] != anchors).all()
+
+
+def test_labels_decide_which_pairs_are_found(watched: Watched) -> None:
+    """In the second slice two types have changed places: without labels their pairs are wrong."""
+    rng = np.random.default_rng(0)
+    centers, kind = 5 * np.eye(6), np.arange(90) % 3
+    data = {
+        name: rng.normal(centers[place][kind], 1).astype(np.float32)
+        for name, place in (("s0", [0, 1, 2]), ("s1", [1, 0, 2]))
+    }
+    labels = dict.fromkeys(data, np.array(list("pqr"))[kind])
+    config = replace(SMALL, components=0, steps=3, refreshes=0)
+    counts = []
+    for given in (labels, None):
+        train(data, {name: name for name in data}, labels=given, config=config)
+        pairs = watched.searches[-1]["pairs"]
+        type_of = torch.from_numpy(np.tile(kind, 2))
+        same = type_of[pairs.anchor_of()] == type_of[pairs.positive]
+        counts.append((int(same.sum()), len(same)))
+    assert counts[0][0] == counts[0][1] > 300  # as many as there are neighbors, all of one type
+    assert counts[1][0] < 0.6 * counts[1][1]
+
+
+def test_states_are_judged_by_the_weighted_loss(watched: Watched) -> None:
+    """Weights so unlike that another state would be the best without them."""
+    config = replace(
+        SMALL,
+        learning_rate=0.3,
+        steps=60,
+        refreshes=0,
+        patience=1000,
+        reconstruction=0.001,
+        conservation=50.0,
+    )
+    model = trained(config)
+    looks = {row["step"]: row["validation"] for row in model.history}
+    best = min(looks, key=lambda step: looks[step])
+    for name, weight in model.network.state_dict().items():
+        assert torch.equal(weight, dict(watched.looks)[best][name]), name
+    assert held_out_loss(watched, model.network, config) == pytest.approx(looks[best], rel=1e-5)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_training_with_labels_that_is_stopped_goes_on_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from lloki.cae import checkpoint
+
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
+    data = slices()
+    labels = {"s0": np.array(list("pqr"))[np.arange(90) % 3]}  # the others take those of their partners
+    whole = trained(labels=labels)
+    left = 20
+
+    def stop(n: int) -> None:
+        nonlocal left
+        left -= n
+        if left == 0:
+            raise Stop
+
+    with pytest.raises(Stop):
+        trained(labels=labels, checkpoint=tmp_path / "file", advance=stop)
+    again = trained(labels=labels, checkpoint=tmp_path / "file")
+    for name, x in data.items():
+        np.testing.assert_array_equal(again.encode(x, f"t|{name}"), whole.encode(x, f"t|{name}"))
+    assert again.history == whole.history
+
+
+def test_a_fitted_token_starts_from_the_mean_of_the_others() -> None:
+    model = trained(replace(SMALL, steps=5))
+    new = slices()["s1"] + np.float32(1)
+    fitted = fit_token(model, {"new": new}, token="t|new", steps=1, learning_rate=1e-9)
+    table = fitted.network.state_dict()["token.weight"]
+    torch.testing.assert_close(table[3], table[:3].mean(0))
