@@ -173,3 +173,11 @@ def test_a_saved_precomputed_embedder_remembers_its_width(tmp_path):
         taken.embed(sparse.csr_matrix((1, 1)), ["a"], state=SliceSummary(("a",)), cell_ids=["c"])
     with pytest.raises(ConfigError, match="name the obsm key"):
         Precomputed()
+
+
+def test_the_key_that_was_named_is_taken():
+    rows = {
+        name: np.random.default_rng(i).normal(size=(3, 2)) for i, name in enumerate(("X_a", "X_b", "X_c"))
+    }
+    for name, values in rows.items():
+        np.testing.assert_allclose(Precomputed(key=name).take(rows, where="slice_1"), values, rtol=1e-6)
