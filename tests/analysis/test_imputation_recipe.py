@@ -23,7 +23,7 @@ def sources(seed: int = 0) -> list[Donor]:
     rng = np.random.default_rng(seed)
     made = []
     for name, n, spread, genes in (("near", 60, 0.3, ("p", "q", "r")), ("far", 45, 1.2, ("q", "p"))):
-        x = rng.normal(0, spread, (n, 3)) + [2, 0, 0]
+        x = rng.normal(0, spread, (n, 3)) + np.array([2, 0, 0])
         level = 1.5 + x[:, 1:2] * [1, -1, 0.5][: len(genes)]
         values = np.maximum(level + rng.normal(0, 0.3, level.shape), 0) * (rng.random(level.shape) < 0.8)
         made.append(Donor(name, sparse.csr_matrix(values.astype(np.float32)), genes, x))
@@ -65,7 +65,7 @@ def by_hand(
 
 def test_estimates_are_means_under_one_kernel_width_over_all_sources():
     given = sources()
-    queries = np.random.default_rng(9).normal(0, 0.3, (25, 3)) + [2, 0, 0]
+    queries = np.random.default_rng(9).normal(0, 0.3, (25, 3)) + np.array([2, 0, 0])
     mean, sd = impute(queries, given, GENES, k=K)
     want = by_hand(queries, given, GENES)
     np.testing.assert_allclose(mean, want[0], rtol=1e-4, atol=1e-5)
@@ -109,7 +109,7 @@ def test_the_hold_out_draws_cells_by_the_seed():
 def test_a_source_that_lies_far_off_hardly_counts():
     """Half of the cells measure 1, far off; the near ones measure 0."""
     rng = np.random.default_rng(0)
-    near, far = rng.normal(0, 0.05, (30, 3)) + [1, 0, 0], rng.normal(0, 0.05, (30, 3)) + [0, 1, 0]
+    near, far = rng.normal(0, 0.05, (30, 3)) + np.eye(3)[0], rng.normal(0, 0.05, (30, 3)) + np.eye(3)[1]
     given = [
         Donor("near", sparse.csr_matrix((30, 1)), ("p",), near),
         Donor("far", sparse.csr_matrix(np.ones((30, 1))), ("p",), far),
@@ -123,7 +123,7 @@ def slices() -> list[ad.AnnData]:
     rng = np.random.default_rng(3)
     made = []
     for name, n in (("a", 70), ("b", 60), ("c", 50), ("d", 40)):
-        x = rng.normal(0, 0.5, (n, 3)) + [2, 0, 0]
+        x = rng.normal(0, 0.5, (n, 3)) + np.array([2, 0, 0])
         rate = np.exp(1 + np.column_stack([x[:, 1], -x[:, 1], x[:, 2]]))
         adata = ad.AnnData(
             sparse.csr_matrix(rng.poisson(rate).astype(np.float32)),

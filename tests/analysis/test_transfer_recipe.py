@@ -181,7 +181,7 @@ def test_cells_that_are_not_usable_neither_vote_nor_count_as_neighbors():
 
 
 def test_novelty_is_measured_by_how_densely_a_cell_lies_at_home():
-    """Two far-off groups at the same distance: the one that is dense at home is new, the sparse one is not."""
+    """Of two groups as far off, the one that is dense at home is new, the loose one is not."""
     rng = np.random.default_rng(0)
 
     def around(angle: float, spread: float, n: int) -> np.ndarray:
