@@ -141,7 +141,7 @@ def test_warnings_are_shown_once_as_sentences(capsys):
             [
                 {"slice": "reference", "text": "/a.h5ad: odd"},
                 *({"slice": name, "text": "few genes"} for name in "st"),
-                {"slice": "t", "text": "set aside: bad"},
+                {"slice": "t", "text": "skipped: bad"},
             ],
             files=[Path("/a.h5ad")],
         )

@@ -81,7 +81,7 @@ def test_a_command_passes_on_only_what_the_user_gave(lloki, tmp_path, monkeypatc
         raise Stop
 
     monkeypatch.setattr("lloki.run.project", record)
-    own = {"run", "out", "progress", "technology", "samples", "panels", "layers"}  # of the samplesheet
+    own = {"run", "out", "progress"}
     for given_by_user in ([], ["--skip-bad", "--workers", 2]):
         with pytest.raises(Stop):
             lloki("project", "x.h5ad", "--run", tmp_path, "--out", tmp_path, *given_by_user)

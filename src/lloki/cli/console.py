@@ -42,7 +42,7 @@ class Console:
 
         known = tuple(map(str, files))
         for text, names in grouped((message["slice"], message["text"]) for message in messages):
-            if not text.startswith("set aside"):  # logged when it was done
+            if not text.startswith("skipped: "):  # logged when it was done
                 self.warn(text if text.startswith(known) else line(text, names))
 
 

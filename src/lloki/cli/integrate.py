@@ -17,9 +17,7 @@ from lloki.cli.settings import Config, tables
 from lloki.cli.tables import show_result
 
 
-@defaults_from("lloki.run:integrate")
-@defaults_from("lloki.run:RunConfig.make")
-@defaults_from("lloki.run:RunConfig", train_labels_of="train_label_slices")
+@defaults_from("lloki.run:integrate", train_labels_of="train_label_slices")
 def integrate(
     ctx: typer.Context,
     out: options.Out,
@@ -59,7 +57,7 @@ def integrate(
             rich_help_panel="Method",
         ),
     ] = False,
-    k: Annotated[
+    n_neighbors: Annotated[
         int | None,
         typer.Option(help="Neighbors in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
     ] = None,
@@ -132,58 +130,38 @@ def integrate(
 ) -> None:
     """Bring slices of any platforms and panels into one batch-free embedding.
 
-    Run it again after a stop, or with a slice more: only what is missing is computed.
+    Re-running resumes; adding slices is incremental.
     """
     fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    how |= fields | given(
+        reference=reference,
+        layer=layer,
+        reference_layer=reference_layer,
+        slice_key=slice_key,
+        allow_normalized=allow_normalized,
+        embedder=embedder,
+        model=model,
+        preset=preset,
+        n_neighbors=n_neighbors,
+        alpha=alpha,
+        epochs=epochs,
+        label_key=label_key,
+        train_labels=train_labels,
+        train_label_slices=train_labels_of,
+        project_only=project_only,
+        benchmark=benchmark,
+        resolution=resolution,
+        seed=seed,
+        skip_bad=skip_bad,
+        device=device,
+    )
     with reporting(debug=debug) as console:
-        from lloki.run import RunConfig
+        if dry_run:
+            raise typer.Exit(0 if show_plan(paths, out=out, **how) else 1)
         from lloki.run import integrate as run
 
-        settings = RunConfig.make(
-            **fields,
-            **given(
-                preset=preset,
-                k=k,
-                alpha=alpha,
-                epochs=epochs,
-                device=device,
-                seed=seed,
-                embedder=embedder,
-                model=model,
-                label_key=label_key,
-                train_labels=train_labels,
-                train_label_slices=train_labels_of,
-                benchmark=benchmark,
-                resolution=resolution,
-            ),
-        )
-        read = given(layer=layer, slice_key=slice_key, allow_normalized=allow_normalized)
-        if dry_run:
-            ok = show_plan(
-                inputs,
-                settings,
-                reference=reference,
-                reference_layer=reference_layer,
-                skip_bad=bool(skip_bad),
-                **read,
-            )
-            raise typer.Exit(0 if ok else 1)
-        result = run(
-            inputs.paths,
-            out=out,
-            config=settings,
-            progress=True,
-            **read,
-            **inputs.about(),
-            **given(
-                reference=reference,
-                reference_layer=reference_layer,
-                project_only=project_only,
-                skip_bad=skip_bad,
-                workers=workers,
-                scheduler=scheduler,
-            ),
-        )
+        places = given(workers=workers, scheduler=scheduler)
+        result = run(paths, out=out, progress=True, **how, **places)
         console.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)

@@ -105,13 +105,13 @@ def inspect(
 ) -> None:
     """Show what a folder of weights holds, whether it loads, and which genes of slices it uses."""
     with reporting(debug=debug) as console:
-        from lloki.io import iter_slices
+        from lloki.io import ReadOptions, iter_slices
         from lloki.models import inspect_model
 
         facts = inspect_model(folder, **given(embedder=embedder))
         loaded = _load(facts.embedder, folder, console, needed=bool(slices))
         read = given(layer=layer, slice_key=slice_key, allow_normalized=allow_normalized)
-        found = iter_slices(list(slices), **read) if slices else ()
+        found = iter_slices(list(slices), ReadOptions(**read)) if slices else ()
         reports = [report_slice(loaded, adata) for adata in found if loaded is not None]
     if to_json:
         typer.echo(json.dumps(as_json(facts, reports), indent=1, ensure_ascii=False))

@@ -43,16 +43,16 @@ def project(
     debug: Debug = False,
 ) -> None:
     """Embed new slices with a finished run's model. The run's own embedding does not change."""
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     with reporting(debug=debug) as console:
         import lloki
 
         adata = lloki.project(
-            inputs.paths,
+            paths,
             run=run,
             out=out,
             progress=True,
-            **inputs.about(),
+            **how,
             **given(
                 layer=layer,
                 allow_normalized=allow_normalized,
