@@ -9,8 +9,8 @@ list) that another slice measured, from all other slices, and prints a Markdown 
 genes of the Spearman correlation with the truth over cells, share of genes above 0.3, R² (1 - squared error
 over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
 neighbors in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
-min_score 0.1), as `lloki.tl.impute` would return them; how well that score predicts the truth; and the share of
-values within two expected errors of it. With --reference also from single cells alone, and from slices and
+min_score 0.1), as `lloki.tl.impute` would return them; how well that score predicts the truth; and the share
+of values within two expected errors of it. With --reference also from single cells alone, and from slices and
 single cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
 """
 
