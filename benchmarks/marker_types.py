@@ -1,4 +1,4 @@
-"""Types told by marker genes, against the labels of two cortex slices.
+"""Types assigned by marker genes, against the labels of two cortex slices.
 
     python benchmarks/marker_types.py RUN MARKERS.csv [--labels cell_type] [--figures FOLDER]
 
@@ -42,7 +42,7 @@ def main() -> None:
         sep="\n",
     )
     for k in (0, 15):
-        table = lloki.tl.annotate_by_markers(adata, options.markers, k=k)
+        table = lloki.tl.annotate_by_markers(adata, options.markers, n_neighbors=k)
         told = adata.obs["lloki_marker_type"].astype(str).to_numpy()
         for name in np.unique(slices[truth != ""]):
             rows = (slices == name) & np.isin(truth, table["type"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from functools import wraps
+from types import SimpleNamespace
 from typing import ParamSpec, TypeVar
 
 from lloki._names import did_you_mean
@@ -44,6 +46,8 @@ def _options(function: Callable[..., object]) -> set[str]:
     """Keys of the ``TypedDict`` that ``**options`` is annotated with."""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            unpacked = typing.get_type_hints(function)[parameter.name]
+            # this annotation alone: others may name what is only imported for type checkers
+            alone = SimpleNamespace(__annotations__={"options": parameter.annotation})
+            unpacked = typing.get_type_hints(alone, vars(sys.modules[function.__module__]))["options"]
             return set().union(*(typing.get_type_hints(t) for t in typing.get_args(unpacked)))
     return set()

@@ -89,7 +89,7 @@ Scheduler = Annotated[
 Integrated = Annotated[
     Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding, in one AnnData.")
 ]
-Lender = Annotated[
+AdditionalReference = Annotated[
     Path | None,
     typer.Option(
         "--reference",
@@ -100,13 +100,13 @@ Lender = Annotated[
     ),
 ]
 SliceColumn = Annotated[
-    str, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
+    str | None, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
 ]
 TypeColumn = Annotated[
     str, typer.Option("--label-key", help="obs column of cell types.", rich_help_panel=_SLICES)
 ]
-JointKey = Annotated[
-    str, typer.Option("--key", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
+UseRep = Annotated[
+    str | None, typer.Option("--use-rep", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
 ]
 CountsLayer = Annotated[
     str | None,
