@@ -1,4 +1,4 @@
-"""Keyword-only functions that answer a misspelled option with the nearest one they have."""
+"""Functions that answer a misspelled option with the nearest one they have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse keywords that ``function`` does not have before it is called; its type stays the same.
+    """Check the keywords of a function before it is called; its type stays the same.
 
     A function that takes ``**options: Unpack[SomeTypedDict]`` has the keys of that dictionary as well.
 

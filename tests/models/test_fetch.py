@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_made(toy, tmp_path):
 
 
 def test_an_unknown_name():
-    with pytest.raises(ConfigError, match=r"Did you mean scgpt-human\?"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'scgpt-human'\?"):
         fetch("scgpt-humann")
 
 

@@ -26,7 +26,7 @@ Technology = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE",
-        help="Technology of a slice, where its file does not say (uns or obs 'technology'). Repeatable.",
+        help="Technology of a slice, where its file has no uns or obs 'technology'. Repeatable.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -54,7 +54,7 @@ ReferenceLayer = Annotated[
 ]
 SliceKey = Annotated[
     str | None,
-    typer.Option(help="obs column that tells the sections of one file apart.", rich_help_panel=_INPUTS),
+    typer.Option(help="obs column that separates the sections of one file.", rich_help_panel=_INPUTS),
 ]
 LabelKey = Annotated[
     str | None,
@@ -66,7 +66,7 @@ AllowNormalized = Annotated[
     bool | None,
     typer.Option(
         "--allow-normalized",
-        help="Accept values that are not counts; logarithms are undone.",
+        help="Accept values that are not counts; log-transformed values are transformed back.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -76,13 +76,13 @@ SkipBad = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes for what is done slice by slice.", rich_help_panel=_RUNNING),
+    typer.Option(min=1, help="Processes for the per-slice stages.", rich_help_panel=_RUNNING),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="An existing Dask scheduler for them instead, for example tcp://head:8786.",
+        help="Address of a Dask scheduler to use instead, for example tcp://head:8786.",
         rich_help_panel=_RUNNING,
     ),
 ]
@@ -95,7 +95,7 @@ AdditionalReference = Annotated[
         "--reference",
         "-r",
         metavar="REF.h5ad",
-        help="Additional single cells, as written by lloki project-reference.",
+        help="Single cells as an additional reference, as written by lloki project-reference.",
         rich_help_panel=_SLICES,
     ),
 ]
@@ -110,6 +110,6 @@ UseRep = Annotated[
 ]
 CountsLayer = Annotated[
     str | None,
-    typer.Option("--layer", help="Layer of raw counts, where X does not hold them.", rich_help_panel=_SLICES),
+    typer.Option("--layer", help="Layer with raw counts. Default: X.", rich_help_panel=_SLICES),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", rich_help_panel=_METHOD)]

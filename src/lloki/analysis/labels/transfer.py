@@ -129,7 +129,7 @@ def transfer_labels(
 
     Notes
     -----
-    Time grows with n·m·d, m being the labeled cells; memory as for :func:`lloki.analysis.nearest`,
+    Time grows with n·m·d, m being the labeled cells; memory as for :func:`lloki.graph.nearest`,
     and 8·n·k bytes.
     """
     x, ok = np.asarray(embedding), np.ones(len(labels), bool) if usable is None else usable
