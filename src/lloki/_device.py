@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def choose_device(name: str | None = None) -> torch.device:
     """Find the torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
-    ``"auto"`` is CUDA where there is one, then MPS, then the CPU. ``None`` is ``lloki.settings.device``, that of this process: a worker process has to be given the name.
+    ``"auto"`` is CUDA where there is one, then MPS, then the CPU. ``None`` is
+    ``lloki.settings.device``, that of this process: a worker process has to be given the name.
 
     Raises
     ------
