@@ -41,9 +41,8 @@ import pandas as pd
 from scipy import sparse
 
 from lloki.align import AlignConfig, Rigid, align, align_stack
-from lloki.benchmark.paste_bio import SCRIPT, paste
-from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
-from lloki.evaluate.alignment_trial import (
+from lloki.benchmark.alignment._paste import SCRIPT, paste
+from lloki.benchmark.alignment.trial import (
     FEWEST_SHARED,
     Measured,
     Placed,
@@ -52,6 +51,7 @@ from lloki.evaluate.alignment_trial import (
     nearest_kabsch,
     shared_pca,
 )
+from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
 
 # name → (file, section or "", task whose reference it takes)
 SECTIONS = {

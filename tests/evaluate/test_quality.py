@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.evaluate import mixing, preservation, quality, transfer_accuracy
-from lloki.evaluate.quality import _sample
+from lloki.evaluate._quality import _sample
 
 
 def cosine(x: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lloki.benchmark._scvi import scvi
 from lloki.benchmark.methods import Baseline, Variant
 from lloki.benchmark.rerun import Rerun
-from lloki.benchmark.scvi import scvi
 from lloki.benchmark.subject import Subject
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import expression_pca, harmony

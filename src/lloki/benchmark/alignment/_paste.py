@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lloki.align import Rigid
+from lloki.benchmark.alignment.trial import FEWEST_SHARED, Trial
 from lloki.errors import ConfigError
-from lloki.evaluate.alignment_trial import FEWEST_SHARED, Trial
 
 ALPHAS = (0.0001, 0.001, 0.005, 0.01, 0.05)  # those of the paper
-SCRIPT = Path(__file__).parent / "elsewhere" / "paste_pair.py"
+SCRIPT = Path(__file__).parent / "paste_pair.py"  # run by path, in the other environment
 CELLS = 500  # a slice: at 1,000 the five alphas take minutes, and time grows with more than the square
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lloki._device import choose_device
 from lloki._progress import Advance
+from lloki.cae._objective import objective
 from lloki.cae.cells import Cells
 from lloki.cae.checkpoint import Checkpoint, fingerprint
 from lloki.cae.condition import Conditions
@@ -20,7 +21,6 @@ from lloki.cae.labels import Labels, encode_labels
 from lloki.cae.landmarks import Landmarks
 from lloki.cae.loop import FirstPairs, Loop
 from lloki.cae.model import CAEModel, network_for
-from lloki.cae.objective import objective
 from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
 from lloki.errors import InputError, LlokiWarning

@@ -7,8 +7,7 @@ import pytest
 from scipy import sparse
 
 from lloki.align import AlignConfig, align
-from lloki.errors import InputError
-from lloki.evaluate.alignment_trial import (
+from lloki.benchmark.alignment.trial import (
     Measured,
     Placed,
     draw_trial,
@@ -16,6 +15,7 @@ from lloki.evaluate.alignment_trial import (
     nearest_kabsch,
     shared_pca,
 )
+from lloki.errors import InputError
 
 QUICK = AlignConfig(rotation_step=6, pixels=40, fine_pixels=80)
 GENES = tuple(f"g{i}" for i in range(60))

@@ -14,9 +14,8 @@ from scipy import sparse
 from lloki import keys
 from lloki._progress import Progress, chosen
 from lloki.align import align
-from lloki.benchmark.paste_bio import paste
-from lloki.errors import ConfigError, InputError
-from lloki.evaluate.alignment_trial import (
+from lloki.benchmark.alignment._paste import paste
+from lloki.benchmark.alignment.trial import (
     FEWEST_SHARED,
     Measured,
     Placed,
@@ -26,6 +25,7 @@ from lloki.evaluate.alignment_trial import (
     nearest_kabsch,
     shared_pca,
 )
+from lloki.errors import ConfigError, InputError
 from lloki.io import atomic, iter_slices, read_reference
 from lloki.report.alignment_measures import draw_measures
 from lloki.run.inputs import Inputs
@@ -71,7 +71,7 @@ def benchmark_alignment(
     replicates
         Of every overlap.
     paste_python
-        Python of an environment with PASTE; see :func:`lloki.benchmark.paste_bio.paste`. The best of its
+        Python of an environment with PASTE; see `lloki.benchmark.alignment._paste`. The best of its
         alphas counts, by the truth, as in the paper.
     seed
         Of the first replicate.
