@@ -14,8 +14,8 @@ adjacent  two sections 50 µm apart in one frame, common genes removed in 10 % s
           ``pca`` (mutual nearest neighbors in a PCA of the shared genes, Kabsch), ``kabsch`` (the same in
           the joint embedding: the paper's method) and, with --paste PYTHON, ``paste`` on 500 cells a slice
 unlike    sections of different tissues: no pose is correct
-stack     the four sections of one animal, each rotated and moved, realigned; share of neighbors of the same cell
-          type, compared with the coordinates of the file (centered: they are not common to all four)
+stack     the four sections of one animal, each rotated and moved, realigned; share of neighbors of the same
+          cell type, compared with the coordinates of the file (centered: they are not common to all four)
 
 ``--embedding factor`` embeds with the factor model alone (a second), ``full`` with `lloki.integrate`
 (minutes). Slices are only linked by the reference and shared genes: labels are not used.

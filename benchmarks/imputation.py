@@ -55,8 +55,8 @@ def only(genes: list[str], truth: np.ndarray, known: set[str]) -> tuple[list[str
     return [gene for gene, k in zip(genes, keep) if k], truth[:, keep]
 
 
-def r_squared(truth: np.ndarray, told: np.ndarray) -> np.ndarray:
-    return 1 - ((truth - told) ** 2).mean(0) / truth.var(0).clip(1e-12)
+def r_squared(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    return 1 - ((truth - estimate) ** 2).mean(0) / truth.var(0).clip(1e-12)
 
 
 def main() -> None:
