@@ -49,7 +49,7 @@ def main() -> None:
         scored = layered if layered.any() else types != ""
         ways = {}
         for method in ("mixture", "leiden"):
-            found = lloki.tl.domains(joint, method=method, number=options.number)
+            found = lloki.tl.domains(joint, method=method, n_domains=options.number)
             ways[method] = joint.obs[keys.DOMAIN].astype(str).to_numpy()
             lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
             if found.stability is None:

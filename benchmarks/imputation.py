@@ -89,13 +89,13 @@ def main() -> None:
         varies = truth.std(0) > 0
         hidden, truth = [g for g, v in zip(hidden, varies) if v], truth[:, varies]
         table = pd.DataFrame(index=hidden)
-        ways = {"X_lloki": {}, "X_pca": {"key": "X_pca"}}
+        ways = {"X_lloki": {}, "X_pca": {"use_rep": "X_pca"}}
         if single is not None:
             hidden, truth = only(hidden, truth, set(single.var_names))
             table = pd.DataFrame(index=hidden)
-            ways |= {"reference": {"donors": [], "reference": single}, "both": {"reference": single}}
+            ways |= {"reference": {"sources": [], "reference": single}, "both": {"reference": single}}
         for key, how in ways.items():
-            found = lloki.tl.impute(joint, target, genes=hidden, least=None, **how)
+            found = lloki.tl.impute(joint, target, genes=hidden, min_score=None, **how)
             rho = np.nan_to_num(spearman_columns(truth, found.X))
             r2 = r_squared(truth, found.X)
             table[f"{key}_rho"], table[f"{key}_r2"] = rho, r2

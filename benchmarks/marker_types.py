@@ -42,7 +42,7 @@ def main() -> None:
         sep="\n",
     )
     for k in (0, 15):
-        table = lloki.tl.annotate_by_markers(adata, options.markers, k=k)
+        table = lloki.tl.annotate_by_markers(adata, options.markers, n_neighbors=k)
         assigned = adata.obs["lloki_marker_type"].astype(str).to_numpy()
         for name in np.unique(slices[truth != ""]):
             rows = (slices == name) & np.isin(truth, table["type"])

@@ -159,7 +159,7 @@ def main() -> None:
             features = [case[f"y{i}"] for i in range(case["slices"])]
             graphs = [spatial_neighbors(case[f"xy{i}"]) for i in range(case["slices"])]
             for name, settings in ways.items():
-                config = ProgramConfig(k=k, tolerance=0, **settings)
+                config = ProgramConfig(n_metagenes=k, tolerance=0, **settings)
                 begin = time.process_time()
                 p = fit_programs(features, graphs, config=config, start=case["start"])
                 took = (time.process_time() - begin) / len(p.history)

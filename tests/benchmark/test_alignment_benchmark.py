@@ -85,7 +85,7 @@ def test_what_cannot_be_compared_is_said(run, tmp_path):
 
 
 def test_paste_runs_elsewhere_on_some_of_the_cells(run, fake_paste):
-    call = alignment.Call.from_dict(alignment.json.loads((run.folder / "run.json").read_text())["call"])
+    call = alignment.Inputs.from_dict(alignment.json.loads((run.folder / "run.json").read_text())["inputs"])
     names = alignment._names(list(run.adata.obs["slice"].unique()), None, None)
     trial = draw_trial(*alignment._read(call, names, None), overlap=0.5, seed=1)
     found = paste(fake_paste, trial, seed=0, cells=10**6)

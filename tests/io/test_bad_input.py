@@ -350,10 +350,10 @@ def test_unreadable_file(
     path = tmp_path / "locked.h5ad"
     good().write_h5ad(path)
 
-    def deny(self: Path, *args: object, **kwargs: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def deny(name: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(name))
 
-    monkeypatch.setattr(Path, "open", deny)  # a test run as root may read anything
+    monkeypatch.setattr(h5py, "File", deny)  # a test run as root may read anything
     with pytest.raises(InputError, match="may not be read") as caught:
         io.read_slices([path])
     assert caught.value.where == str(path)

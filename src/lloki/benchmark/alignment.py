@@ -28,8 +28,8 @@ from lloki.evaluate.alignment_trial import (
 )
 from lloki.io import atomic, iter_slices, read_reference
 from lloki.report.alignment_measures import draw_measures
-from lloki.run.call import Call
-from lloki.run.store import Store, hash_of_files, key_of
+from lloki.run.inputs import Inputs
+from lloki.run.store import Store, hash_of_files
 
 OVERLAPS = tuple(i / 10 for i in range(10, -1, -1))  # of the paper: 10 % steps
 MEASURES = ("degrees", "displacement", "distance", "correlation", "agreement")
@@ -98,36 +98,40 @@ def benchmark_alignment(
             "is no run of lloki integrate", where=str(folder), hint="Give the folder that it wrote."
         )
     record = json.loads((folder / "run.json").read_text())
-    if "call" not in record:
+    if "inputs" not in record:
         raise ConfigError(f"{folder}: does not say what it was called with. Run lloki integrate again.")
-    call = Call.from_dict(record["call"])
-    if call.reference is None:
+    given = Inputs.from_dict(record["inputs"])
+    if given.reference is None:
         raise ConfigError(f"{folder}: was made without a reference, which alignment trials need")
     names = _names([s["name"] for s in record["slices"]], fixed, moving)
-    placed = _read(call, names, label_key or (record.get("parameters") or {}).get("label_key"))
+    placed = _read(given, names, label_key or (record.get("parameters") or {}).get("label_key"))
     cells = read_reference(
-        call.reference, layer=call.reference_layer, allow_normalized=call.read.allow_normalized
+        given.reference,
+        layer=given.options.reference_layer,
+        allow_normalized=given.options.allow_normalized,
     )
     reference = _measured(cells)
     plan = [(r, o) for r in range(seed, seed + replicates) for o in overlaps]
     advance = chosen(progress).task("Aligning", len(plan), "trials")
     rows: list[dict[str, Any]] = []
     with Store(Path(out) / "work") as store:
-        inputs = key_of(
-            [s["hash"] for s in record["slices"]], names, label_key, hash_of_files(call.reference)
+        inputs = (
+            [s["hash"] for s in record["slices"]],
+            names,
+            label_key,
+            hash_of_files(str(given.reference)),
         )
         for replicate, overlap in plan:
-            kept = store.path(
-                "trials",
-                f"{overlap}-{replicate}",
-                key_of(inputs, bool(paste_python), overlap, replicate),
-                ".json",
-            )
-            if not kept.exists():
+
+            def make(path: Path, replicate: int = replicate, overlap: float = overlap) -> None:
                 trial = draw_trial(*placed, overlap=overlap, seed=replicate * 1000 + round(overlap * 100))
-                scores = list(_methods(trial, reference, paste_python, replicate))
-                with atomic(kept) as temporary:
-                    temporary.write_text(json.dumps(scores))
+                path.write_text(json.dumps(list(_methods(trial, reference, paste_python, replicate))))
+
+            piece = store.piece(
+                *("trials", f"{overlap}-{replicate}", *inputs, bool(paste_python), overlap, replicate),
+                ending=".json",
+            )
+            kept = store.cached(piece, make)
             about = {"overlap": overlap, "replicate": replicate}
             rows += [about | row for row in json.loads(kept.read_text())]
             advance(1)
@@ -155,9 +159,9 @@ def _names(known: list[str], fixed: str | None, moving: str | None) -> tuple[str
     return first, second
 
 
-def _read(call: Call, names: tuple[str, str], label_key: str | None) -> tuple[Placed, Placed]:
+def _read(given: Inputs, names: tuple[str, str], label_key: str | None) -> tuple[Placed, Placed]:
     found: dict[str, Placed] = {}
-    for adata in iter_slices(call.slices, **call.read.options()):
+    for adata in iter_slices(given.slices, given.options):
         name = str(adata.obs[keys.SLICE].iloc[0])
         if name not in names:
             continue

@@ -73,7 +73,7 @@ class Loop:
         )
         neighbors = self._resume(checkpoint.load() if checkpoint else None, optimizer)
         if neighbors is None:
-            neighbors = own_neighbors(cells, config.k_neighbors, slices=range(self.drawn))
+            neighbors = own_neighbors(cells, config.n_neighbors, slices=range(self.drawn))
         seen, held = (Sampler(cells, neighbors, seen=s, slices=range(self.drawn)) for s in (True, False))
         monitor = Monitor(cells, range(self.drawn), unit=config.unit, seed=config.seed)
         m = config.neighbors_per_step
@@ -119,7 +119,7 @@ class Loop:
         pairs = slice_pairs(
             cells,
             cells.x if self.step == 0 else encode_cells(self.loss.network, cells),
-            config.k_pairs,
+            config.n_pairs,
             cells_per_slice=config.pair_cells,
             partners=config.pair_slices,
             rng=self.rng,

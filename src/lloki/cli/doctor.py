@@ -7,9 +7,9 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from lloki.cli.console import reporting
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show
-from lloki.cli.voice import speaking
 
 _FOR = {
     "spatialdata": "reading SpatialData stores",
@@ -21,8 +21,8 @@ _FOR = {
 
 
 def doctor(debug: Debug = False) -> None:
-    """Say what is installed, which device and how many threads are used, and how to get what is optional."""
-    with speaking(debug=debug):
+    """Report installed packages, device and threads, and how to get what is optional."""
+    with reporting(debug=debug):
         import psutil
         import torch
 
@@ -38,7 +38,7 @@ def doctor(debug: Debug = False) -> None:
             "threads lloki uses": n_threads(),
             "LLOKI_THREADS": os.environ.get("LLOKI_THREADS") or "not set (it bounds the threads)",
             "torch threads": torch.get_num_threads(),
-            "device for training": str(choose_device("auto")),
+            "device for training": str(choose_device()),
             "memory": f"{memory.total / 2**30:.1f} GB, {memory.available / 2**30:.1f} GB free",
             "embedders": ", ".join(embedder_names()),
         }

@@ -1,4 +1,4 @@
-"""Moran's I: whether a value has a place in space."""
+"""Moran's I: spatial autocorrelation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy import sparse
 
 from lloki.errors import InputError
 
-_LEAST = 1e-24  # relative variance below which a column counts as constant
+_MIN_VARIANCE = 1e-24  # relative variance below which a column counts as constant
 
 
 def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardize: bool = True) -> NDArray[np.float64]:
@@ -22,14 +22,14 @@ def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardize: bool = True
     values
         (n, m) of one slice, or (n,).
     graph
-        (n, n) spatial weights, 0 or more.
+        (n, n) spatial weights, non-negative.
     standardize
-        Whether rows of weights are made to sum to one first, as squidpy does.
+        Whether to normalize rows of weights to a sum of one, as squidpy does.
 
     Returns
     -------
-    (m,) float64. Near 1: neighbors are alike; near -1/(n - 1): as by chance. NaN for constant columns, and
-    for all where no cell has a neighbor.
+    (m,) float64. Near 1: neighbors have similar values; near -1/(n - 1): no autocorrelation.
+    NaN for constant columns, and for all where no cell has a neighbor.
 
     Raises
     ------
@@ -45,19 +45,21 @@ def moran(values: ArrayLike, graph: sparse.spmatrix, *, standardize: bool = True
     x = x[:, None] if x.ndim == 1 else x
     w = sparse.csr_matrix(graph, dtype=np.float64)
     if x.ndim != 2 or w.shape != (len(x), len(x)):
-        raise InputError(f"values have shape {x.shape} and the graph {w.shape}", hint="Give one row a cell.")
+        raise InputError(
+            f"values have shape {x.shape} and the graph {w.shape}", hint="Give one row per cell."
+        )
     if not np.isfinite(x).all():
         raise InputError("values hold NaN or infinity", hint="Leave these cells out.")
     if standardize:
         total = np.asarray(w.sum(1)).ravel()
         scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
         w = sparse.diags(scale) @ w
-    centerd = x - x.mean(0)
-    square = np.square(centerd).sum(0)
-    varies = square > _LEAST * np.square(x).sum(0)
+    centered = x - x.mean(0)
+    square = np.square(centered).sum(0)
+    varies = square > _MIN_VARIANCE * np.square(x).sum(0)
     weight = w.sum()
     out = np.full(x.shape[1], np.nan)
     if weight > 0 and varies.any():
-        c = centerd[:, varies]
+        c = centered[:, varies]
         out[varies] = len(x) / weight * np.einsum("nm,nm->m", c, w @ c) / square[varies]
     return out

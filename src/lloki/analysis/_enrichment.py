@@ -1,4 +1,4 @@
-"""Which types use which metagenes, and whether slices agree on it."""
+"""Cell types that use each metagene, and how consistent slices are."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lloki.errors import InputError
 _NONE = 1e-9  # of a metagene's largest state: below it, a cell does not use the metagene
 
 
-def enrichment(states: ArrayLike, labels: ArrayLike, *, least: int = 10) -> pd.DataFrame:
+def enrichment(states: ArrayLike, labels: ArrayLike, *, min_cells: int = 10) -> pd.DataFrame:
     """Compute how strongly each type uses each metagene: the mean over its cells that use it at all.
 
     Parameters
     ----------
     states
-        (n, K) of one slice, 0 or more.
+        (n, K) of one slice, non-negative.
     labels
         (n,) types; ``""`` and missing values are left out.
-    least
-        Cells a type must have.
+    min_cells
+        Minimum number of cells of a type.
 
     Returns
     -------
@@ -38,12 +38,12 @@ def enrichment(states: ArrayLike, labels: ArrayLike, *, least: int = 10) -> pd.D
     x = np.asarray(states, np.float64)
     named = pd.Series(np.asarray(labels, object))
     if len(named) != len(x):
-        raise InputError(f"{len(x)} states and {len(named)} labels", hint="Give one label a cell.")
+        raise InputError(f"{len(x)} states and {len(named)} labels", hint="Give one label per cell.")
     known = named.where(named.notna(), "").astype(str)
     counts = known[known != ""].value_counts()
-    types = sorted(counts.index[counts >= least])
+    types = sorted(counts.index[counts >= min_cells])
     if not types:
-        raise InputError(f"no type has {least} cells", hint="Name another column of cell types.")
+        raise InputError(f"no type has {min_cells} cells", hint="Name another column of cell types.")
     used = x > _NONE * x.max(0, keepdims=True)
     rows = []
     for name in types:
@@ -61,7 +61,7 @@ def by_maximum(table: pd.DataFrame) -> list[int]:
 
 
 def consistency(tables: Sequence[pd.DataFrame]) -> float:
-    """Tell how well slices agree: mean correlation of their types' profiles.
+    """Compute how well slices agree: the mean correlation of their types' profiles.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def match_metagenes(fixed: pd.DataFrame, moving: pd.DataFrame) -> NDArray[np.int
     Parameters
     ----------
     fixed, moving
-        Of `enrichment`; types that only one has are not looked at.
+        Of `enrichment`; types that only one has are ignored.
 
     Returns
     -------
@@ -103,11 +103,13 @@ def match_metagenes(fixed: pd.DataFrame, moving: pd.DataFrame) -> NDArray[np.int
     """
     types = fixed.index.intersection(moving.index)
     if len(types) < 2:
-        raise InputError(f"slices share {len(types)} types", hint="Metagenes are matched by two or more.")
+        raise InputError(
+            f"slices share {len(types)} types", hint="At least two are needed to match metagenes."
+        )
     a, b = (_unit(t.loc[types].to_numpy()) for t in (fixed, moving))
     return linear_sum_assignment(-(a.T @ b))[1]
 
 
 def _unit(x: NDArray) -> NDArray:
-    centerd = x - x.mean(0)
-    return centerd / np.maximum(np.linalg.norm(centerd, axis=0), 1e-300)
+    centered = x - x.mean(0)
+    return centered / np.maximum(np.linalg.norm(centered, axis=0), 1e-300)

@@ -1,4 +1,4 @@
-"""Tables of marker genes: which genes speak for a type, and which against it."""
+"""Tables of marker genes: positive and negative markers of each cell type."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lloki.analysis.labels import UNKNOWN
+from lloki.analysis.labels.transfer import UNKNOWN
 from lloki.errors import InputError
 
-_FOR = ("positive", "markers", "genes", "gene")
-_AGAINST = ("negative", "absent")
-_MEND = "Give a column 'type' and a column 'positive' (genes, separated by ';' or one a row)."
+_POSITIVE = ("positive", "markers", "genes", "gene")
+_NEGATIVE = ("negative", "absent")
+_HINT = "Give a column 'type' and a column 'positive' (genes, separated by ';' or one per row)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class MarkerTable:
     types
         (T,) names.
     genes
-        (g,) all genes that are named, sorted.
+        (g,) all genes in the table, sorted.
     sign
-        (T, g) int8: 1 where the gene speaks for the type, -1 where it speaks against it, else 0.
+        (T, g) int8: 1 for a positive marker of the type, -1 for a negative one, else 0.
     """
 
     types: tuple[str, ...]
@@ -38,7 +38,7 @@ class MarkerTable:
     sign: NDArray[np.int8]
 
     def within(self, panel: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Columns (h,) of a panel that are markers, and their signs (T, h); names are matched in any case."""
+        """Columns (h,) of a panel that are markers, and their signs (T, h); case is ignored."""
         at = {gene.casefold(): i for i, gene in enumerate(panel)}
         known = [i for i, gene in enumerate(self.genes) if gene.casefold() in at]
         columns = np.array([at[self.genes[i].casefold()] for i in known], np.int64)
@@ -52,29 +52,31 @@ class MarkerTable:
         ----------
         table
             A ``.csv`` or ``.tsv`` file or a frame with the columns type, positive and, if wanted, negative:
-            genes separated by ``;`` or blanks, or one a row. Or type → genes, or type → ``{"positive": genes,
-            "negative": genes}``; a gene with ``-`` before it is negative.
+            genes separated by ``;`` or blanks, or one per row. Or type → genes, or type → ``{"positive":
+            genes, "negative": genes}``; a gene with ``-`` before it is negative.
 
         Raises
         ------
         InputError
-            If there is no type, a type has no marker, or a gene speaks for and against one.
+            If there is no type, a type has no positive marker, or a gene is both a positive and a negative
+            marker.
         """
         pairs: dict[str, dict[str, int]] = {}
         for kind, gene, sign in _entries(table):
-            said = pairs.setdefault(kind, {})
-            if gene and said.setdefault(gene, sign) != sign:
-                raise InputError(f"{gene} speaks for and against {kind!r}", slot="markers", hint="Decide.")
+            signs = pairs.setdefault(kind, {})
+            if gene and signs.setdefault(gene, sign) != sign:
+                text = f"{gene} is listed as both a positive and a negative marker of {kind!r}"
+                raise InputError(text, slot="markers", hint="Remove one.")
         if not pairs:
-            raise InputError("there is no type", slot="markers", hint=_MEND)
+            raise InputError("there is no type", slot="markers", hint=_HINT)
         if UNKNOWN in pairs:
-            hint = "Give it another name: cells in doubt are called so."
-            raise InputError(f"a type is called {UNKNOWN!r}", slot="markers", hint=hint)
-        for kind, said in pairs.items():
-            if 1 not in said.values():
-                raise InputError(f"{kind!r} has no positive marker", slot="markers", hint=_MEND)
-        genes = sorted({gene for said in pairs.values() for gene in said})
-        table_of_signs = [[said.get(gene, 0) for gene in genes] for said in pairs.values()]
+            hint = "Rename it: this is the label of cells that no type is assigned to."
+            raise InputError(f"a type is named {UNKNOWN!r}", slot="markers", hint=hint)
+        for kind, signs in pairs.items():
+            if 1 not in signs.values():
+                raise InputError(f"{kind!r} has no positive marker", slot="markers", hint=_HINT)
+        genes = sorted({gene for signs in pairs.values() for gene in signs})
+        table_of_signs = [[signs.get(gene, 0) for gene in genes] for signs in pairs.values()]
         return cls(tuple(pairs), tuple(genes), np.array(table_of_signs, np.int8))
 
 
@@ -88,11 +90,11 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
             return _entries(pd.DataFrame(list(csv.DictReader(file, dialect=dialect))))
     if isinstance(table, pd.DataFrame):
         frame = table.rename(columns=lambda c: str(c).strip().lower())
-        good = next((c for c in _FOR if c in frame), None)
-        bad = next((c for c in _AGAINST if c in frame), None)
+        good = next((c for c in _POSITIVE if c in frame), None)
+        bad = next((c for c in _NEGATIVE if c in frame), None)
         name = next((c for c in ("type", "cell_type") if c in frame), None)
         if good is None or name is None:
-            raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_MEND)
+            raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_HINT)
         return [
             entry
             for _, row in frame.iterrows()

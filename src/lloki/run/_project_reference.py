@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._device import choose_device
+from lloki._keywords import keywords
 from lloki._names import free_name
 from lloki._progress import Progress, chosen
 from lloki._version import __version__
@@ -20,23 +22,26 @@ from lloki.cae.token import STEPS
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import ConfigError, GeneError
 from lloki.fp import log_normalize
-from lloki.io import read_reference
+from lloki.io._findings import warn_once_each
 from lloki.io.files import open_input
+from lloki.io.reference import check_reference
+from lloki.run._project import check_place, model_folder, read_facts
 from lloki.run.config import RunConfig
 from lloki.run.outputs import write_h5ad
-from lloki.run.project import check_place, model_folder, read_facts
 
 NAME = "reference"  # of its cells in obs["slice"], if no slice has it, obs["sample"] and obs["panel"]
 
 
+@keywords
 def project_reference(
-    reference: AnnData | str | Path,
+    reference: str | Path | AnnData,
     *,
     run: str | Path,
     out: str | Path | None = None,
     technology: str = "scRNA-seq",
     layer: str | None = None,
     allow_normalized: bool = False,
+    device: str | None = None,
     progress: Progress | bool | None = None,
 ) -> AnnData:
     """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
@@ -48,7 +53,7 @@ def project_reference(
     Parameters
     ----------
     reference
-        File or AnnData with counts; see :func:`lloki.io.read_reference`. It may be another than the run's.
+        File or AnnData with counts; see :func:`lloki.io.read_reference`. It need not be the run's.
     run
         Folder of a finished run (or its ``model`` folder).
     out
@@ -58,7 +63,7 @@ def project_reference(
         (:func:`lloki.cae.fit_token`).
     layer, allow_normalized
         How it is read.
-    progress
+    device, progress
         As for :func:`lloki.integrate`.
 
     Returns
@@ -66,7 +71,7 @@ def project_reference(
     AnnData
         The reference, counts of all its genes, with ``obsm["X_lloki"]`` in the space of the run and
         ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, with ``_`` after
-        it if a slice has that name; ``obs["lloki_flag"]`` tells cells without counts of the run's genes. Its
+        it if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes. Its
         own columns of our names are kept as ``slice_input`` and so on.
 
     Raises
@@ -83,18 +88,22 @@ def project_reference(
     Cells are embedded by the genes that some slice of the run measured, as they are: a reference is what
     LLOKI-FP takes for complete, and it has no positions. Time and memory grow with its cells.
     """
+    device = str(choose_device(device))  # fails before any work if it is not available
     folder = model_folder(Path(run))
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder", device=config.cae.device)
+    model, embedder = CAEModel.load(folder, device=device), load_embedder(folder / "embedder", device=device)
     token = f"{technology}|{NAME}"
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
-    adata = read_reference(reference, layer=layer, allow_normalized=allow_normalized)
+    given = open_input(reference)
+    where = NAME if isinstance(reference, AnnData) else str(reference)
+    adata, messages = check_reference(given, where=where, layer=layer, allow_normalized=allow_normalized)
+    warn_once_each(messages, stacklevel=3)
     some = np.ones(adata.n_obs, bool)
     if isinstance(embedder, Precomputed):
-        rows = embedder.take(open_input(reference).obsm, where=NAME)
+        rows = embedder.take(given.obsm, where=NAME)
     else:
         rows, some = _embedded(adata, embedder, config, facts["panels"])
     name = free_name(NAME, model.conditions.slices)

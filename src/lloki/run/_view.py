@@ -24,9 +24,9 @@ def view(
     embedding
         (n, d) joint embedding.
     resolution
-        Of the clusters (modularity).
+        Leiden resolution.
     seed
-        Of both.
+        Random seed.
 
     Returns
     -------

@@ -14,27 +14,30 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
+from lloki._device import choose_device
+from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.cae.model import WEIGHTS
 from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
-from lloki.io import atomic
+from lloki.io import ReadOptions, atomic
 from lloki.run.assemble import assemble
 from lloki.run.config import RunConfig
-from lloki.run.door import ReadAs, check_inputs
 from lloki.run.execute import Workers
-from lloki.run.inputs import Demands, Message, SliceRecord, gather
+from lloki.run.opening import read_slices_once
 from lloki.run.outputs import REFERENCE, discard, quality_control, write_h5ad
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
-from lloki.run.store import Store, hash_of_files, load_arrays
-from lloki.run.work import Work
+from lloki.run.slices import Demands, Message, SliceRecord
+from lloki.run.stages import Stages
+from lloki.run.store import Store, hash_of_files
 
 
+@keywords
 def project(
-    slices: Any,
+    slices: Sequence[str | Path | AnnData] | str | Path | AnnData,
     *,
     run: str | Path,
     out: str | Path | None = None,
@@ -48,6 +51,7 @@ def project(
     label_key: str | None = None,
     fit_token: bool = False,
     skip_bad: bool = False,
+    device: str | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | bool | None = None,
@@ -57,19 +61,19 @@ def project(
     Parameters
     ----------
     slices
-        One or several files or AnnData.
+        One or several files or AnnData. Each is opened once.
     run
         Folder of a finished run (or its ``model`` folder).
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
         nothing. Where tokens were fitted, ``fitted-model`` is there as well, which can be given as ``run``.
-    technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key, skip_bad
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
         How the slices are read; see :func:`lloki.integrate`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token, with all
         else of the model as it is (:func:`lloki.cae.fit_token`). By default they are an error, since then a
         slice's row does not depend on what else is projected.
-    workers, scheduler, progress
+    skip_bad, device, workers, scheduler, progress
         As for :func:`lloki.integrate`.
 
     Returns
@@ -87,66 +91,75 @@ def project(
     ConfigError, InputError, GeneError, OutputError, RunError
         As for :func:`lloki.integrate`.
     """
+    device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
     started, folder = time.time(), model_folder(Path(run))
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
+    model = CAEModel.load(folder, device=device)
+    embedder = load_embedder(folder / "embedder", device=device)
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
-    read = ReadAs(
-        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.k
+    options = ReadOptions(
+        layer=layer,
+        allow_normalized=allow_normalized,
+        slice_key=slice_key,
+        label_key=label_key,
+        technology=technology,
+        samples=samples,
+        panels=panels,
+        layers=layers,
+        n_neighbors=config.n_neighbors,
+        skip_bad=skip_bad,
     )
-    demands = Demands(
-        embedder=embedder,
-        genes=ref.genes if ref else None,
-        reference_name="the run's reference",
-    )
+    demands = Demands(embedder, ref.genes if ref else None, "the run's reference")
     with ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out
         store = stack.enter_context(Store(Path(place) / "work"))
         stack.enter_context(places).check_sight(store.folder)
-        recorder = Recorder()
-        work = Work(store, config, recorder, chosen(progress), places)
-        with recorder.measure("check", "all slices"):
-            given = check_inputs(slices, read=read, skip_bad=skip_bad)
-            for name, token in given.tokens.items():
-                _check_token(name, token, model, fit=fit_token)
-            records, messages = gather(given, store, demands=demands, skip_bad=skip_bad)
-            messages += _other_genes([r for r in records if r.token in model.tokens], facts["panels"])
-        features = work.features(records, ref) if ref is not None else {}
-        units = work.embed(records, features, folder / "embedder", facts["embedder_key"])
-        rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
+        recorder = store.recorder
+        stages = Stages(store, config, chosen(progress), places, device)
+        with recorder.measure("check", "all inputs"), store.provisional():
+            reading = read_slices_once(slices, options, store, demands=demands)
+            records = reading.usable(skip_bad=skip_bad)
+            for r in records:
+                _check_token(r.name, r.token, model, fit=fit_token)
+        known = [r for r in records if r.token in model.tokens]
+        messages = reading.messages() + _other_genes(known, facts["panels"])
         new = [r for r in records if r.token not in model.tokens]
-        key = hash_of_files(str(folder / WEIGHTS))
+        embedded = stages.embed_by(records, ref, embedder, folder / "embedder", facts["embedder_key"])
+        rows, key = embedded.rows, hash_of_files(str(folder / WEIGHTS))
         for token in sorted({r.token for r in new}):
             own = {r.name: rows[r.name] for r in new if r.token == token}
-            model, key = work.fit_token(model, key, token, own, units)
+            model, key = stages.fit_token(model, key, token, own, embedded.units)
         messages += [
             {"slice": r.name, "text": f"the token {r.token} was fitted to the run's model"} for r in new
         ]
         with recorder.measure("encode", "all slices"):
             named = {r.name for r in new}  # fitted slices have a part of their own, where slices have any
-            joint = {
-                r.name: model.encode(rows[r.name], r.token, slice_name=r.name if r.name in named else None)
-                for r in records
-            }
-        said = {
-            "version": __version__,
-            "parameters": json.dumps(config.to_dict()),
-            "run": str(run),
-            "messages": [f"{m['slice']}: {m['text']}" for m in messages],
-        }
-        adata = assemble(records, fp=rows, joint=joint, facts=said)
+            joint = {r.name: stages.encode(model, r, rows, trained=r.name in named) for r in records}
+        adata = assemble(
+            records,
+            fp=rows,
+            joint=joint,
+            facts={
+                "version": __version__,
+                "parameters": json.dumps(config.to_dict()),
+                "run": str(run),
+                "messages": [f"{m['slice']}: {m['text']}" for m in messages],
+            },
+        )
         if out is not None:
             record = {
                 "lloki": __version__,
                 "versions": versions(),
                 "run": str(run),
                 "parameters": config.to_dict(),
+                "device": device,
                 "messages": messages,
             }
-            table, _ = quality_control(records, {n: unit.path for n, unit in features.items()}, embedder)
+            features = {name: unit.path for name, unit in embedded.features.items()}
+            table, _ = quality_control(records, features, embedder)
             place = store.folder.parent
             if new:
                 _save_fitted(place / "fitted-model", folder, model, facts, new)
@@ -231,9 +244,9 @@ def _check_token(name: str, token: str, model: CAEModel, *, fit: bool) -> None:
     if not fit:
         raise UnknownTokenError(
             f"{name}: the run was not trained with its technology and panel ({token}). Trained with: "
-            f"{', '.join(model.tokens)}. If it is one of these under another name, say so with --technology "
-            "(technology=) or the panel's name (panels=); otherwise fit the new one with --fit-token "
-            "(fit_token=True), or run lloki integrate with this slice among the others."
+            f"{', '.join(model.tokens)}. If it is one of these under another name, give that one with "
+            "--technology (technology=) or the panel's name (panels=); otherwise fit the new one with "
+            "--fit-token (fit_token=True), or run lloki integrate with this slice among the others."
         )
     if name in model.conditions.slices:
         raise ConfigError(
@@ -243,7 +256,7 @@ def _check_token(name: str, token: str, model: CAEModel, *, fit: bool) -> None:
 
 
 def _other_genes(records: Sequence[SliceRecord], panels: Mapping[str, Sequence[str]]) -> list[Message]:
-    """Say where a panel's name is known but its genes differ."""
+    """Report where a panel's name is known but its genes differ."""
     messages = []
     for r in records:
         known, own = set(panels[r.token]), set(r.genes)
