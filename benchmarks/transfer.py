@@ -117,9 +117,9 @@ def main() -> None:
         "possible",
         "coverage",
     )
-    show((*heads, "accuracy kept", "ECE", "ECE foretold"), first, digits=3)
-    heads = ("task", "type taken away", "cells", "unknown", "unknown if known", "others unknown", "AUROC")
-    show((*heads, "with confidence", "taken for"), second, digits=2)
+    show((*heads, "accuracy kept", "ECE", "predicted ECE"), first, digits=3)
+    heads = ("task", "type removed", "cells", "unknown", "unknown if not removed", "others unknown", "AUROC")
+    show((*heads, "with confidence", "mistaken for"), second, digits=2)
 
 
 def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
