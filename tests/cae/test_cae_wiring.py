@@ -135,6 +135,7 @@ def test_the_network_returned_has_the_lowest_held_out_loss_of_its_history(
         config = replace(config, steps=60, patience=1000, refreshes=0, learning_rate=1.0, seed=1)
     model = trained(config)
     looks = {row["step"]: row["validation"] for row in model.history}
+    assert len(watched.searches) == config.refreshes + 1
     last_search = watched.searches[-1]["step"]
     comparable = {step: loss for step, loss in looks.items() if step > last_search}
     best = min(comparable, key=lambda step: comparable[step])
