@@ -48,18 +48,19 @@ def ours(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
 
     warm = {name: x[:200] for name, x in made_up(200).items()}
     tokens = {name: name for name in warm}
-    train(warm, tokens, config=CAEConfig(steps=2, batch_size=100, device="cpu"))  # compiles
+    train(warm, tokens, config=CAEConfig(steps=2, batch_size=100), device="cpu")  # compiles
     slices = made_up(cells)
     before = psutil.Process().memory_info().rss
     # a step encodes the drawn cells, a positive and a neighbor of each
     steps = epochs * SLICES * cells // DRAWN
-    config = CAEConfig(batch_size=3 * DRAWN, steps=steps, refreshes=refreshes, patience=10**9, device="cpu")
+    config = CAEConfig(batch_size=3 * DRAWN, steps=steps, refreshes=refreshes, patience=10**9)
     times: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
     with metered("", "", "") as record:
         train(
             slices,
             tokens,
             config=config,
+            device="cpu",
             advance=lambda n: times.append((time.process_time(), time.perf_counter())),
         )
     end = time.process_time()

@@ -18,7 +18,7 @@ def main(cells: int = 250_000, columns: int = 512) -> None:
     some = {name: rng.standard_normal((500, columns), dtype=np.float32) for name in "ab"}
     # Weights do not matter for the time: one step of training makes a model.
     model = train(
-        some, {name: name for name in some}, config=CAEConfig(steps=1, batch_size=200, device="cpu")
+        some, {name: name for name in some}, config=CAEConfig(steps=1, batch_size=200), device="cpu"
     )
     x = rng.standard_normal((cells, columns), dtype=np.float32)
     wall, cpu = time.perf_counter(), time.process_time()

@@ -32,9 +32,8 @@ from scipy import sparse
 from torch import nn
 from torch.nn import functional as F
 
-from lloki.embed._transformer import cell_keys
+from lloki.embed._transformer import PRECISIONS, cell_keys
 from lloki.embed.scgpt import ScGPT
-from lloki.embed.scgpt.engine import PRECISIONS
 from lloki.embed.scgpt.network import Network, Sizes
 from lloki.embed.scgpt.tokens import Tokens
 

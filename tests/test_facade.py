@@ -25,10 +25,12 @@ def made() -> Tissue:
 
 
 def test_the_stages_give_what_a_run_gives(made, tmp_path):
-    result = lloki.integrate(made.slices, reference=made.reference, out=tmp_path, k=10, seed=2, cae=CAE)
+    result = lloki.integrate(
+        made.slices, reference=made.reference, out=tmp_path, n_neighbors=10, seed=2, cae=CAE
+    )
     before = [s.copy() for s in made.slices]
     for adata in made.slices:
-        lloki.tl.align_features(adata, made.reference, k=10, seed=2)
+        lloki.tl.align_features(adata, made.reference, n_neighbors=10, seed=2)
     lloki.tl.embed(made.slices, reference=made.reference, seed=2)
     model = lloki.tl.align_batches(made.slices, seed=2, **CAE)
     whole = result.adata

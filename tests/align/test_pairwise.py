@@ -140,7 +140,7 @@ def test_symmetric_tissue_is_ambiguous():
         pieces.append(Piece(x + rng.normal(0, 0.5, x.shape), xy))
     verdict = onto(*pieces).verdict
     assert verdict.word == "ambiguous"
-    assert verdict.z > QUICK.least
+    assert verdict.z > QUICK.min_score
 
 
 def test_two_fold_symmetry_names_the_other_rotation():
@@ -191,7 +191,7 @@ def test_fewer_than_three_landmarks_have_failed(halves, monkeypatch):
     monkeypatch.setattr(pairwise, "match", two)
     verdict = onto(fixed, moving).verdict
     assert verdict.word == "failed"
-    assert verdict.z > QUICK.least
+    assert verdict.z > QUICK.min_score
     assert "Fewer than three cells match" in verdict.reason
 
 

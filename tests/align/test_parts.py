@@ -12,7 +12,7 @@ from lloki.align import AlignConfig, Rigid, Rival, judge
 from lloki.align.channels import Cells, spatial_channels
 from lloki.align.extent import cell_spacing, frame
 from lloki.align.fields import autocorrelation, make_fields
-from lloki.align.landmarks import match, mutual_nearest, niches
+from lloki.align.landmarks import match, niches
 from lloki.align.refine import Precision, Refinement
 from lloki.align.search import Pose, Search
 from lloki.errors import ConfigError
@@ -22,13 +22,13 @@ BANDS = (1.0, 2.0, 4.0)
 
 def cells(number: int = 0, n: int = 1500) -> Cells:
     piece = cut(number, cells=n)
-    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=6, neighbors=20)[0]
+    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=6, n_neighbors=20)[0]
     return Cells(np.arange(n), piece.xy, channels, cell_spacing(piece.xy))
 
 
 def pair() -> tuple[Cells, Cells]:
     a, b = split(cut(cells=3000))
-    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=6, neighbors=20)
+    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=6, n_neighbors=20)
     return tuple(Cells(np.arange(len(p.x)), p.xy, c, cell_spacing(p.xy)) for p, c in zip((a, b), channels))
 
 
@@ -51,7 +51,7 @@ def test_channels_are_the_directions_with_structure():
     x = np.column_stack(
         [100 * rng.normal(size=2000), signal + 0.1 * rng.normal(size=2000), np.full(2000, 7.0)]
     )
-    (first,), (second,) = (c.T for c in spatial_channels((x, x + 50), (xy, xy), channels=1, neighbors=10))
+    (first,), (second,) = (c.T for c in spatial_channels((x, x + 50), (xy, xy), channels=1, n_neighbors=10))
     assert abs(np.corrcoef(first, signal)[0, 1]) > 0.98
     np.testing.assert_allclose(first, second)  # an offset does not matter
     assert np.abs(first).max() <= 3
@@ -109,9 +109,6 @@ def test_identical_slices_match_cell_by_cell():
     made = cells(n=800)
     features = niches(made)
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
-    i, j = mutual_nearest(features, features)
-    np.testing.assert_array_equal(i, j)
-    assert len(i) == 800
     marks = match(made, made, (features, features), Rigid.make(0), radius=4 * made.spacing)
     np.testing.assert_array_equal(marks.fixed, marks.moving)
     assert marks.confidence.mean() > 0.5
@@ -129,17 +126,11 @@ def test_matches_lie_within_the_radius():
     assert len(none) == 0
 
 
-def test_mutual_neighbors_of_nothing():
-    empty, some = np.empty((0, 3), np.float32), np.ones((4, 3), np.float32)
-    for a, b in ((empty, some), (some, empty), (empty, empty)):
-        assert len(mutual_nearest(a, b)[0]) == 0
-
-
 SURE = Precision(0.5, 5.0)
 
 
 def verdict(z: float = 12.0, rivals: tuple[Rival, ...] = (), *, breadth: float = 5.0, **change: object):
-    known = {"reach": 500.0, "pixel": 20.0, "least": 6.0, "margin": 2.0, "allow_reflection": False}
+    known = {"reach": 500.0, "pixel": 20.0, "min_score": 6.0, "margin": 2.0, "allow_reflection": False}
     precision = change.pop("precision", SURE)
     return judge(Pose(Rigid.make(10), z**2 / 2), rivals, precision, breadth, **(known | change))
 

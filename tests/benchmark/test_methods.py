@@ -10,7 +10,7 @@ from lloki.benchmark import ABLATIONS, METHODS
 from lloki.benchmark.methods import Variant
 from lloki.run import RunConfig
 
-OWN = RunConfig.make(label_key="x", seed=3, k=12, cae={"steps": 7, "triplet": 2.0}, fp={"seed": 9})
+OWN = RunConfig.make(label_key="x", seed=3, n_neighbors=12, cae={"steps": 7, "triplet": 2.0}, fp={"seed": 9})
 
 
 def changed(variant: Variant, repeat: int = 0) -> set[str]:
@@ -55,7 +55,7 @@ def test_a_preset_takes_the_place_of_parameters_but_not_of_the_seed():
     config = ABLATIONS["published-code"].change(OWN)
     assert config.preset == "published-code"
     assert config.fp.alpha == 1.0
-    assert config.fp.k == 40
+    assert config.fp.n_neighbors == 40
     assert config.fp.seed == 9
     assert config.cae == OWN.cae
 

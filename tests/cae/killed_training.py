@@ -14,7 +14,7 @@ import numpy as np
 from lloki.cae import CAEConfig, CAEModel, checkpoint, train
 
 CONFIG = CAEConfig(
-    steps=40, batch_size=120, check_every=5, patience=2, refreshes=2, k_pairs=8, k_neighbors=5, hidden=(24,)
+    steps=40, batch_size=120, check_every=5, patience=2, refreshes=2, n_pairs=8, n_neighbors=5, hidden=(24,)
 )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lloki.cae import CAEConfig, CAEModel, train
+import lloki
+from lloki.cae import CAEConfig, CAEModel, fit_token, train
 from lloki.errors import ConfigError, InputError, LlokiError, ModelError, UnknownTokenError
 
-CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, k_pairs=5, hidden=(32, 24), latent=16)
+CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, n_pairs=5, hidden=(32, 24), latent=16)
 
 
 @pytest.fixture(scope="module")
@@ -114,4 +115,20 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 def test_a_device_that_is_not_there_is_an_error(data: dict[str, np.ndarray]) -> None:
     with pytest.raises(LlokiError, match="tpu"):
-        train(data, {"a": "t", "b": "t"}, config=CAEConfig(device="tpu"))
+        train(data, {"a": "t", "b": "t"}, device="tpu")
+
+
+def test_the_device_is_that_of_the_call_or_of_the_session(
+    model: CAEModel, data: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path)
+    assert "device" not in (tmp_path / "cae.json").read_text()
+    monkeypatch.setattr(lloki.settings, "device", "tpu")
+    with pytest.raises(ConfigError, match="tpu"):
+        train(data, {"a": "t", "b": "t"})
+    with pytest.raises(ConfigError, match="tpu"):
+        CAEModel.load(tmp_path).encode(data["a"], model.tokens[0])
+    there = CAEModel.load(tmp_path, device="cpu")
+    assert len(there.encode(data["a"], model.tokens[0])) == len(data["a"])
+    with pytest.raises(ConfigError, match="tpu"):
+        fit_token(there, {"new": data["a"]}, token="new|panel", device="tpu")

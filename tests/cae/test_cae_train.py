@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from lloki.cae import CAEConfig, CAEModel, train
 from lloki.errors import InputError, LlokiWarning
 
-SMALL = CAEConfig(steps=40, batch_size=200, check_every=10, refreshes=2, k_pairs=10, k_neighbors=5)
+SMALL = CAEConfig(steps=40, batch_size=200, check_every=10, refreshes=2, n_pairs=10, n_neighbors=5)
 Slices = dict[str, np.ndarray]
 
 
@@ -43,7 +43,7 @@ def encoded(model: CAEModel, data: Slices) -> Slices:
 
 def test_batches_mix_and_types_stay_apart() -> None:
     data = slices((300, 300, 300))
-    config = CAEConfig(steps=300, batch_size=600, k_pairs=20, refreshes=3)
+    config = CAEConfig(steps=300, batch_size=600, n_pairs=20, refreshes=3)
     model = train(data, tokens(data), config=config)
 
     def foreign_share(rows: Slices) -> tuple[float, float]:
@@ -60,7 +60,7 @@ def test_batches_mix_and_types_stay_apart() -> None:
 
 def test_a_small_slice_beside_a_large_one_is_mixed_as_well() -> None:
     data = slices((1200, 60))
-    config = CAEConfig(steps=120, batch_size=400, k_pairs=10, refreshes=2)
+    config = CAEConfig(steps=120, batch_size=400, n_pairs=10, refreshes=2)
 
     def near_the_small(rows: Slices) -> float:
         """Share of the large slice's cells among the 10 nearest of the small one's, over chance."""
@@ -74,7 +74,7 @@ def test_a_small_slice_beside_a_large_one_is_mixed_as_well() -> None:
 
 def test_losses_fall_and_are_recorded_with_and_without_weights() -> None:
     data = slices()
-    config = CAEConfig(steps=120, batch_size=300, check_every=20, refreshes=1, k_pairs=10)
+    config = CAEConfig(steps=120, batch_size=300, check_every=20, refreshes=1, n_pairs=10)
     history = train(data, tokens(data), config=config).history
     assert [row["step"] for row in history] == [20, 40, 60, 80, 100, 120]
     assert history[-1]["validation"] < history[0]["validation"]

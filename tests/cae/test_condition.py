@@ -9,7 +9,7 @@ import pytest
 
 from lloki.cae import CAEConfig, CAEModel, train
 
-SMALL = CAEConfig(steps=20, batch_size=100, check_every=10, k_pairs=5, hidden=(32, 24), latent=16)
+SMALL = CAEConfig(steps=20, batch_size=100, check_every=10, n_pairs=5, hidden=(32, 24), latent=16)
 TOKENS = {"a1": "xenium|p", "a2": "xenium|p", "b": "merfish|q"}
 
 

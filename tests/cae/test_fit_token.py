@@ -36,7 +36,7 @@ def data() -> tuple[Slices, dict[str, str], np.ndarray]:
 def model(data) -> CAEModel:
     slices, tokens, _ = data
     old = {name: slices[name] for name in "abc"}
-    return train(old, tokens, config=CAEConfig(steps=120, batch_size=400, k_pairs=20, refreshes=2))
+    return train(old, tokens, config=CAEConfig(steps=120, batch_size=400, n_pairs=20, refreshes=2))
 
 
 @pytest.fixture(scope="module")

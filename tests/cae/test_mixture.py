@@ -99,7 +99,7 @@ def test_a_model_keeps_its_components(tmp_path):
     from lloki.cae import CAEModel
 
     slices, _, _ = shifted()
-    config = CAEConfig(steps=10, check_every=5, batch_size=100, components=6, device="cpu")
+    config = CAEConfig(steps=10, check_every=5, batch_size=100, components=6)
     model = train({"a": slices[0], "b": slices[1]}, {"a": "A", "b": "B"}, config=config)
     assert len(model.scaling.mixture.centers) == 6
     model.save(tmp_path)

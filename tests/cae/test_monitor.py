@@ -59,8 +59,8 @@ def test_figures_are_those_of_the_evaluation_where_the_sample_is_everything() ->
     seen = look(slices, lambda x: torch.abs(x @ turn))
     x, where = np.concatenate(slices), np.repeat(np.arange(3), 200)
     z = torch.abs(torch.from_numpy(x).float() @ turn).numpy()
-    assert seen["monitor_mixing"] == pytest.approx(mixing(z, where, k=15), abs=0.02)
-    assert seen["monitor_preservation"] == pytest.approx(preservation(x, z, where, k=15), abs=0.02)
+    assert seen["monitor_mixing"] == pytest.approx(mixing(z, where, n_neighbors=15), abs=0.02)
+    assert seen["monitor_preservation"] == pytest.approx(preservation(x, z, where, n_neighbors=15), abs=0.02)
     assert seen["monitor_preservation_least"] <= seen["monitor_preservation"]
     within = np.mean([z[where == s].var(0).sum() for s in range(3)])
     assert seen["monitor_spread"] == pytest.approx(np.sqrt(2 * within), rel=0.01)
@@ -154,7 +154,7 @@ def test_trainings_that_go_wrong_are_told() -> None:
     assert "collapsed" in warned(same, weight_decay=10.0, learning_rate=0.01, **nothing)
     # no slice shares more than half its types, and mutual neighbors are sought all the same
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
-    assert "mixed too much" in warned(few_shared, steps=120, k_pairs=40)
+    assert "mixed too much" in warned(few_shared, steps=120, n_pairs=40)
 
 
 def test_nothing_looked_at_is_nothing_to_say() -> None:

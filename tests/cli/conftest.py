@@ -40,7 +40,8 @@ def config_file(tissue_files: Path) -> Path:
     """Few steps of training, and the reference, named relative to the file."""
     file = tissue_files / "run.toml"
     file.write_text(
-        'reference = "reference.h5ad"\nlabel-key = "cell_type"\nbenchmark = "none"\nseed = 3\nk = 10\n\n'
+        'reference = "reference.h5ad"\nlabel-key = "cell_type"\nbenchmark = "none"\nseed = 3\n'
+        "n-neighbors = 10\n\n"
         "[fp]\nkeep = 'random'\n\n[cae]\nsteps = 5\ncheck_every = 5\nbatch_size = 200\n"
     )
     return file
@@ -54,7 +55,7 @@ def finished(
     out = tmp_path_factory.mktemp("run") / "out"
     slices = sorted(tissue_files.glob("*_1.h5ad"))
     result = lloki(
-        *("integrate", *slices, "--config", config_file, "--out", out, "--k", 12),
+        *("integrate", *slices, "--config", config_file, "--out", out, "--n-neighbors", 12),
         *("--technology", "MERFISH=alphafish_1.h5ad"),
     )
     assert result.exit_code == 0, result.output

@@ -36,7 +36,7 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(finished):
 def test_options_and_file_reach_the_run_and_the_command_line_wins(finished):
     out, _ = finished
     parameters = json.loads((out / "run.json").read_text())["parameters"]
-    assert parameters["fp"]["k"] == 12  # the file says 10
+    assert parameters["fp"]["n_neighbors"] == 12  # the file says 10
     assert parameters["fp"]["keep"] == "random"
     assert parameters["fp"]["seed"] == parameters["cae"]["seed"] == parameters["seed"] == 3
     assert parameters["cae"]["steps"] == 5
@@ -53,7 +53,16 @@ def test_technology_given_for_one_file(finished):
 def test_the_same_command_again_computes_nothing(lloki, finished, tissue_files, config_file):
     out, _ = finished
     slices = sorted(tissue_files.glob("*_1.h5ad"))
-    arguments = ["--config", config_file, "--out", out, "--k", 12, "--technology", "MERFISH=alphafish_1.h5ad"]
+    arguments = [
+        "--config",
+        config_file,
+        "--out",
+        out,
+        "--n-neighbors",
+        12,
+        "--technology",
+        "MERFISH=alphafish_1.h5ad",
+    ]
     before = anndata.read_h5ad(out / "integrated.h5ad").obsm["X_lloki"]
     again = lloki("integrate", *slices, *arguments)
     assert again.exit_code == 0, again.output

@@ -27,17 +27,17 @@ def said(lloki, tissue_files: Path, tmp_path: Path):
         ("zzz = 1", "there is no option 'zzz'. There are:"),
         ("[fp]\niteration = 3", "[fp]: there is no field 'iteration'. Did you mean 'iterations'?"),
         ("[cae]\nk = 3", "[cae]: there is no field 'k'"),
-        ("[fp]\nk = 3", "[fp]: k is an option; write it above the tables."),
+        ("[fp]\nn-neighbors = 3", "[fp]: n-neighbors is an option; write it above the tables."),
         ("[cae]\nsteps = 'many'", "[cae]: steps must be like its default"),
         ("[cae]\nsteps = true", "[cae]: steps must be like its default"),
         ("[cae]\nhidden = 3", "[cae]: hidden must be like its default"),
         ("[cae]\nsteps = -1", "steps must be"),
-        ("k = 'many'", "Invalid value for '--k'"),
-        ("k = [1, 2]", "k takes one value, got [1, 2]"),
+        ("n-neighbors = 'many'", "Invalid value for '--n-neighbors'"),
+        ("n-neighbors = [1, 2]", "n-neighbors takes one value, got [1, 2]"),
         ("seed = -1", "Invalid value for '--seed'"),
         ("preset = 'papers'", "no preset 'papers'"),
         ("embedder = 'scvi'", "no embedder is called 'scvi'"),
-        ("k = ", "is not valid TOML"),
+        ("n-neighbors = ", "is not valid TOML"),
     ],
 )
 def test_mistakes_are_named(said, tissue_files, text, expected):
@@ -49,7 +49,7 @@ def test_mistakes_are_named(said, tissue_files, text, expected):
 
 
 def test_a_value_of_the_wrong_kind_names_the_file(said, tissue_files):
-    _, output = said("k = 'many'", tissue_files / "alphafish_1.h5ad")
+    _, output = said("n-neighbors = 'many'", tissue_files / "alphafish_1.h5ad")
     assert "mine.toml" in output.replace(" ", "")
 
 

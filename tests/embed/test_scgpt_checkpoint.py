@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from checkpoints import make_scgpt, scgpt_args, scgpt_weights, write_scgpt
-from lloki.embed import ScGPT, get_embedder, load_embedder, save_embedder
+from lloki.embed import ScGPT, get_embedder, load_embedder, save_embedder, settings_of
 from lloki.embed.scgpt import read_checkpoint
 from lloki.errors import ConfigError, ModelError
 
@@ -74,6 +74,16 @@ def test_a_run_finds_its_embedder_again(folder, tmp_path):
     assert again.config == model.config
     assert again.config["precision"] == "bf16"
     assert again.max_tokens == 50
+
+
+def test_the_device_is_no_setting_but_the_precision_there_is(folder, monkeypatch):
+    model = ScGPT.from_checkpoint(folder)
+    plain = settings_of(model)
+    assert plain["precision"] == "float32"
+    assert "device" not in plain
+    monkeypatch.setattr("lloki.embed.scgpt.engine.choose_device", lambda name: torch.device("cuda:1"))
+    assert settings_of(model) == plain | {"precision": "fp16"}
+    assert settings_of(ScGPT.from_checkpoint(folder, precision="float32")) == plain
 
 
 def test_the_registry_wants_a_folder(folder):

@@ -42,7 +42,7 @@ def check(result: FPResult, counts: sparse.csr_matrix) -> None:
 @settings(max_examples=40, deadline=None)
 def test_invariants_hold_for_any_slice(n: int, g: int, seed: int, rate: float, preset: str) -> None:
     counts, coords, reference = made_up(n, g, seed, rate)
-    check(align_features(counts, coords, reference, config=FPConfig.preset(preset, k=5)), counts)
+    check(align_features(counts, coords, reference, config=FPConfig.preset(preset, n_neighbors=5)), counts)
 
 
 def test_sparsity_approaches_its_target() -> None:
@@ -161,7 +161,7 @@ def test_no_cells() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        dict(k=0),
+        dict(n_neighbors=0),
         dict(alpha=1.5),
         dict(alpha=float("nan")),
         dict(tol=-1.0),
@@ -179,7 +179,7 @@ def test_presets() -> None:
         FPConfig.preset("none")
     with pytest.raises(ConfigError, match="neighbors"):
         FPConfig.preset("default", neighbors=3)
-    assert FPConfig.preset("default", k=7).k == 7
+    assert FPConfig.preset("default", n_neighbors=7).n_neighbors == 7
     assert FPConfig.preset("default") == FPConfig()
     documented = FPConfig.__doc__ or ""
     assert all(

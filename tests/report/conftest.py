@@ -46,7 +46,7 @@ def make(slices: tuple[str, ...] = ("one", "two"), n: int = 40, labels: int = 5)
         "run": {
             "lloki": "0.1",
             "seed": 7,
-            "parameters": {"fp": {"k": 40}},
+            "parameters": {"fp": {"n_neighbors": 40}},
             "stages": [
                 {"stage": "fp", "unit": "one", "status": "done", "seconds": 61.0, "peak_rss_mb": 100.2}
             ],

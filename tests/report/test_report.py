@@ -71,7 +71,7 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "something was corrected" in page.text
     assert "In one and two." in page.text
     assert "1 min 01 s" in page.text
-    assert "fp.k" in page.text
+    assert "fp.n_neighbors" in page.text
     assert "The slices mix well" in page.text
 
 

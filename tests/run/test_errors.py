@@ -122,7 +122,7 @@ def test_project_only(integrate, tmp_path):
         ({"embedder": "factor:x"}, "does not take these options"),
         ({"preset": "newest"}, "no preset 'newest'"),
         ({"alpha": 1.5}, "alpha must lie between 0 and 1"),
-        ({"k": 0}, "k must be at least 1"),
+        ({"n_neighbors": 0}, "n_neighbors must be at least 1"),
         ({"resolution": 0}, "resolution must be above 0"),
         ({"seed": -1}, "seed must be"),
         ({"seed": "one"}, "seed must be"),

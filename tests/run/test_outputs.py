@@ -317,9 +317,11 @@ def test_a_plan_writes_nothing(files, tmp_path, monkeypatch):
 def test_a_configuration_survives_json():
     from lloki.run import RunConfig
 
-    config = RunConfig.make(preset="paper", k=7, epochs=3, label_key="x", seed=5, cae={"hidden": (8, 4)})
+    config = RunConfig.make(
+        preset="paper", n_neighbors=7, epochs=3, label_key="x", seed=5, cae={"hidden": (8, 4)}
+    )
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    assert (config.fp.k, config.fp.seed, config.cae.seed, config.cae.epochs) == (7, 5, 5, 3)
+    assert (config.fp.n_neighbors, config.fp.seed, config.cae.seed, config.cae.epochs) == (7, 5, 5, 3)
     with pytest.raises(ConfigError, match="has no field 'new'"):
         RunConfig.from_dict({**config.to_dict(), "cae": {"new": 1}})
 

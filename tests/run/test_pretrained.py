@@ -93,7 +93,7 @@ def test_without_features_the_factor_model_reads_log_normalized_counts(integrate
 
 def test_settings_of_what_is_left_out_are_refused(integrate):
     with pytest.raises(ConfigError, match="k is a setting of LLOKI-FP"):
-        integrate(fp=False, k=10)
+        integrate(fp=False, n_neighbors=10)
 
 
 def test_a_panel_that_the_model_does_not_know_is_refused_before_any_work(integrate, tmp_path):

@@ -45,7 +45,11 @@ class Cells:
 
 
 def spatial_channels(
-    embeddings: tuple[Doubles, Doubles], positions: tuple[Doubles, Doubles], *, channels: int, neighbors: int
+    embeddings: tuple[Doubles, Doubles],
+    positions: tuple[Doubles, Doubles],
+    *,
+    channels: int,
+    n_neighbors: int,
 ) -> tuple[Doubles, Doubles]:
     r"""Project both slices on the directions of the embedding in which neighbors in space are most alike.
 
@@ -63,7 +67,7 @@ def spatial_channels(
         (n, 2) and (m, 2).
     channels
         At most so many directions.
-    neighbors
+    n_neighbors
         Spatial neighbors of a cell.
 
     Returns
@@ -73,7 +77,7 @@ def spatial_channels(
 
     Notes
     -----
-    Time grows with (n + m)·d·(d + neighbors).
+    Time grows with (n + m)·d·(d + n_neighbors).
     """
     centerd = [e - e.mean(0) for e in embeddings]
     values, vectors = np.linalg.eigh(sum(e.T @ e / len(e) for e in centerd) / 2)
@@ -85,7 +89,7 @@ def spatial_channels(
     white = [e @ (vectors[:, keep] / np.sqrt(values[keep])) for e in centerd]
     alike = np.zeros((white[0].shape[1],) * 2)
     for y, xy in zip(white, positions):
-        near = cKDTree(xy).query(xy, min(neighbors + 1, len(xy)))[1][:, 1:]
+        near = cKDTree(xy).query(xy, min(n_neighbors + 1, len(xy)))[1][:, 1:]
         means = np.zeros_like(y)
         for k in range(near.shape[1]):  # one neighbor at a time: memory stays that of the embedding
             means += y[near[:, k]]

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from lloki._config import Config
 from lloki.errors import ConfigError
+
+
+class AlignOptions(TypedDict, total=False):
+    """Fields of `AlignConfig` as keywords; those left out keep their defaults."""
+
+    channels: int
+    n_neighbors: int
+    pixels: int
+    fine_pixels: int
+    bands: tuple[float, ...]
+    rotation_step: float
+    min_overlap: float
+    allow_reflection: bool
+    scale: float | None
+    allow_scale: bool
+    candidates: int
+    landmarks: int
+    min_score: float
+    margin: float
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +41,7 @@ class AlignConfig(Config):
     channels
         Directions of the embedding that are compared: those with the most structure in space. More than 8
         changed nothing on the sections that were tried.
-    neighbors
+    n_neighbors
         Spatial neighbors of a cell by which that structure is found.
     pixels
         Most pixels across a slice while all rotations are searched; time grows with its square.
@@ -46,7 +67,7 @@ class AlignConfig(Config):
         Poses of the search that are refined and compared.
     landmarks
         Most pairs of matched cells that are kept, the most confident first; 0 keeps all.
-    least
+    min_score
         Least z-score of the agreement for the verdict *aligned*; see :func:`lloki.align.judge`.
     margin
         By how much that z-score must exceed the one of every other pose, less for poses nearby.
@@ -55,7 +76,7 @@ class AlignConfig(Config):
     """
 
     channels: int = 10
-    neighbors: int = 20
+    n_neighbors: int = 20
     pixels: int = 64
     fine_pixels: int = 160
     bands: tuple[float, ...] = (1.0, 2.0, 4.0)
@@ -66,13 +87,13 @@ class AlignConfig(Config):
     allow_scale: bool = False
     candidates: int = 8
     landmarks: int = 0
-    least: float = 6.0
+    min_score: float = 6.0
     margin: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", tuple(float(b) for b in self.bands))  # JSON knows lists alone
-        self._at_least(channels=1, neighbors=1, pixels=8, fine_pixels=8, candidates=2, landmarks=0, seed=0)
+        self._at_least(channels=1, n_neighbors=1, pixels=8, fine_pixels=8, candidates=2, landmarks=0, seed=0)
         self._above_zero("scale")
         if not 0 < self.rotation_step <= 30:
             raise ConfigError(f"rotation_step must lie between 0 and 30 degrees, got {self.rotation_step}")

@@ -105,7 +105,9 @@ def align(
             return _nothing(xy, f"The {name} slice's cells lie on a line, or in one place.", config)
     with single_threaded():
         places = (xy[0][rows[0]], xy[1][rows[1]])
-        channels = spatial_channels(embeddings, places, channels=config.channels, neighbors=config.neighbors)
+        channels = spatial_channels(
+            embeddings, places, channels=config.channels, n_neighbors=config.n_neighbors
+        )
         if not channels[0].shape[1]:
             return _nothing(xy, "The embedding has no structure in space.", config)
         cells = [Cells(r, p, c, s) for r, p, c, s in zip(rows, places, channels, spacing)]
@@ -190,7 +192,7 @@ def _align(
         refinement.breadth(best.transform),
         reach=refinement.reach * best.transform.scale,
         pixel=pixel,
-        least=config.least,
+        min_score=config.min_score,
         margin=config.margin,
         allow_reflection=config.allow_reflection,
     )

@@ -80,7 +80,7 @@ def judge(
     *,
     reach: float,
     pixel: float,
-    least: float,
+    min_score: float,
     margin: float,
     allow_reflection: bool,
 ) -> Verdict:
@@ -104,10 +104,10 @@ def judge(
         Radius of gyration of the moving tissue, in the fixed slice's unit.
     pixel
         Width of a pixel of the search, in that unit.
-    least, margin
+    min_score, margin
         As in :class:`lloki.align.AlignConfig`. Unrelated slices reach 4 to 6 with the best pose out of all,
-        which is what ``least`` stays clear of. z-scores of unrelated poses differ by about 1 by chance: the
-        other threshold is twice that.
+        which is what ``min_score`` stays clear of. z-scores of unrelated poses differ by about 1 by chance:
+        the other threshold is twice that.
     allow_reflection
         Whether a mirrored pose could have been the answer.
     """
@@ -115,8 +115,10 @@ def judge(
     allowed = [r for r in rivals if allow_reflection or r.reflected == best.transform.reflected]
     lead = z - max((r.z for r in allowed), default=0.0)
     ordered = tuple(sorted(rivals, key=lambda r: -r.z))
-    if z < least:
-        text = f"The slices agree with z = {z:.1f}, which unrelated ones may reach; {least:g} is asked for."
+    if z < min_score:
+        text = (
+            f"The slices agree with z = {z:.1f}, which unrelated ones may reach; {min_score:g} is asked for."
+        )
         return Verdict("failed", text, z, lead, ordered)
     mirrored = max((r.z for r in rivals if r not in allowed), default=0.0)
     if mirrored > z + margin:

@@ -23,7 +23,6 @@ from lloki.analysis.markers import SliceMarkers, marker_posterior
 from lloki.analysis.moran import moran
 from lloki.analysis.neighborhood import NeighborhoodProgram, neighbor_share, neighborhood_program
 from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, Tissue
-from lloki.analysis.neighbors import Near, nearest
 from lloki.analysis.programs import ProgramConfig, Programs, fit_programs
 from lloki.analysis.spatial_graph import spatial_neighbors
 
@@ -39,7 +38,6 @@ __all__ = [
     "Donor",
     "LabelTransfer",
     "MarkerTable",
-    "Near",
     "NeighborhoodConfig",
     "NeighborhoodProgram",
     "ProgramConfig",
@@ -59,7 +57,6 @@ __all__ = [
     "marker_posterior",
     "match_metagenes",
     "moran",
-    "nearest",
     "neighbor_share",
     "neighborhood_program",
     "reliability",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lloki._progress import Advance
 from lloki.analysis import votes
 from lloki.analysis.calibration import Calibration, cross_calibrated, expected_error, reliability
-from lloki.analysis.neighbors import nearest
 from lloki.errors import ConfigError, InputError
+from lloki.graph import nearest
 
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]

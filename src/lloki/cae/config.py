@@ -5,16 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypedDict, Unpack
 
 from lloki._config import Config
 from lloki.errors import ConfigError
 
 _POSITIVE = (
-    *("latent", "token_dim", "unit", "k_pairs", "k_neighbors", "neighbors_per_step", "pair_cells"),
+    *("latent", "token_dim", "unit", "n_pairs", "n_neighbors", "neighbors_per_step", "pair_cells"),
     *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
 )
 _NOT_NEGATIVE = ("reconstruction", "triplet", "conservation", "margin", "weight_decay", "refreshes")
+
+
+class CAEOptions(TypedDict, total=False):
+    """Fields of `CAEConfig` as keywords; those left out keep their defaults."""
+
+    latent: int
+    hidden: tuple[int, ...]
+    token_dim: int
+    condition: Literal["token", "slice", "both"]
+    reconstruction: float
+    triplet: float
+    conservation: float
+    margin: float
+    distance: Literal["squared", "euclidean"]
+    components: int
+    unit: float
+    n_pairs: int
+    n_neighbors: int
+    neighbors_per_step: int
+    refreshes: int
+    pair_cells: int
+    pair_slices: int
+    steps: int
+    epochs: int | None
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    holdout: float
+    check_every: int
+    patience: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -51,10 +82,10 @@ class CAEConfig(Config):
         Root mean square distance of two random cells of a slice, after scaling, that the conservation loss
         asks the latent space for. It frees the loss from the embedder's units and sets the size of the margin
         beside the data: a smaller unit gave tighter types, and within a type farther apart batches.
-    k_pairs
+    n_pairs
         Nearest neighbors (cosine) on either side that make a mutual pair of two slices. The paper has 40;
         15 to 20 transferred labels as well or slightly better.
-    k_neighbors
+    n_neighbors
         Neighbors within the own slice whose distances are conserved; 30 as in the paper.
     neighbors_per_step
         Of these, how many are drawn at random for each cell of a batch in one step. One is an unbiased sample
@@ -82,9 +113,7 @@ class CAEConfig(Config):
         Steps between looks at the held-out loss, and looks without improvement before training ends. Both
         count from the last search of pairs on: losses under different pairs cannot be compared.
     seed
-        Of everything random in training.
-    device
-        ``"auto"`` takes CUDA, then MPS, then the CPU.
+        Random seed.
     """
 
     latent: int = 128
@@ -98,8 +127,8 @@ class CAEConfig(Config):
     distance: Literal["squared", "euclidean"] = "euclidean"
     components: int = 100
     unit: float = 0.7
-    k_pairs: int = 20
-    k_neighbors: int = 30
+    n_pairs: int = 20
+    n_neighbors: int = 30
     neighbors_per_step: int = 1
     refreshes: int = 4
     pair_cells: int = 5_000
@@ -113,7 +142,6 @@ class CAEConfig(Config):
     check_every: int = 100
     patience: int = 5
     seed: int = 0
-    device: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -133,7 +161,7 @@ class CAEConfig(Config):
         return max(1, -(-self.epochs * cells // self.batch_size))
 
     @classmethod
-    def preset(cls, name: str, **overrides: Any) -> CAEConfig:
+    def preset(cls, name: str, **overrides: Unpack[CAEOptions]) -> CAEConfig:
         """Return a preset of `PRESETS`, with some fields changed.
 
         Raises
@@ -143,7 +171,7 @@ class CAEConfig(Config):
         """
         if name not in PRESETS:
             raise ConfigError(f"no preset {name!r}. Choose one of: {', '.join(PRESETS)}")
-        return cls.from_dict(PRESETS[name].to_dict() | overrides)
+        return cls.from_dict({**PRESETS[name].to_dict(), **overrides})
 
 
 # "ovarian" has the numbers that the paper states for its ovarian sections (Methods): malignant cells of

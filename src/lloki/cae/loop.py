@@ -15,11 +15,12 @@ from lloki._progress import Advance
 from lloki.cae.batches import Sampler
 from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.checkpoint import Checkpoint
-from lloki.cae.labels import differ, spread
+from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.objective import PARTS, SHARDS, Objective
 from lloki.cae.pairs import PairTable
+from lloki.graph.knn.tensors import differ
 
 # Share of the steps over which pairs are searched again; the rest trains on the last pairs, where held-out
 # losses of different steps can be compared.
@@ -73,7 +74,7 @@ class Loop:
         )
         neighbors = self._resume(checkpoint.load() if checkpoint else None, optimizer)
         if neighbors is None:
-            neighbors = own_neighbors(cells, config.k_neighbors, slices=range(self.drawn))
+            neighbors = own_neighbors(cells, config.n_neighbors, slices=range(self.drawn))
         seen, held = (Sampler(cells, neighbors, seen=s, slices=range(self.drawn)) for s in (True, False))
         monitor = Monitor(cells, range(self.drawn), unit=config.unit, seed=config.seed)
         m = config.neighbors_per_step
@@ -119,7 +120,7 @@ class Loop:
         pairs = slice_pairs(
             cells,
             cells.x if self.step == 0 else encode_cells(self.loss.network, cells),
-            config.k_pairs,
+            config.n_pairs,
             cells_per_slice=config.pair_cells,
             partners=config.pair_slices,
             rng=self.rng,

@@ -44,6 +44,8 @@ class CAEModel:
         Some of the trained cells, for `lloki.cae.fit_token`.
     fitted
         Token → history of its fit, for tokens that `lloki.cae.fit_token` added.
+    device
+        Where it encodes, see `lloki.cae.train`; may be set. It is not saved.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class CAEModel:
         history: list[dict[str, Any]],
         landmarks: Landmarks,
         fitted: Mapping[str, list[dict[str, Any]]] | None = None,
+        *,
+        device: str | None = None,
     ) -> None:
         self.network, self.conditions, self.scaling = network, conditions, scaling
         self.config, self.history, self.landmarks = config, history, landmarks
-        self.fitted = dict(fitted or {})
+        self.fitted, self.device = dict(fitted or {}), device
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -117,7 +121,7 @@ class CAEModel:
         if not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
         z = np.empty((len(x), self.config.latent), np.float32)
-        device = choose_device(self.config.device)
+        device = choose_device(self.device)
         vector = self.conditions.vector(self.network, token, slice_name).to(device)
         network = self.network.to(device)
 
@@ -163,8 +167,14 @@ class CAEModel:
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
 
     @classmethod
-    def load(cls, folder: str | Path) -> CAEModel:
-        """Read what `save` wrote; `ModelError` if it is not there, damaged, or does not fit together."""
+    def load(cls, folder: str | Path, *, device: str | None = None) -> CAEModel:
+        """Read what `save` wrote, to encode on ``device``.
+
+        Raises
+        ------
+        ModelError
+            If it is not there, damaged, or does not fit together.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -191,6 +201,7 @@ class CAEModel:
                 settings["history"],
                 landmarks,
                 settings["fitted"],
+                device=device,
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, LlokiError) as error:
             raise ModelError(

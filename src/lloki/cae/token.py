@@ -34,6 +34,7 @@ def fit_token(
     token: str,
     steps: int = STEPS,
     learning_rate: float = 0.05,
+    device: str | None = None,
     advance: Advance | None = None,
 ) -> CAEModel:
     """Teach a model a new technology x panel: a vector and a center for it, all shared weights frozen.
@@ -51,6 +52,8 @@ def fit_token(
         Its name, ``technology|panel``.
     steps, learning_rate
         Few parameters are trained: fewer steps and larger ones than of a whole network.
+    device
+        Where to compute; ``None`` is where the model encodes.
     advance
         Called with numbers of steps done, which sum to ``steps``.
 
@@ -92,7 +95,8 @@ def fit_token(
         model.config, steps=steps, epochs=None, learning_rate=learning_rate, weight_decay=0.0, refreshes=1
     )
     conditions, scaling = model.conditions.add(token, names), model.scaling.add(given)
-    device, rng = choose_device(config.device), torch.Generator().manual_seed(config.seed)
+    device = model.device if device is None else device
+    where, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
     index = len(model.tokens)
     cells = Cells.gather(
         np.concatenate([scaling.join(given, [index] * len(given)), model.landmarks.x.numpy()]),
@@ -100,9 +104,9 @@ def fit_token(
         conditions.rows([*names, *model.conditions.slices]),
         holdout=config.holdout,
         rng=rng,
-        device=device,
+        device=where,
     )
-    network = _grown(model, conditions).to(device)
+    network = _grown(model, conditions).to(where)
     with objective(network, cells, config, scaling.distance) as loss:
         loop = Loop(loss, rng, len(names), first_pairs=warn_unpaired(cells, names))
         history = loop.run(steps, advance=advance)
@@ -115,6 +119,7 @@ def fit_token(
         model.history,
         model.landmarks + landmarks,
         model.fitted | {token: history},
+        device=model.device,
     )
 
 

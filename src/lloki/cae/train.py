@@ -32,6 +32,7 @@ def train(
     *,
     labels: Labels | None = None,
     config: CAEConfig | None = None,
+    device: str | None = None,
     checkpoint: str | Path | None = None,
     advance: Advance | None = None,
 ) -> CAEModel:
@@ -50,6 +51,9 @@ def train(
         another type. Whatever is to be scored by labels must not be given here. Default: training sees none.
     config
         Settings; default `CAEConfig()`.
+    device
+        Where to compute, and where the model encodes: ``"auto"`` takes CUDA, then MPS, then the CPU; ``None``
+        is ``lloki.settings.device``.
     checkpoint
         File that is written about once a minute. The same call after a stop goes on from it, to the same
         result to the bit. It is left in place.
@@ -82,7 +86,7 @@ def train(
     The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
     Time: steps x batch_size cells through the network, the searches of pairs (bounded by
     `CAEConfig.pair_cells`), and once the neighbors within each slice (`lloki.graph.cosine_neighbors`).
-    Memory: the inputs once more, 8·k_neighbors bytes a cell, and a batch.
+    Memory: the inputs once more, 8·n_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
     names, slices = checked(embeddings)
@@ -91,7 +95,7 @@ def train(
             raise InputError(
                 "the slice has no batch token", where=name, hint="Give its technology and panel as one label."
             )
-    device = choose_device(config.device)
+    where = choose_device(device)
     conditions = Conditions.of(config.condition, {name: tokens[name] for name in names})
     token_of = [conditions.tokens.index(tokens[name]) for name in names]
     sizes = [len(x) for x in slices]
@@ -108,18 +112,18 @@ def train(
         conditions.rows(names),
         holdout=config.holdout,
         rng=rng,
-        device=device,
+        device=where,
         label=label,
     )
     with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
         torch.manual_seed(config.seed)
         network = network_for(config, cells.x.shape[1], conditions)
-    network.to(device)
+    network.to(where)
     with objective(network, cells, config, scaling.distance) as loss:
         loop = Loop(loss, rng, cells.slices, first_pairs=warn_unpaired(cells, names))
         history = loop.run(config.total_steps(len(cells)), advance=advance, checkpoint=file)
     landmarks = Landmarks.choose(cells, slices=cells.slices, seed=config.seed)
-    return CAEModel(network.cpu().eval(), conditions, scaling, config, history, landmarks)
+    return CAEModel(network.cpu().eval(), conditions, scaling, config, history, landmarks, device=device)
 
 
 def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:

@@ -38,7 +38,7 @@ def doctor(debug: Debug = False) -> None:
             "threads lloki uses": n_threads(),
             "LLOKI_THREADS": os.environ.get("LLOKI_THREADS") or "not set (it bounds the threads)",
             "torch threads": torch.get_num_threads(),
-            "device for training": str(choose_device("auto")),
+            "device for training": str(choose_device()),
             "memory": f"{memory.total / 2**30:.1f} GB, {memory.available / 2**30:.1f} GB free",
             "embedders": ", ".join(embedder_names()),
         }

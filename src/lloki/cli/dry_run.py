@@ -31,7 +31,7 @@ def show_plan(
     aligns = config.aligns(embedder)
     if aligns and reference is None:
         raise ConfigError(f"the embedder {config.embedder} needs a reference. Give one with --reference.")
-    read |= {"label_key": config.label_key, "k": config.k}
+    read |= {"label_key": config.label_key, "k": config.n_neighbors}
     planned = plan(inputs.paths, config=config, **read, **inputs.about())
     matched = None
     if reference is not None and aligns:

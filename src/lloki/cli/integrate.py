@@ -54,7 +54,7 @@ def integrate(
             rich_help_panel="Method",
         ),
     ] = False,
-    k: Annotated[
+    n_neighbors: Annotated[
         int | None,
         typer.Option(help="Neighbors in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
     ] = None,
@@ -108,12 +108,12 @@ def integrate(
         ),
     ] = None,
     device: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="auto, cpu, cuda or mps, for training and for pretrained embedders.",
+            help="auto, cpu, cuda or mps, for training and for pretrained embedders; left out, auto.",
             rich_help_panel="Running",
         ),
-    ] = "auto",
+    ] = None,
     skip_bad: options.SkipBad = False,
     workers: options.Workers = 1,
     scheduler: options.Scheduler = None,
@@ -137,10 +137,9 @@ def integrate(
 
         settings = RunConfig.make(
             preset=preset,
-            k=k,
+            n_neighbors=n_neighbors,
             alpha=alpha,
             epochs=epochs,
-            device=device,
             seed=seed,
             embedder=embedder,
             model=None if model is None else str(model),
@@ -174,6 +173,7 @@ def integrate(
             reference_layer=reference_layer,
             project_only=project_only or (),
             skip_bad=skip_bad,
+            device=device,
             workers=workers,
             scheduler=scheduler,
             progress=voice.progress,

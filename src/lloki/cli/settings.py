@@ -100,6 +100,8 @@ def _fields(file: Path, table: str, values: dict[str, Any], options: set[str]) -
     from lloki.fp.config import FPConfig
 
     known = {f.name: f.default for f in fields({"fp": FPConfig, "cae": CAEConfig}[table])}
+    if table == "cae":  # the option is LLOKI-FP's, the autoencoder has a field of the same name
+        options = options - {"n_neighbors"}
     checked = {}
     for key, value in values.items():
         name, place = key.replace("-", "_"), f"{file} [{table}]"

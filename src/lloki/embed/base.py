@@ -54,7 +54,8 @@ class Embedder(Protocol):
     attribute ``config`` (a dataclass or plain values): it enters the hashes by which finished work is found.
     A ``diagnosis`` in the coverage of a pretrained embedder means that the slice is refused.
 
-    Optional are the attributes ``device``, set to the name of the device before ``embed``, and
+    Optional are the attributes ``device``, set to the name of the device (``None``: that of the session)
+    before ``config`` is read and before ``embed``, and
     ``rows_per_piece``, for one so slow that a run should keep what is done of a slice after so many cells;
     and ``match(genes, where=, least=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
     vocabulary of its own.
@@ -105,8 +106,21 @@ class Embedder(Protocol):
         ...
 
 
-def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -> Embedder:
+def get_embedder(
+    spec: str, *, model: str | Path | None = None, seed: int = 0, device: str | None = None
+) -> Embedder:
     """Make the embedder that ``spec`` names: ``"factor"``, ``"precomputed:KEY"``, or a plugin's name.
+
+    Parameters
+    ----------
+    spec
+        Its name; after a colon, what it is made of.
+    model
+        Folder of its weights, for those that have any.
+    seed
+        Random seed.
+    device
+        Where one with an attribute ``device`` computes; ``None`` is ``lloki.settings.device``.
 
     Raises
     ------
@@ -121,7 +135,7 @@ def get_embedder(spec: str, *, model: str | Path | None = None, seed: int = 0) -
     if argument:
         options["key"] = argument
     try:
-        return made(**options)
+        return _on(made(**options), device)
     except TypeError as error:
         raise ConfigError(f"embedder {spec!r} does not take these options: {error}") from error
 
@@ -138,7 +152,7 @@ def save_embedder(embedder: Embedder, folder: Path) -> None:
     (folder / "embedder.json").write_text(json.dumps({"name": embedder.name}))
 
 
-def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
+def load_embedder(folder: Path, *, device: str | None = None) -> Embedder:
     """Read what `save_embedder` wrote.
 
     Parameters
@@ -146,7 +160,7 @@ def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
     folder
         With the embedder.
     device
-        Where one that has an attribute ``device`` computes; see :mod:`lloki._device`.
+        Where one with an attribute ``device`` computes; ``None`` is ``lloki.settings.device``.
 
     Raises
     ------
@@ -160,10 +174,14 @@ def load_embedder(folder: Path, *, device: str = "auto") -> Embedder:
     made = _embedder_class(name)
     if made is None:
         raise ModelError(f"{folder}: was made with the embedder {name!r}, which is not installed here")
-    loaded: Embedder = made.load(folder)
-    if hasattr(loaded, "device"):
-        loaded.device = device
-    return loaded
+    return _on(made.load(folder), device)
+
+
+def _on(embedder: Embedder, device: str | None) -> Embedder:
+    """Set the device of an embedder that has one."""
+    if hasattr(embedder, "device"):
+        embedder.device = device
+    return embedder
 
 
 def embedder_names() -> list[str]:

@@ -153,7 +153,7 @@ def _from_neighbors(
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
         near = cosine_neighbors(
             x,
-            config.k,
+            config.n_neighbors,
             threads=threads,
             approximate_above=config.approximate_above,
             seed=config.seed,

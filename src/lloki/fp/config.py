@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypedDict, Unpack
 
 from lloki._config import Config
 from lloki.errors import ConfigError
+
+
+class FPOptions(TypedDict, total=False):
+    """Fields of `FPConfig` as keywords; those left out keep their defaults."""
+
+    n_neighbors: int
+    iterations: int
+    tol: float
+    keep: Literal["largest", "random"]
+    alpha: float
+    preserve_observed: bool
+    respect_budget: bool
+    reference_genes: Literal["panel", "all"]
+    spatial: bool
+    transport: bool
+    sigma_pairs: int
+    approximate_above: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +35,7 @@ class FPConfig(Config):
 
     Attributes
     ----------
-    k
+    n_neighbors
         Neighbors per cell in expression (paper: 40). Slices of fewer cells use all of them.
     iterations
         Most steps of propagation (Eq 2; paper: 40).
@@ -57,7 +75,7 @@ class FPConfig(Config):
         Of the pairs, the lottery and the approximate index.
     """
 
-    k: int = 40
+    n_neighbors: int = 40
     iterations: int = 40
     tol: float = 2e-2
     keep: Literal["largest", "random"] = "largest"
@@ -72,7 +90,7 @@ class FPConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._at_least(k=1, iterations=0, tol=0, sigma_pairs=1, approximate_above=0, seed=0)
+        self._at_least(n_neighbors=1, iterations=0, tol=0, sigma_pairs=1, approximate_above=0, seed=0)
         self._share("alpha")
         if self.keep not in ("largest", "random"):
             raise ConfigError(f"keep must be 'largest' or 'random', got {self.keep!r}")
@@ -80,7 +98,7 @@ class FPConfig(Config):
             raise ConfigError(f"reference_genes must be 'panel' or 'all', got {self.reference_genes!r}")
 
     @classmethod
-    def preset(cls, name: str, **overrides: Any) -> FPConfig:
+    def preset(cls, name: str, **overrides: Unpack[FPOptions]) -> FPConfig:
         """Return a preset, with some fields replaced.
 
         Raises
@@ -90,7 +108,7 @@ class FPConfig(Config):
         """
         if name not in PRESETS:
             raise ConfigError(f"no preset {name!r}. Choose one of: {', '.join(PRESETS)}")
-        return cls.from_dict(PRESETS[name].to_dict() | overrides)
+        return cls.from_dict({**PRESETS[name].to_dict(), **overrides})
 
 
 PRESETS: Mapping[str, FPConfig] = MappingProxyType(

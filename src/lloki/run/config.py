@@ -70,10 +70,9 @@ class RunConfig:
         cls,
         *,
         preset: str = "default",
-        k: int | None = None,
+        n_neighbors: int | None = None,
         alpha: float | None = None,
         epochs: int | None = None,
-        device: str = "auto",
         seed: int = 0,
         fp: Mapping[str, Any] | Literal[False] | None = None,
         cae: Mapping[str, Any] | None = None,
@@ -85,12 +84,12 @@ class RunConfig:
         ----------
         preset
             LLOKI-FP preset.
-        k, alpha
+        n_neighbors, alpha
             Neighbors and share of the neighbors in LLOKI-FP; ``None`` keeps the preset's.
         epochs
             Of the autoencoder, in place of its steps.
-        device, seed
-            Passed to every stage.
+        seed
+            Random seed, of every stage.
         fp, cae
             Any other field of `FPConfig` and `CAEConfig`. ``fp=False`` leaves LLOKI-FP out.
         rest
@@ -103,14 +102,15 @@ class RunConfig:
         """
         if not isinstance(seed, int) or seed < 0:  # before a stage says it in words of its own
             raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
-        short = {name: value for name, value in (("k", k), ("alpha", alpha)) if value is not None}
+        named = (("n_neighbors", n_neighbors), ("alpha", alpha))
+        short = {name: value for name, value in named if value is not None}
         if fp is False and (short or preset != "default"):
             said = ", ".join(short) or "preset"
             raise ConfigError(f"{said} is a setting of LLOKI-FP, which fp=False (--no-fp) leaves out")
         features = None
         if fp is not False:
             features = FPConfig.preset(preset, **({"seed": seed} | short | dict(fp or {})))
-        trained: dict[str, Any] = {"device": device, "seed": seed} | dict(cae or {})
+        trained: dict[str, Any] = {"seed": seed} | dict(cae or {})
         if epochs is not None:
             trained["epochs"] = epochs
         if rest.get("model") is not None:
@@ -127,9 +127,9 @@ class RunConfig:
             raise ConfigError(f"unknown setting: {error}") from error
 
     @property
-    def k(self) -> int:
+    def n_neighbors(self) -> int:
         """Neighbors that a slice should have cells for."""
-        return (self.fp or FPConfig()).k
+        return (self.fp or FPConfig()).n_neighbors
 
     def aligns(self, embedder: Embedder) -> bool:
         """Whether the run makes features from expression, for which it needs a reference.

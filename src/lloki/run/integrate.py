@@ -41,6 +41,7 @@ def integrate(
     slice_key: str | None = None,
     project_only: Sequence[str] = (),
     skip_bad: bool = False,
+    device: str | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | bool | None = None,
@@ -72,6 +73,9 @@ def integrate(
         panel.
     skip_bad
         Set slices with an error aside, instead of stopping.
+    device
+        Where the autoencoder and pretrained embedders compute: ``"auto"``, ``"cpu"``, ``"cuda"``,
+        ``"mps"``; ``None`` is ``lloki.settings.device``.
     workers
         Local processes for the per-slice stages. In a script, more than one needs the call to stand under
         ``if __name__ == "__main__":``, since each process imports the script.
@@ -81,9 +85,9 @@ def integrate(
         ``True`` prints a line for every stage, and every 15 s in long ones; or an object to report to, see
         :class:`lloki._progress.Progress`.
     settings
-        Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``k``, ``alpha``,
-        ``epochs``, ``label_key``, ``train_labels``, ``device``, ``seed``, and ``fp``, ``cae`` for all others.
-        ``fp=False`` leaves LLOKI-FP out.
+        Parameters by name, see :meth:`RunConfig.make`: ``embedder``, ``model``, ``preset``, ``n_neighbors``,
+        ``alpha``, ``epochs``, ``label_key``, ``train_labels``, ``seed``, and ``fp``, ``cae`` for
+        all others. ``fp=False`` leaves LLOKI-FP out.
 
     Returns
     -------
@@ -109,9 +113,9 @@ def integrate(
     if config is not None and settings:
         raise ConfigError(f"give config or single settings, not both: {', '.join(settings)}")
     config = config or RunConfig.make(**settings)
-    choose_device(config.cae.device)  # says so if it is not there
+    choose_device(device)  # raises if it is not available
     places = Workers(workers, scheduler)
-    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
+    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed, device=device)
     aligns = config.aligns(embedder)
     if aligns and reference is None:
         raise ConfigError(
@@ -121,12 +125,20 @@ def integrate(
         )
     started = time.time()
     read = ReadAs(
-        layer, allow_normalized, slice_key, config.label_key, technology, samples, panels, layers, config.k
+        layer,
+        allow_normalized,
+        slice_key,
+        config.label_key,
+        technology,
+        samples,
+        panels,
+        layers,
+        config.n_neighbors,
     )
     call = Call(slices, reference, read, reference_layer, project_only, skip_bad)
     with Store(Path(out) / "work") as store, places:
         places.check_sight(store.folder)
-        work = Work(store, config, Recorder(), chosen(progress), places)
+        work = Work(store, config, Recorder(), chosen(progress), places, device)
         opened = open_inputs(work, call, embedder)
         embedded = embed_slices(work, opened, embedder)
         aligned = align_slices(work, opened, embedded)

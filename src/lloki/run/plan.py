@@ -72,7 +72,7 @@ def plan(slices: Sequence[Any], *, config: RunConfig | None = None, **read: Any)
         pairs = sum(min(c.cells, limit) * c.cells * max(c.genes, 32) for c in good)
         seconds = 2 * _NEIGHBORS * pairs + sum(c.cells * c.genes for c in good) * _CELL_GENE
         # two graphs of up to 2k + 1 edges a cell (8 bytes) and copies of the matrix
-        memory = largest[0] * (8 * (2 * config.fp.k + 1) * 2 + 24 * largest[1]) / 2**20
+        memory = largest[0] * (8 * (2 * config.fp.n_neighbors + 1) * 2 + 24 * largest[1]) / 2**20
         stages.append(PlannedStage("LLOKI-FP", len(good), seconds, _BASE_MB + memory))
     union = sum(c.genes for c in good)
     embed = sum(c.cells * c.genes for c in good) * _CELL_GENE

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
+from lloki._device import choose_device
 from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel
@@ -48,6 +49,7 @@ def project(
     label_key: str | None = None,
     fit_token: bool = False,
     skip_bad: bool = False,
+    device: str | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | bool | None = None,
@@ -69,7 +71,7 @@ def project(
         For slices whose technology and panel the run was not trained with: fit their batch token, with all
         else of the model as it is (:func:`lloki.cae.fit_token`). By default they are an error, since then a
         slice's row does not depend on what else is projected.
-    workers, scheduler, progress
+    device, workers, scheduler, progress
         As for :func:`lloki.integrate`.
 
     Returns
@@ -92,10 +94,12 @@ def project(
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder")
+    choose_device(device)  # raises if it is not available
+    model = CAEModel.load(folder, device=device)
+    embedder = load_embedder(folder / "embedder", device=device)
     ref = Reference.load(folder / REFERENCE) if config.aligns(embedder) else None
     read = ReadAs(
-        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.k
+        layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, config.n_neighbors
     )
     demands = Demands(
         embedder=embedder,
@@ -107,7 +111,7 @@ def project(
         store = stack.enter_context(Store(Path(place) / "work"))
         stack.enter_context(places).check_sight(store.folder)
         recorder = Recorder()
-        work = Work(store, config, recorder, chosen(progress), places)
+        work = Work(store, config, recorder, chosen(progress), places, device)
         with recorder.measure("check", "all slices"):
             given = check_inputs(slices, read=read, skip_bad=skip_bad)
             for name, token in given.tokens.items():

@@ -37,6 +37,7 @@ def project_reference(
     technology: str = "scRNA-seq",
     layer: str | None = None,
     allow_normalized: bool = False,
+    device: str | None = None,
     progress: Progress | bool | None = None,
 ) -> AnnData:
     """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
@@ -58,7 +59,7 @@ def project_reference(
         (:func:`lloki.cae.fit_token`).
     layer, allow_normalized
         How it is read.
-    progress
+    device, progress
         As for :func:`lloki.integrate`.
 
     Returns
@@ -87,7 +88,8 @@ def project_reference(
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
-    model, embedder = CAEModel.load(folder), load_embedder(folder / "embedder", device=config.cae.device)
+    model = CAEModel.load(folder, device=device)
+    embedder = load_embedder(folder / "embedder", device=device)
     token = f"{technology}|{NAME}"
     if token in model.tokens:
         raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lloki._log import logger
 from lloki._progress import Progress
+from lloki._settings import settings
 from lloki.cae import CAEModel, fit_token, train
 from lloki.cae.token import STEPS as TOKEN_STEPS
 from lloki.embed import Embedder, SliceSummary, load_embedder, save_embedder, settings_of
@@ -37,9 +38,11 @@ class Work:
         recorder: Recorder,
         progress: Progress,
         workers: Workers,
+        device: str | None = None,
     ) -> None:
         self.store, self.config, self.recorder, self.progress = store, config, recorder, progress
         self.workers = workers
+        self.device = settings.device if device is None else device  # by name: workers find their own
         self._weights = hash_of_files(config.model)
 
     def features(self, records: Sequence[SliceRecord], ref: Reference) -> dict[str, FeatureUnit]:
@@ -113,7 +116,7 @@ class Work:
         self, records: Sequence[SliceRecord], features: Mapping[str, FeatureUnit], fitted: Path, fit_key: str
     ) -> dict[str, EmbeddingUnit]:
         """Embed every slice's cells: independent units again."""
-        embedder = load_embedder(fitted)
+        embedder = load_embedder(fitted, device=self.device)
         summaries = {}
         if embedder.joint:
             summaries = {r.name: self._summary_unit(embedder, r, features[r.name]) for r in records}
@@ -121,7 +124,9 @@ class Work:
         units = {}
         for r in records:
             feature = features.get(r.name)
-            key = key_of("embed", fit_key, feature.key if feature else r.hash, self.config.seed)
+            key = key_of(
+                "embed", fit_key, settings_of(embedder), feature.key if feature else r.hash, self.config.seed
+            )
             units[r.name] = EmbeddingUnit(
                 stage="embedding",
                 name=r.name,
@@ -133,7 +138,7 @@ class Work:
                 summary=summaries[r.name].path if r.name in summaries else None,
                 model=fitted,
                 seed=self.config.seed,
-                device=self.config.cae.device,
+                device=self.device,
             )
         self._units("Embedding cells", list(units.values()))
         return units
@@ -151,7 +156,7 @@ class Work:
         folder = self.store.path("cae", "model", key, "")
         if folder.exists():
             self.recorder.reused("training", "all slices", key)
-            return CAEModel.load(folder), key
+            return CAEModel.load(folder, device=self.device), key
         checkpoint = self.store.path("cae", "model", key, ".checkpoint")
         with self.recorder.measure("training", "all slices", key):
             steps = self.config.cae.total_steps(sum(r.cells for r in trained))
@@ -160,6 +165,7 @@ class Work:
                 {r.name: r.token for r in trained},
                 labels=labels,
                 config=self.config.cae,
+                device=self.device,
                 checkpoint=checkpoint,
                 advance=self.progress.task("Aligning batches", steps, "steps"),
             )
@@ -182,7 +188,7 @@ class Work:
         folder = self.store.path("cae", token, key, "")
         if folder.exists():
             self.recorder.reused("token", token, key)
-            return CAEModel.load(folder), key
+            return CAEModel.load(folder, device=self.device), key
         with self.recorder.measure("token", token, key):
             advance = self.progress.task("Fitting the batch token", TOKEN_STEPS, "steps")
             model = fit_token(model, rows, token=token, advance=advance)

@@ -52,7 +52,7 @@ def align_features(
     seed
         Of everything random.
     settings
-        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``k=20``.
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``n_neighbors=20``.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def align_features(
     from lloki.io import read_reference
 
     config = fp.FPConfig.preset(preset, **({"seed": seed} | settings))
-    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.k)
+    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.n_neighbors)
     known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
@@ -107,7 +107,7 @@ def embed(
     layer: str | None = None,
     reference_layer: str | None = None,
     allow_normalized: bool = False,
-    device: str = "auto",
+    device: str | None = None,
     seed: int = 0,
 ) -> Embedder:
     """Embed cells of any panels into one feature space.
@@ -128,7 +128,7 @@ def embed(
     layer, reference_layer, allow_normalized
         As for :func:`align_features`.
     device
-        Where a pretrained embedder computes.
+        Where a pretrained embedder computes; ``None`` is ``lloki.settings.device``.
     seed
         Of everything random.
 
@@ -152,9 +152,7 @@ def embed(
     """
     from lloki.embed import Precomputed, SliceSummary, get_embedder
 
-    made = get_embedder(embedder, model=model, seed=seed)
-    if hasattr(made, "device"):
-        made.device = device
+    made = get_embedder(embedder, model=model, seed=seed, device=device)
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} learns from a single-cell reference: give reference=.")
     slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
@@ -183,6 +181,7 @@ def align_batches(
     layer: str | None = None,
     allow_normalized: bool = False,
     train_labels: str | None = None,
+    device: str | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> CAEModel:
@@ -198,6 +197,8 @@ def align_batches(
     train_labels
         ``obs`` column of cell types that training may see; slices and cells without are fine. Default: it
         sees no labels.
+    device
+        Where to compute; ``None`` is ``lloki.settings.device``.
     seed
         Of everything random.
     settings
@@ -229,7 +230,7 @@ def align_batches(
     if train_labels is not None:
         columns = {s.name: s.own.obs[train_labels] for s in slices if train_labels in s.own.obs}
         labels = {name: column.astype(object).where(column.notna(), None) for name, column in columns.items()}
-    model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config)
+    model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config, device=device)
     for s in slices:
         s.own.obsm[keys.JOINT] = model.encode(rows[s.name], s.token, slice_name=s.name)
         record([s.own], "align_batches", config.to_dict(), token=s.token)

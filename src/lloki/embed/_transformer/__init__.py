@@ -2,6 +2,16 @@
 
 from lloki.embed._transformer.batching import BatchRunner, length_buckets
 from lloki.embed._transformer.inputs import checked_counts
+from lloki.embed._transformer.precision import PRECISIONS, check_precision, precision_on
 from lloki.embed._transformer.seeding import cell_keys, uniform
 
-__all__ = ["BatchRunner", "cell_keys", "checked_counts", "length_buckets", "uniform"]
+__all__ = [
+    "PRECISIONS",
+    "BatchRunner",
+    "cell_keys",
+    "check_precision",
+    "checked_counts",
+    "length_buckets",
+    "precision_on",
+    "uniform",
+]

@@ -42,7 +42,8 @@ class Geneformer:
     mode
         ``"mean"`` over the genes, or ``"cls"`` for the vector of the first token (second version only).
     device
-        Where to compute; see :mod:`lloki._device`.
+        Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; ``None`` is
+        ``lloki.settings.device``.
     precision
         ``"float32"``, ``"bf16"``, ``"fp16"`` (autocast); ``"auto"`` is fp16 on CUDA and float32 elsewhere.
 
@@ -68,31 +69,25 @@ class Geneformer:
         *,
         layer: int = -1,
         mode: str = "mean",
-        device: str = "auto",
+        device: str | None = None,
         precision: str = "auto",
     ) -> None:
-        from lloki.embed.geneformer.network import PRECISIONS, Network, require_transformers
+        from lloki.embed._transformer import check_precision
+        from lloki.embed.geneformer.network import Network, require_transformers
 
         if model is None:
             raise ConfigError("geneformer needs a checkpoint folder: give it with --model (model=)")
         if mode not in ("mean", "cls"):
             raise ConfigError(f"mode must be 'mean' or 'cls', got {mode!r}")
-        if precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"precision must be one of auto, {', '.join(PRECISIONS)}; got {precision!r}")
+        check_precision(precision)
         require_transformers()
         self.checkpoint: Checkpoint = read_checkpoint(Path(model))
         self.vocabulary = self.checkpoint.vocabulary
         if mode == "cls" and not self.vocabulary.special:
             raise ConfigError(f"{model}: mode 'cls' needs a model with the token {CLS}; this one has none")
         self.device, self.precision = device, precision
-        self.config: dict[str, Any] = {
-            "weights": self.checkpoint.sha256,
-            "vocabulary": self.vocabulary.sha256,
-            "layer": layer,
-            "mode": mode,
-            "precision": precision,
-            "orthologs": ORTHOLOG_VERSION,
-        }
+        self.layer, self.mode = layer, mode
+        self.weights = self.checkpoint.sha256
         self._runner: BatchRunner | None = None  # of the device last used
         self._network = Network(self.checkpoint, layer=layer, pool=mode)
 
@@ -101,13 +96,28 @@ class Geneformer:
         cls,
         path: str | Path,
         *,
-        device: str = "auto",
+        device: str | None = None,
         precision: str = "auto",
         layer: int = -1,
         mode: str = "mean",
     ) -> Geneformer:
         """Read a checkpoint folder; the same as the class itself."""
         return cls(path, device=device, precision=precision, layer=layer, mode=mode)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What results depend on besides the input; the same wherever the checkpoint lies."""
+        from lloki._device import choose_device
+        from lloki.embed._transformer import precision_on
+
+        return {
+            "weights": self.weights,
+            "vocabulary": self.vocabulary.sha256,
+            "layer": self.layer,
+            "mode": self.mode,
+            "precision": precision_on(choose_device(self.device), self.precision),
+            "orthologs": ORTHOLOG_VERSION,
+        }
 
     @property
     def dim(self) -> int:
@@ -219,7 +229,8 @@ class Geneformer:
     def save(self, folder: Path) -> None:
         """Write the checkpoint without pickles, and ``geneformer.json``, into an existing folder."""
         write_checkpoint(self.checkpoint, folder)
-        (folder / "geneformer.json").write_text(json.dumps(self.config))
+        settings = {name: getattr(self, name) for name in ("layer", "mode", "precision", "weights")}
+        (folder / "geneformer.json").write_text(json.dumps(settings))
 
     @classmethod
     def load(cls, folder: Path) -> Geneformer:
@@ -237,5 +248,5 @@ class Geneformer:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{folder}: holds no saved geneformer ({error})") from error
         loaded = cls(folder, **settings)
-        loaded.config["weights"] = weights  # of the file as published, not of the copy
+        loaded.weights = weights  # of the file as published, not of the copy
         return loaded

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from lloki.embed._transformer import BatchRunner
+from lloki.embed._transformer import PRECISIONS, BatchRunner, precision_on
 from lloki.embed.geneformer.files import Checkpoint, few
 from lloki.errors import ConfigError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from transformers import BertModel
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Tokens of a batch: on the CPU one thread's, elsewhere enough to keep the device busy.
 BUDGET = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
 
@@ -82,8 +81,7 @@ class Network(nn.Module):
 def make_runner(network: Network, dim: int, *, device: torch.device, precision: str) -> BatchRunner:
     """Put a network on a device; ``precision`` is ``"auto"`` or one of `PRECISIONS`, by autocast."""
     network = network.to(device)
-    auto = "fp16" if device.type == "cuda" else "float32"
-    dtype = PRECISIONS[auto if precision == "auto" else precision]
+    dtype = PRECISIONS[precision_on(device, precision)]
 
     def model(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):

@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lloki._device import choose_device
-from lloki.embed._transformer import BatchRunner
+from lloki.embed._transformer import PRECISIONS, BatchRunner, check_precision, precision_on
 from lloki.embed.scgpt.checkpoint import Checkpoint
 from lloki.embed.scgpt.network import Network
-from lloki.errors import ConfigError, ModelError
+from lloki.errors import ModelError
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-AUTO = {"cpu": "float32", "mps": "float32", "cuda": "fp16"}
 # Tokens of a batch. On the CPU it is one thread's, and what is passed between layers then fits its cache;
 # elsewhere it keeps the device busy with about 2 GB at 512 columns.
 BUDGET = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
@@ -30,7 +28,7 @@ class Engine:
     checkpoint
         The model.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; may be set to another.
+        Its name, see :func:`lloki._device.choose_device`; may be set to another.
     precision
         ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is fp16 on CUDA, as in the public
         package, and float32 elsewhere.
@@ -47,9 +45,8 @@ class Engine:
         If there is no such precision.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str, precision: str) -> None:
-        if precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"precision must be one of auto, {', '.join(PRECISIONS)}; got {precision!r}")
+    def __init__(self, checkpoint: Checkpoint, *, device: str | None, precision: str) -> None:
+        check_precision(precision)
         self.checkpoint, self.device, self.precision = checkpoint, device, precision
         self.token_budget: int | None = None
         self._networks: dict[tuple[torch.device, torch.dtype], Network] = {}
@@ -58,10 +55,14 @@ class Engine:
         """Find the device; ConfigError if it is not there."""
         return choose_device(self.device)
 
+    def precision_used(self) -> str:
+        """Precision on the device, by name: float32, bf16 or fp16."""
+        return precision_on(self.place(), self.precision)
+
     def network(self) -> Network:
         """Put the network on the device, in the precision; it is kept until another is asked for."""
         device = self.place()
-        dtype = PRECISIONS[AUTO[device.type] if self.precision == "auto" else self.precision]
+        dtype = PRECISIONS[self.precision_used()]
         if (device, dtype) not in self._networks:
             with torch.device("meta"):
                 network = Network(self.checkpoint.sizes)

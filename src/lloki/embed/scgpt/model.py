@@ -42,7 +42,7 @@ class ScGPT:
     seed
         Ignored: nothing is fitted. `embed` takes the seed of its draws.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; ``None`` is ``lloki.settings.device``.
     precision
         ``"float32"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is fp16 on CUDA and float32 elsewhere. In half
         precision the products are computed in it, sums over layers and norms in float32.
@@ -79,7 +79,7 @@ class ScGPT:
         *,
         model: str | Path | None = None,
         seed: int = 0,
-        device: str = "auto",
+        device: str | None = None,
         precision: str = "auto",
         max_tokens: int = MAX_TOKENS,
     ) -> None:
@@ -96,7 +96,12 @@ class ScGPT:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, *, device: str = "auto", precision: str = "auto", max_tokens: int = MAX_TOKENS
+        cls,
+        path: str | Path,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        max_tokens: int = MAX_TOKENS,
     ) -> ScGPT:
         """Read a checkpoint folder; options and errors as of the class."""
         return cls(model=path, device=device, precision=precision, max_tokens=max_tokens)
@@ -106,12 +111,12 @@ class ScGPT:
         return self.checkpoint.sizes.dim
 
     @property
-    def device(self) -> str:
+    def device(self) -> str | None:
         """Where it computes; may be set."""
         return self.engine.device
 
     @device.setter
-    def device(self, name: str) -> None:
+    def device(self, name: str | None) -> None:
         self.engine.device = name
 
     @property
@@ -120,11 +125,15 @@ class ScGPT:
         return 512 if self.engine.place().type == "cpu" else 8_192
 
     @cached_property
+    def _weights(self) -> str:
+        return self.checkpoint.digest()
+
+    @property
     def config(self) -> dict[str, Any]:
         """What results depend on besides the input; the same wherever the checkpoint lies."""
         return {
-            "weights": self.checkpoint.digest(),
-            "precision": self.engine.precision,
+            "weights": self._weights,
+            "precision": self.engine.precision_used(),
             "n_bins": self.checkpoint.n_bins,
             "max_tokens": self.max_tokens,
             "orthologs": ORTHOLOG_VERSION,
