@@ -20,7 +20,7 @@ SCALE = 0.37  # of distances
 # three slices of two tokens; cells 0-3, 4-7 and 8-10
 SLICE_OF = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
 TOKEN_OF = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
-TYPES = [0, 1, 0, -1, 0, 1, -1, 2, 2, 2, 0]
+TYPES = [0, 1, 2, -1, 0, 1, -1, 2, 2, 2, 0]
 
 BATCHES = (
     # cell 3 has no positive, cells 3 and 6 no neighbors in their slice
@@ -30,20 +30,21 @@ BATCHES = (
         negative=torch.tensor([1, 2, 0, 4, 3, 5]),
         neighbor=torch.tensor([[1, 2], [0, 3], [-1, -1], [5, 7], [-1, -1], [10, 9]]),
     ),
+    # among labeled cells, the first three have two cells of another type in their slice
     Batch(
-        cell=torch.tensor([2, 0, 5, 7, 9, 10]),
-        positive=torch.tensor([6, 9, 1, 8, 5, 4]),
-        negative=torch.tensor([1, 0, 3, 2, 5, 4]),
-        neighbor=torch.tensor([[0, 1], [2, 2], [4, 6], [-1, -1], [8, 10], [9, 8]]),
+        cell=torch.tensor([2, 0, 1, 5, 7, 10]),
+        positive=torch.tensor([6, 9, 4, 1, 8, 5]),
+        negative=torch.tensor([1, 0, 0, 4, 3, 5]),
+        neighbor=torch.tensor([[0, 1], [2, 2], [0, 3], [4, 6], [-1, -1], [9, 8]]),
     ),
 )
 
 
 def made() -> tuple[ConditionalAutoencoder, Cells]:
     torch.manual_seed(0)
-    network = ConditionalAutoencoder(5, 2, latent=4, hidden=(7, 6), token_dim=3).double()
+    network = ConditionalAutoencoder(5, 2, latent=6, hidden=(9, 8), token_dim=3).double()
     cells = Cells(
-        x=torch.randn((11, 5), dtype=torch.float64) * 2,
+        x=torch.randn((11, 5), dtype=torch.float64) * 12,
         condition=torch.tensor(TOKEN_OF)[:, None],
         slice_of=torch.tensor(SLICE_OF),
         start=[0, 4, 8, 11],
@@ -136,6 +137,20 @@ def test_the_margin_is_that_of_the_settings(margin: float) -> None:
     config = replace(CONFIG, margin=margin)
     got = loss_parts(network, cells, BATCHES[1], config, SCALE)
     torch.testing.assert_close(got, by_loop(network, cells, BATCHES[1], config), rtol=1e-9, atol=1e-9)
+
+
+def test_some_triplets_are_satisfied_and_some_are_not() -> None:
+    """Otherwise the comparisons above would not see the hinge."""
+    network, cells = made()
+    z = network.encode(cells.x, network.condition(cells.condition)).detach()
+    for power in (1, 2):
+        gaps = []
+        for batch in BATCHES:
+            paired = batch.positive >= 0
+            a, p, n = (z[rows[paired]] for rows in (batch.cell, batch.positive, batch.cell[batch.negative]))
+            gaps.append((a - p).norm(dim=1) ** power - (a - n).norm(dim=1) ** power + CONFIG.margin)
+        assert (torch.cat(gaps) > 0.1).any()
+        assert (torch.cat(gaps) < -0.1).any()
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -25,8 +25,8 @@ SMALL = CAEConfig(
     batch_size=120,
     check_every=5,
     refreshes=2,
-    k_pairs=6,
-    k_neighbors=5,
+    n_pairs=6,
+    n_neighbors=5,
     hidden=(24, 16),
     latent=8,
     components=4,
@@ -111,7 +111,7 @@ def trained(config: CAEConfig = SMALL, **options: Any) -> CAEModel:
 def held_out_loss(watched: Watched, network: ConditionalAutoencoder, config: CAEConfig) -> float:
     """Weighted loss of held-out cells, drawn as at every look and paired as at the last search."""
     cells = watched.cells
-    sampler = Sampler(cells, own_neighbors(cells, config.k_neighbors), seen=False)
+    sampler = Sampler(cells, own_neighbors(cells, config.n_neighbors), seen=False)
     rng = torch.Generator().manual_seed(config.seed + 1)
     batch = sampler.draw(2000, config.neighbors_per_step, watched.searches[-1]["pairs"], rng)
     assert not cells.seen[batch.cell].any()
@@ -135,6 +135,7 @@ def test_the_network_returned_has_the_lowest_held_out_loss_of_its_history(
         config = replace(config, steps=60, patience=1000, refreshes=0, learning_rate=1.0, seed=1)
     model = trained(config)
     looks = {row["step"]: row["validation"] for row in model.history}
+    assert len(watched.searches) == config.refreshes + 1
     last_search = watched.searches[-1]["step"]
     comparable = {step: loss for step, loss in looks.items() if step > last_search}
     best = min(comparable, key=lambda step: comparable[step])
@@ -163,7 +164,7 @@ def searched_anew(watched: Watched, at: int, config: CAEConfig, space: Tensor) -
     pairs = slice_pairs(
         watched.cells,
         space,
-        config.k_pairs,
+        config.n_pairs,
         cells_per_slice=config.pair_cells,
         partners=config.pair_slices,
         rng=rng,
@@ -251,7 +252,7 @@ def test_neighbors_are_those_of_the_own_slice(watched: Watched) -> None:
     for s in range(3):
         seen = cells.members(s, seen=True)
         unit = cells.x[seen] / cells.x[seen].norm(dim=1, keepdim=True)
-        near = seen[(unit @ unit.T).fill_diagonal_(-2).topk(SMALL.k_neighbors, dim=1).indices]
+        near = seen[(unit @ unit.T).fill_diagonal_(-2).topk(SMALL.n_neighbors, dim=1).indices]
         known = {int(cell): set(row.tolist()) for cell, row in zip(seen, near)}
         for _, batch, _ in watched.batches:
             for cell, row in zip(batch.cell.tolist(), batch.neighbor.tolist()):

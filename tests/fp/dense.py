@@ -82,7 +82,7 @@ def graph(x: Doubles, coords: Doubles, sigma: float, config: FPConfig) -> Double
     np.fill_diagonal(cosine, 0)
     w = np.zeros((n, n))
     for i in range(n):
-        for j in np.argsort(-cosine[i], kind="stable")[: config.k]:
+        for j in np.argsort(-cosine[i], kind="stable")[: config.n_neighbors]:
             if cosine[i, j] > 1e-9:
                 w[i, j] = np.exp(-((coords[i] - coords[j]) ** 2).sum() / (2 * sigma**2))
     w = (w + w.T) / 2 + np.eye(n)

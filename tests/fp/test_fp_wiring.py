@@ -13,7 +13,7 @@ from scipy import sparse
 
 from lloki.fp import PRESETS, FPConfig, FPResult, align_features
 
-NEAR = {"k": 6}
+NEAR = {"n_neighbors": 6}
 
 
 def slice_(dims: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,8 +41,8 @@ CASES: dict[str, dict[str, Any]] = {
     "one step": {"iterations": 1},
     "all steps": {"tol": 0.0},
     "few steps": {"tol": 0.2},
-    "nearest two": {"k": 2},
-    "all cells are neighbors": {"k": 500},
+    "nearest two": {"n_neighbors": 2},
+    "all cells are neighbors": {"n_neighbors": 500},
     "few pairs for sigma": {"sigma_pairs": 2},
     "another seed": {"seed": 11},
     "another lottery": {"seed": 11, "keep": "random"},
@@ -125,7 +125,9 @@ def test_a_large_slice_takes_its_neighbors_from_the_approximate_index(
     exact = found(FPConfig(**NEAR, approximate_above=70)).expression
     assert asked == []
     approximate = found(FPConfig(**NEAR, approximate_above=69, seed=5)).expression
-    assert asked == [(NEAR["k"] + 40 + 1, 5)] * 2  # the graph of observed and that of imputed values
+    assert (
+        asked == [(NEAR["n_neighbors"] + 40 + 1, 5)] * 2
+    )  # the graph of observed and that of imputed values
     assert (exact != approximate).nnz > 0
 
 
