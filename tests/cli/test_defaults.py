@@ -39,6 +39,7 @@ CALLS = {  # of commands that call the topmost of their functions first
     "project-reference": "x.h5ad --run RUN --out OUT",
     "models fetch": "scgpt-human",
     "align": "x.h5ad --out OUT",
+    "benchmark": "RUN --out OUT",
     "annotate": "x.h5ad --out OUT --markers x.csv",
     "impute": "x.h5ad a --out OUT",
     "neighborhood": "x.h5ad --out OUT --focal T --neighbor B --label-key type",
