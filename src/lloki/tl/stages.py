@@ -13,10 +13,10 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._parts import record
 from lloki.errors import ConfigError, InputError
 from lloki.tl._checked import check_own
 from lloki.tl._embedder_input import expression_of, reference_summary
-from lloki.tl._parts import record
 
 if TYPE_CHECKING:
     from pathlib import Path
