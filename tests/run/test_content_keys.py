@@ -26,7 +26,7 @@ from lloki.fp import FPConfig
 from lloki.io import ReadOptions
 from lloki.run import RunConfig
 from lloki.run import store as store_module
-from lloki.run.config import RunOptions
+from lloki.run.config import RunKeywords
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened, open_inputs
 from lloki.run.pieces import Pieces, plan_pieces, token_piece
@@ -417,7 +417,7 @@ def test_stages_with_the_same_inputs_have_different_keys():
 
 def test_defaults_of_the_function_and_of_its_configuration_are_the_same():
     given = inspect.signature(lloki.integrate).parameters
-    assert RunOptions.__annotations__.keys() <= given.keys()
+    assert RunKeywords.__annotations__.keys() <= given.keys()
     for field in fields(RunConfig):
         if field.name not in ("fp", "cae"):
             assert given[field.name].default == field.default, field.name
