@@ -1,4 +1,4 @@
-"""Small made-up tissue for the tests of every room."""
+"""Small made-up tissue for all tests."""
 
 from __future__ import annotations
 

@@ -98,9 +98,9 @@ def test_other_units(halves):
     fixed, moving = halves
     put = Rigid.make(-20, (3, 4), scale=1 / 0.325)
     pixels = moving.at(put)
-    told = onto(fixed, pixels, scale=0.325)
-    assert told.transform.scale == pytest.approx(0.325, abs=1e-12)
-    assert off(told, put, pixels) < SPACING
+    scaled = onto(fixed, pixels, scale=0.325)
+    assert scaled.transform.scale == pytest.approx(0.325, abs=1e-12)
+    assert off(scaled, put, pixels) < SPACING
     found = onto(fixed, pixels, allow_scale=True)
     assert found.transform.scale == pytest.approx(0.325, rel=0.02)
     assert off(found, put, pixels) < SPACING

@@ -1,4 +1,4 @@
-"""A training that is stopped in its middle goes on to the same result."""
+"""A training that is stopped in its middle resumes to the same result."""
 
 from __future__ import annotations
 

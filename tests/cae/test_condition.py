@@ -1,4 +1,4 @@
-"""What the network is told of a cell: its token, its slice, or both."""
+"""What the network knows of a cell: its token, its slice, or both."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_labels_of_a_scored_slice_are_not_seen(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_labels_set_right_what_mutual_neighbors_confuse() -> None:
-    """In the second slice two types have changed places: only labels can tell."""
+    """In the second slice two types have changed places: only labels show it."""
     rng = np.random.default_rng(0)
     centers = 5 * np.eye(6)
     data, labels = {}, {}

@@ -141,7 +141,7 @@ def test_precomputed_rows():
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (None, "absent. Its obsm keys are: X_b, spatial."),
         (np.zeros(3), r"has shape \(3,\)"),
@@ -151,11 +151,11 @@ def test_precomputed_rows():
         (np.zeros((3, 4)), "has 4 columns, that of the slices before has 2"),
     ],
 )
-def test_precomputed_rows_that_cannot_be_taken(value, told):
+def test_precomputed_rows_that_cannot_be_taken(value, message):
     taken = Precomputed(key="X_a")
     taken.take({"X_a": np.ones((3, 2))}, where="slice_0")
     obsm = {"X_b": np.ones((3, 2)), "spatial": np.ones((3, 2))} | ({} if value is None else {"X_a": value})
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         taken.take(obsm, where="slice_1")
     assert str(caught.value).startswith("slice_1 obsm['X_a']")
 

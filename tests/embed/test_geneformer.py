@@ -59,11 +59,11 @@ def plainly(folder: Path, x: sparse.csr_matrix, *, layer: int = -1, mode: str = 
     medians = pickle.loads((folder / "gene_median_dictionary_gc30M.pkl").read_bytes())
     model = BertForMaskedLM.from_pretrained(folder, output_hidden_states=True).eval()
     framed = "<cls>" in tokens
-    room = model.config.max_position_embeddings - 2 * framed
+    longest = model.config.max_position_embeddings - 2 * framed
     rows = []
     for cell in x.toarray().astype(float):
         value = {gene: c / cell.sum() * 10_000 / medians[gene] for gene, c in zip(IDS, cell) if c > 0}
-        sentence = [tokens[gene] for gene in sorted(value, key=value.get, reverse=True)][:room]
+        sentence = [tokens[gene] for gene in sorted(value, key=value.get, reverse=True)][:longest]
         if framed:
             sentence = [tokens["<cls>"], *sentence, tokens["<eos>"]]
         with torch.no_grad():
@@ -329,7 +329,7 @@ def damage(folder: Path, what: str) -> None:
 
 @needs_transformers
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         ("renamed", r"missing: .*layer\.1.*query\.weight; unexpected: .*layer\.1.*asked\.weight"),
         (
@@ -349,10 +349,10 @@ def damage(folder: Path, what: str) -> None:
         ("two dictionaries", "found token_dictionary_gc30M.pkl, token_dictionary_v9_gc30M.pkl"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_by_name(folders, tmp_path, what, said):
+def test_a_checkpoint_that_does_not_fit_is_refused_by_name(folders, tmp_path, what, message):
     folder = shutil.copytree(folders[False], tmp_path / "model")
     damage(folder, what)
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         Geneformer(folder)
 
 
@@ -374,14 +374,14 @@ def test_settings_out_of_range(folders, tmp_path):
         get_embedder("geneformer")
     with pytest.raises(ModelError, match="no such folder"):
         Geneformer(tmp_path / "absent")
-    for wrong, said in (
+    for wrong, message in (
         ({"mode": "cls"}, "needs a model with the token <cls>"),
         ({"mode": "max"}, "'mean' or 'cls'"),
         ({"layer": 1}, "between -3"),
         ({"layer": -4}, "between -3"),
         ({"precision": "int8"}, "float32"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             Geneformer(folders[False], **wrong)
 
 

@@ -95,10 +95,10 @@ def test_the_registry_wants_a_folder(folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"precision": "int8"}, "int8"), ({"max_tokens": 1}, "2 or more")]
+    ("options", "message"), [({"precision": "int8"}, "int8"), ({"max_tokens": 1}, "2 or more")]
 )
-def test_options_out_of_range(folder, options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_options_out_of_range(folder, options, message):
+    with pytest.raises(ConfigError, match=message):
         ScGPT.from_checkpoint(folder, **options)
 
 
@@ -158,8 +158,8 @@ def test_renamed_keys_are_named(folder):
         weights[f"{LAYER}ffn.weight"] = weights.pop(f"{LAYER}linear1.weight")
 
     change(folder, rename)
-    told = rf"missing: {LAYER}linear1.weight; unexpected: {LAYER}ffn.weight"
-    with pytest.raises(ModelError, match=told):
+    message = rf"missing: {LAYER}linear1.weight; unexpected: {LAYER}ffn.weight"
+    with pytest.raises(ModelError, match=message):
         read_checkpoint(folder)
 
 
@@ -176,16 +176,16 @@ def test_many_renamed_keys_are_counted(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         (f"{LAYER}linear1.weight", r"linear1.weight is 32 x 48 instead of 48 x 32"),
         (f"{LAYER}self_attn.in_proj_weight", r"in_proj_weight is 32 x 96 instead of 96 x 32"),
         (f"{LAYER}self_attn.out_proj.weight", r"out_proj.weight is 32 x 32 but stored transposed"),
     ],
 )
-def test_transposed_weights_are_named(folder, name, told):
+def test_transposed_weights_are_named(folder, name, message):
     change(folder, lambda weights: weights.update({name: weights[name].T}))
-    with pytest.raises(ModelError, match=f"misshapen: {LAYER}.*{told}"):
+    with pytest.raises(ModelError, match=f"misshapen: {LAYER}.*{message}"):
         read_checkpoint(folder)
 
 
@@ -249,13 +249,15 @@ def test_a_vocabulary_shorter_than_the_embedding(folder, drop):
     vocab = json.loads((folder / "vocab.json").read_text())
     tokens = [*list(vocab)[: 300 - drop], "<pad>", "<cls>", "<eoc>"]
     (folder / "vocab.json").write_text(json.dumps({name: i for i, name in enumerate(tokens)}))
-    told = rf"vocab.json \({303 - drop} tokens\).*embedding.weight is 303 x 32 instead of {303 - drop} x 32"
-    with pytest.raises(ModelError, match=told):
+    message = (
+        rf"vocab.json \({303 - drop} tokens\).*embedding.weight is 303 x 32 instead of {303 - drop} x 32"
+    )
+    with pytest.raises(ModelError, match=message):
         read_checkpoint(folder)
 
 
 @pytest.mark.parametrize(
-    ("vocab", "told"),
+    ("vocab", "message"),
     [
         ({"A": 0, "B": 0, "<pad>": 1, "<cls>": 2}, "ids are not 0 to 3, each once"),
         ({"A": 0, "<pad>": 1, "<cls>": 7}, "the largest is 7"),
@@ -265,14 +267,14 @@ def test_a_vocabulary_shorter_than_the_embedding(folder, drop):
         (["A", "B"], "holds a list, not a table"),
     ],
 )
-def test_vocabularies_that_cannot_be_one(folder, vocab, told):
+def test_vocabularies_that_cannot_be_one(folder, vocab, message):
     (folder / "vocab.json").write_text(json.dumps(vocab))
-    with pytest.raises(ModelError, match=rf"vocab.json: .*{told}"):
+    with pytest.raises(ModelError, match=rf"vocab.json: .*{message}"):
         read_checkpoint(folder)
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         ({"nlayers": 3}, r"nlayers 3\).* missing: transformer_encoder.layers.2.self_attn.* and 7 more"),
         ({"nlayers": 1}, r"nlayers 1\).* unexpected: transformer_encoder.layers.1.*"),
@@ -285,9 +287,9 @@ def test_vocabularies_that_cannot_be_one(folder, vocab, told):
         ({"input_emb_style": "category"}, "input_emb_style is 'category'. Only models with 'continuous'"),
     ],
 )
-def test_arguments_that_disagree(folder, args, told):
+def test_arguments_that_disagree(folder, args, message):
     change_json(folder / "args.json", **args)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         read_checkpoint(folder)
 
 

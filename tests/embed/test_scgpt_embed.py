@@ -216,7 +216,7 @@ def test_a_panel_that_the_model_hardly_knows_is_refused(model):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda ids, values, pad: (ids + 3, values, pad), "gene_ids must be 0 to 302, got .* to 30[3-9]"),
         (lambda ids, values, pad: (ids, values[:, 1:], pad), "All must be"),
@@ -224,9 +224,9 @@ def test_a_panel_that_the_model_hardly_knows_is_refused(model):
         (lambda ids, values, pad: (ids, values, pad.flip(1)), "first token of a row is padding"),
     ],
 )
-def test_tokens_that_are_none(model, change, told):
+def test_tokens_that_are_none(model, change, message):
     ids, values, pad = made_up_tokens(model)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         model.encode_tokens(*change(ids, values, pad))
 
 

@@ -81,18 +81,18 @@ def by_hand(x, labels, slices, k):
             target = [i for i in np.flatnonzero(slices == b) if labels[i] in common]
             if a == b or not common:
                 continue
-            told = []
+            predicted = []
             for j in target:
                 near = sorted(source, key=lambda i: -similar[j, i])[:k]
                 votes = {t: sum(1 / (1 - similar[j, i]) for i in near if labels[i] == t) for t in common}
-                told.append(max(common, key=lambda t: votes[t]))
+                predicted.append(max(common, key=lambda t: votes[t]))
             truth = labels[target]
-            told = np.array(told)
+            predicted = np.array(predicted)
             f1 = [
-                2 * np.sum((told == t) & (truth == t)) / (np.sum(told == t) + np.sum(truth == t))
+                2 * np.sum((predicted == t) & (truth == t)) / (np.sum(predicted == t) + np.sum(truth == t))
                 for t in common
             ]
-            scores.append((np.mean(told == truth), np.mean(f1)))
+            scores.append((np.mean(predicted == truth), np.mean(f1)))
     return np.mean(scores, axis=0)
 
 
@@ -114,9 +114,9 @@ def test_transfer_agrees_with_scikit_learn():
     scores = []
     for a, b in (("s0", "s1"), ("s1", "s0")):
         model = KNeighborsClassifier(15, metric="cosine", weights="distance")
-        told = model.fit(x[slices == a], labels[slices == a]).predict(x[slices == b])
+        predicted = model.fit(x[slices == a], labels[slices == a]).predict(x[slices == b])
         truth = labels[slices == b]
-        scores.append((np.mean(told == truth), f1_score(truth, told, average="macro")))
+        scores.append((np.mean(predicted == truth), f1_score(truth, predicted, average="macro")))
     assert transfer_accuracy(x, labels, slices) == pytest.approx(np.mean(scores, axis=0), abs=1e-6)
 
 

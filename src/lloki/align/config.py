@@ -72,7 +72,7 @@ class AlignConfig(Config):
     margin
         By how much that z-score must exceed the one of every other pose, less for poses nearby.
     seed
-        Of the random halves by which reliability is measured.
+        Random seed.
     """
 
     channels: int = 10

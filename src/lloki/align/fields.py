@@ -78,7 +78,7 @@ def make_fields(cells: Cells, pixel: float, bands: tuple[float, ...], *, seed: i
     bands
         (B,) radii in pixels, ascending.
     seed
-        Of the halves that measure reliability.
+        Random seed.
 
     Notes
     -----

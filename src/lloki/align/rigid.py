@@ -149,7 +149,7 @@ def kabsch(
     p, q = p - from_, q - to
     spread = w @ (p**2).sum(1)
     if not spread > 0 or not w @ (q**2).sum(1) > 0:
-        raise InputError("all landmarks of a slice lie in one place", hint="No rotation can be told.")
+        raise InputError("all landmarks of a slice lie in one place", hint="The rotation is undetermined.")
     u, s, vt = np.linalg.svd((q * w[:, None]).T @ p)  # q ≈ R p, R = u · diag(1, ±1) · vt
     sign = float(np.sign(np.linalg.det(u @ vt)))
     if reflected is not None:

@@ -24,7 +24,7 @@ def scvi(
     batches
         (n,).
     seed
-        Of the training.
+        Random seed.
     epochs
         ``None``: scVI's own heuristic (400 for 20,000 cells, which takes hours on a CPU).
 

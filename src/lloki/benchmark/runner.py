@@ -88,7 +88,7 @@ def benchmark(
     umap
         Whether to lay every method out.
     seed
-        Of the choice of cells and of kBET. Those of the run count from the run's own.
+        Random seed of the choice of cells and of kBET. Methods of the run count from the run's own.
     progress
         Where to report; ``True`` prints lines.
 
@@ -112,7 +112,7 @@ def benchmark(
     A method that cannot be applied is left out, with its reason in ``benchmark.json``. Memory grows with the
     number of cells times the columns of one embedding, and with the counts.
     """
-    check_installed()  # said before any work
+    check_installed()  # before any work
     if profile not in PROFILES:
         raise ConfigError(f"no profile {profile!r}. Choose one of: {', '.join(PROFILES)}")
     if seeds < 1:

@@ -41,7 +41,7 @@ class Judge:
     metrics
         Names of those to compute.
     seed
-        Of kBET.
+        Random seed.
     store
         Where scores are kept.
     """

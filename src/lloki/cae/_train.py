@@ -55,8 +55,8 @@ def train(
         Where to compute, and where the model encodes: ``"auto"`` takes CUDA, then MPS, then the CPU; ``None``
         is ``lloki.settings.device``.
     checkpoint
-        File that is written about once a minute. The same call after a stop goes on from it, to the same
-        result to the bit. It is left in place.
+        File that is written about once a minute. Re-running resumes from it, to the same result,
+        bit by bit. It is left in place.
     advance
         Called with numbers of steps done, which sum to the planned steps.
 

@@ -14,7 +14,7 @@ from lloki.cae.pairs import PairTable
 
 @dataclass(frozen=True)
 class Batch:
-    """The cells of one step, as indices into all cells unless said otherwise.
+    """The cells of one step, as indices into all cells unless stated otherwise.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ class Cells:
         condition
             (slices, parts) rows in the network's tables.
         holdout
-            Share of each slice's cells that is set aside.
+            Share of each slice's cells that is held out.
         rng
             Draws them.
         device

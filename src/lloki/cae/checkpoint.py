@@ -1,4 +1,4 @@
-"""A training that was stopped goes on from the last file it left."""
+"""A training that was stopped resumes from its last file."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class CAEConfig(Config):
         Widths of the network: 128, (256, 175) and 10 as in the paper; of each part of the token, where there
         are two.
     condition
-        What the network is told of a cell: its ``"token"`` (technology x panel), so that slices of one panel
+        What the network knows of a cell: its ``"token"`` (technology x panel), so that slices of one panel
         are one batch and a new one needs no training; its ``"slice"``, a vector for each slice, which also
         takes away differences between slices of one token; or ``"both"``, side by side. A slice that was not
         trained with gets the mean of its token's slices.

@@ -76,8 +76,8 @@ def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
         there are `VOTES` of them; else -1.
     """
     kinds = int(label.max()) + 1
-    told = label[positive] >= 0
-    place = anchor[told] * kinds + label[positive[told]]
+    labeled = label[positive] >= 0
+    place = anchor[labeled] * kinds + label[positive[labeled]]
     votes = torch.bincount(place, minlength=len(label) * kinds).reshape(-1, kinds)
     most, kind = votes.max(dim=1)
     voters = votes.sum(1)
@@ -96,9 +96,9 @@ def hard_negatives(
 ) -> Tensor:
     """Choose for each anchor the nearest drawn cell of another type.
 
-    The type in question is the anchor's; an anchor without a label takes its positive's, and is then told
-    from the other types in the positive's slice. So labels of one slice reach the others through their
-    mutual neighbors.
+    The type in question is the anchor's; an anchor without a label takes its positive's, and is then
+    separated from the other types in the positive's slice. So labels of one slice reach the others through
+    their mutual neighbors.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Mixture:
         components
             K at most; fewer where there are not 30 cells for each. 0 leaves the cells as they are.
         seed
-            Of the cells drawn and the first centers.
+            Random seed.
 
         Notes
         -----

@@ -17,7 +17,7 @@ from lloki.graph.knn.tensors import mutual_pairs, nearest_others
 CELLS, MOST, LEAST = 2_000, 400, 80
 # Neighbors looked at, and those on either side that make two cells of the sample a mutual pair.
 NEAR, MUTUAL = 15, 5
-# Fewer cells without a counterpart than this tell nothing.
+# Fewer cells without a counterpart than this are no evidence.
 FEW = 20
 
 Looked = dict[str, float | None]
@@ -142,7 +142,7 @@ class Monitor:
 
 
 def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say in plain sentences what the last look at a training gives reason to doubt; empty if nothing."""
+    """List in plain sentences what the last look at a training gives reason to doubt; empty if nothing."""
     if not history:
         return []
     last = history[-1]
@@ -151,34 +151,36 @@ def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
         value = last.get(f"monitor_{name}")
         return default if value is None or value != value else float(value)
 
-    said = []
+    doubts = []
     spread, dimensions = figure("spread", 1), figure("dimensions", 9)
     if spread < 0.1 or dimensions < 1.5:
-        said.append(
+        doubts.append(
             "the joint embedding has collapsed: cells hardly differ, or in one direction only (spread "
             f"{spread:.2f} of what was asked for, {dimensions:.1f} effective dimensions). Raise the weights "
             "of reconstruction and conservation"
         )
     if figure("preservation_least", 1) < 0.2:
-        said.append(
+        doubts.append(
             "neighborhoods inside a slice were lost: only "
             f"{figure('preservation_least', 1):.0%} of a cell's neighbors in its slice still are. Raise the "
             "weight of conservation or lower that of the triplet loss"
         )
     if figure("overmixing", 0) > 0.7:
-        said.append(
+        doubts.append(
             "slices may be mixed too much: cells that had no counterpart in other slices now lie among their "
             "cells. Raise the weight of conservation or lower that of the triplet loss"
         )
     if figure("positives", 1) < 0.1:
-        said.append(
+        doubts.append(
             f"slices are hardly mixed: only {figure('positives', 1):.0%} of the cells that were each other's "
             "neighbors across slices are neighbors now. Train longer, or raise the weight of the triplet "
             "loss"
         )
     if unpaired := figure("unpaired", 0):
-        said.append(f"{unpaired:.0f} slices have no mutual nearest neighbors in any other and are not mixed")
-    return said
+        doubts.append(
+            f"{unpaired:.0f} slices have no mutual nearest neighbors in any other and are not mixed"
+        )
+    return doubts
 
 
 def _common(a: Tensor, b: Tensor) -> Tensor:

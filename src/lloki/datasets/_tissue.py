@@ -76,8 +76,8 @@ def tissue(
     r"""Make sections of a layered cortex, each seen by its own platform, and a scRNA-seq reference.
 
     The task that this poses is the one lloki is for. Any two panels share 10-30 % of the smaller one's genes,
-    and all of them only a handful, so a principal component analysis of the shared genes cannot tell the cell
-    types apart; yet every panel holds markers of every type, so a method that can compare cells measured on
+    and all of them only a handful, so a principal component analysis of the shared genes cannot separate the
+    cell types; yet every panel holds markers of every type, so a method that can compare cells measured on
     different genes does well.
 
     Parameters

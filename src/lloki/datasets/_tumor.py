@@ -71,7 +71,7 @@ def tumor(
     n_reference
         Cells of the reference.
     seed
-        Of everything random.
+        Random seed.
 
     Raises
     ------

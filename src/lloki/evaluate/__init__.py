@@ -1,4 +1,4 @@
-"""Figures that say how good an integration is."""
+"""Metrics of integration quality."""
 
 from lloki.evaluate._quality import effective_dimensions, mixing, preservation, purity, quality
 from lloki.evaluate.baselines import expression_pca, harmony, normalized

@@ -35,7 +35,7 @@ def expression_pca(x: sparse.spmatrix, *, components: int = 30, seed: int = 0) -
     components
         Fewer if there are not as many genes or cells.
     seed
-        Of the start of the solver.
+        Random seed.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def harmony(embedding: Floats, batches: NDArray, *, seed: int = 0) -> NDArray[np
     batches
         (n,).
     seed
-        Of its clusters.
+        Random seed.
 
     Returns
     -------

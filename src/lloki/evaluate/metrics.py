@@ -129,7 +129,7 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
 def min_max(scores: pd.DataFrame) -> pd.DataFrame:
     """Scale every metric so that the worst of the methods has 0 and the best 1.
 
-    A metric on which all methods are equal tells them apart in nothing and becomes NaN. Scaled values depend
+    A metric on which all methods are equal does not distinguish them and becomes NaN. Scaled values depend
     on which methods are compared.
     """
     table = scores[[m for m in METRICS if m in scores]].astype(float)

@@ -18,7 +18,7 @@ def stratified(groups: NDArray, cells: int, *, seed: int = 0) -> NDArray[np.int6
     cells
         How many in all.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def scored_cells(
         At most this many, an equal share of each batch (:func:`stratified`); ``None`` takes all, in their
         order.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def scib(
     max_cells
         In place of the profile's number of cells. An equal share of every batch is drawn.
     seed
-        Of the draw, and of what is random in kBET.
+        Random seed.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def score_cells(
     metrics
         Names from ``METRICS``.
     seed
-        Of what is random in kBET. k-means begins as scib-metrics has it.
+        Random seed.
 
     Returns
     -------

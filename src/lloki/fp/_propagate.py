@@ -146,7 +146,7 @@ class _Step:
         n, self.g = observed.shape
         self.graph, self.observed = _unsigned(graph), _unsigned(observed)
         self.budgets, self.threads, self.random = np.asarray(budgets, np.int64), threads, keep == "random"
-        self.room = np.minimum(self.budgets, self.g - np.diff(observed.indptr))
+        self.space = np.minimum(self.budgets, self.g - np.diff(observed.indptr))
         # Mixed, because seeds 0 and 1 would otherwise give nearly the same lottery, shifted.
         self.seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self.floors = np.zeros(n, np.uint64)
@@ -160,8 +160,8 @@ class _Step:
         y = _unsigned(imputed)
 
         def work(rows: slice) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-            room = int(self.room[rows].sum())
-            indices, data = np.empty(room, np.uint32), np.empty(room, np.float32)
+            space = int(self.space[rows].sum())
+            indices, data = np.empty(space, np.uint32), np.empty(space, np.float32)
             count, changed = np.empty(rows.stop - rows.start, np.int64), np.zeros((rows.stop - rows.start, 2))
             arguments: list[Any] = [rows.start, rows.stop, *self.graph, *self.observed, *y]
             arguments += [self.g, self.budgets, self.random, self.seed, self.floors]

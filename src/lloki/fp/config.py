@@ -72,7 +72,7 @@ class FPConfig(Config):
     approximate_above
         Cells above which neighbors come from an approximate index.
     seed
-        Of the pairs, the lottery and the approximate index.
+        Random seed.
     """
 
     n_neighbors: int = 40

@@ -95,7 +95,7 @@ def match_vocabulary(
     where
         File or slice, for the message.
     least
-        Fewest genes that a cell can be told by; 0 never raises, and leaves what would have been wrong in the
+        Fewest genes that identify a cell; 0 never raises, and leaves what would have been wrong in the
         ``diagnosis`` of the match.
     least_fraction
         Smallest share of the panel: below it, names that agree do so by chance.
@@ -196,7 +196,7 @@ def _once(genes: Iterable[str], found: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _why(gene: str, species: tuple[KnownSpecies, ...]) -> str:
-    """Say why a gene is not found, as far as the tables tell."""
+    """Say why a gene is not found, as far as the tables show."""
     homes = [s for s in species if gene_table(s).find(gene)]
     if not homes:
         return "unknown name (an old symbol, or no gene)"

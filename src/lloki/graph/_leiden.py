@@ -19,7 +19,7 @@ def leiden(near: NDArray[np.integer], *, resolution: float = 1.0, seed: int = 0)
     resolution
         Higher finds more and smaller clusters.
     seed
-        Of the search.
+        Random seed.
 
     Returns
     -------

@@ -19,7 +19,7 @@ def spatial_bandwidth(coords: NDArray[np.floating], *, pairs: int = 100, seed: i
     pairs
         How many pairs to draw, with replacement; the paper's 100 gives σ to about 5 %.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def paste(python: str, trial: Trial, *, seed: int, cells: int = CELLS) -> list[t
     trial
         With three shared genes or more; nothing is returned with fewer.
     seed
-        Of the choice of cells.
+        Random seed.
     cells
         Drawn of each slice: PASTE holds several cells x cells matrices.
 
@@ -52,8 +52,8 @@ def paste(python: str, trial: Trial, *, seed: int, cells: int = CELLS) -> list[t
                 [python, str(SCRIPT), str(given), str(out)], check=True, capture_output=True, text=True
             )
         except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            last = said.strip().splitlines()[-1] if said.strip() else ""
+            output = getattr(error, "stderr", None) or str(error)
+            last = output.strip().splitlines()[-1] if output.strip() else ""
             raise ConfigError(
                 f"PASTE does not run with {python}: {last} Give the Python of an environment made by: "
                 "python -m venv paste && paste/bin/pip install paste-bio POT==0.9.4"

@@ -74,7 +74,7 @@ def benchmark_alignment(
         Python of an environment with PASTE; see `lloki.benchmark.alignment._paste`. The best of its
         alphas counts, by the truth, as in the paper.
     seed
-        Of the first replicate.
+        Random seed of the first replicate.
     progress
         Where to report; ``True`` prints lines.
 

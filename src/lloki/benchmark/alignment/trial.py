@@ -118,7 +118,7 @@ def draw_trial(fixed: Placed, moving: Placed, *, overlap: float, seed: int) -> T
     overlap
         Fraction of the common genes that stay common; of the others, each slice keeps half.
     seed
-        Of genes and pose.
+        Random seed.
 
     Raises
     ------

@@ -160,7 +160,7 @@ class Geneformer:
         Parameters
         ----------
         expression
-            Counts, or log(1 + x) of normalized counts as LLOKI-FP gives it; each cell's values tell which,
+            Counts, or log(1 + x) of normalized counts as LLOKI-FP gives it; each cell's values show which,
             see :func:`~lloki.embed.geneformer.ranking.linear_scale`. Only values above 0 become tokens.
         genes
             (g,) symbols or Ensembl ids, of the model's species or of mouse or human with orthologs there.
@@ -177,7 +177,7 @@ class Geneformer:
         Returns
         -------
         numpy.ndarray
-            A cell with none of the model's genes gets zeros; how many there are is said as a LlokiWarning. A
+            A cell with none of the model's genes gets zeros; a LlokiWarning says how many there are. A
             cell with more genes than the model has positions keeps the highest ranks. Time grows with the
             number of tokens, and in cells of thousands with its square; memory with the tokens of a batch.
 

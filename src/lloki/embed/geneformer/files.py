@@ -38,7 +38,7 @@ class Vocabulary:
         (tokens,) median of each gene's non-zero expression over the pretraining cells, which the ranking
         divides by; 1 at special tokens.
     ids
-        Other names of genes → Ensembl id, as far as the checkpoint tells.
+        Other names of genes → Ensembl id, as far as the checkpoint has them.
     """
 
     tokens: Mapping[str, int]
@@ -204,9 +204,9 @@ def _read_dictionary(folder: Path, stem: str, kind: type, *, optional: bool = Fa
     if not paths and optional:
         return {}
     if len(paths) != 1:
-        said = few([path.name for path in paths]) or "none"
+        names = few([path.name for path in paths]) or "none"
         raise ModelError(
-            f"{folder}: needs one {stem}*.json or {stem}*.pkl, found {said}. Put the one published with the "
+            f"{folder}: needs one {stem}*.json or {stem}*.pkl, found {names}. Put the one published with the "
             "model beside its weights."
         )
     read = _read_json(paths[0]) if paths[0].suffix == ".json" else read_plain_pickle(paths[0])

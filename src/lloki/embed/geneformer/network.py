@@ -119,6 +119,6 @@ def _check(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> N
             if shapes.get(name, shape) != shape
         },
     }
-    said = [f"{what}: {few(sorted(names))}" for what, names in problems.items() if names]
-    if said:
-        raise ModelError(f"{checkpoint.folder}: the weights do not fit config.json. {'; '.join(said)}")
+    problem = [f"{what}: {few(sorted(names))}" for what, names in problems.items() if names]
+    if problem:
+        raise ModelError(f"{checkpoint.folder}: the weights do not fit config.json. {'; '.join(problem)}")

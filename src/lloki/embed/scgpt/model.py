@@ -225,7 +225,7 @@ class ScGPT:
         cell_ids
             (n,) names of the cells.
         seed
-            Of the draws.
+            Random seed.
         state
             Ignored: the model needs nothing of the slice.
         threads
@@ -237,7 +237,7 @@ class ScGPT:
         -------
         rows
             A cell without any gene of the vocabulary gets the vector of ``<cls>`` alone, the same for all
-            such cells; how many there are is said as a LlokiWarning.
+            such cells; a LlokiWarning says how many there are.
 
         Raises
         ------

@@ -86,8 +86,8 @@ def _load(path: Path) -> dict[str, Any]:
             f"not read. Take the published file or, if you trust this one, convert it to {SAFE} elsewhere."
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError, LookupError, SafetensorError) as error:
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: cannot be read ({said}). The file is damaged: copy it again.") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path}: cannot be read ({reason}). The file is damaged: copy it again.") from error
     if not isinstance(loaded, Mapping) or not all(isinstance(name, str) for name in loaded):
         raise ModelError(f"{path}: holds a {type(loaded).__name__}, not named weights. Save a state dict.")
     return dict(loaded)

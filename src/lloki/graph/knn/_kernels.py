@@ -128,7 +128,7 @@ def _insert(cosine: Keys, other: Keys, m: int, value: np.int64, j: np.int64) -> 
 
 @njit(nogil=True, cache=True)
 def _write(cosine: Keys, other: Keys, m: int, index: Ints, value: Keys, i: int) -> None:
-    """Write the first of ``m`` ranked candidates into row i; cosines where there is room for them."""
+    """Write the first of ``m`` ranked candidates into row i; cosines where they are wanted."""
     for q in range(index.shape[1]):
         index[i, q] = other[q] if q < m else -1
         if value.shape[0] > 0:
