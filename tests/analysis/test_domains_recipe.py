@@ -40,7 +40,7 @@ def surroundings(
 
 def test_domains_are_a_mixture_of_what_lies_around_cells():
     (x, graph, region), scales = regions(0), (0, 2)
-    config = DomainConfig(number=3, scales=scales, components=4, seed=5)
+    config = DomainConfig(n_domains=3, scales=scales, n_components=4, seed=5)
     found = find_domains([x], [graph], config=config)
     wide = surroundings([x], [graph], scales)
     wide -= wide.mean(0)
@@ -56,7 +56,7 @@ def test_domains_are_a_mixture_of_what_lies_around_cells():
 @pytest.mark.parametrize("method", ["mixture", "leiden"])
 def test_the_spatial_graph_is_what_finds_regions(method):
     x, graph, region = regions(1)
-    how = {"method": method, "number": 3, "components": 4}
+    how = {"method": method, "n_domains": 3, "n_components": 4}
     around = find_domains([x], [graph], config=DomainConfig(scales=(3,), **how))
     alone = find_domains([x], [graph], config=DomainConfig(scales=(0,), **how))
     scores = [adjusted_rand_score(region, f.labels[0]) for f in (around, alone)]
@@ -70,7 +70,7 @@ def test_the_spatial_graph_is_what_finds_regions(method):
 @pytest.mark.parametrize("method", ["mixture", "leiden"])
 def test_a_domain_has_one_name_in_all_slices_in_whatever_order_they_come(method):
     made = [regions(s, n=n) for s, n in ((2, 200), (3, 260), (4, 150))]
-    config = DomainConfig(method=method, number=3, scales=(2,), components=4)
+    config = DomainConfig(method=method, n_domains=3, scales=(2,), n_components=4)
     found = find_domains([m[0] for m in made], [m[1] for m in made], config=config)
     again = find_domains([m[0] for m in made[::-1]], [m[1] for m in made[::-1]], config=config)
     for (x, _, region), labels, confidence, same in zip(
@@ -89,7 +89,7 @@ def test_a_domain_has_one_name_in_all_slices_in_whatever_order_they_come(method)
 
 def test_the_number_of_domains_is_the_most_stable_one():
     x, graph, region = regions(6, n=300, centers=4)
-    config = DomainConfig(candidates=(2, 4, 7), scales=(2, 4), components=4, repeats=4)
+    config = DomainConfig(candidates=(2, 4, 7), scales=(2, 4), n_components=4, repeats=4)
     found = find_domains([x], [graph], config=config)
     assert found.stability.idxmax() == 4
     assert len(np.unique(found.labels[0])) == 4
@@ -99,14 +99,14 @@ def test_the_number_of_domains_is_the_most_stable_one():
 def test_cells_outside_of_the_sample_get_the_domain_of_their_surroundings():
     x, graph, region = regions(7, n=400)
     for method in ("mixture", "leiden"):
-        config = DomainConfig(method=method, number=3, scales=(3,), components=4, sample=150)
+        config = DomainConfig(method=method, n_domains=3, scales=(3,), n_components=4, sample=150)
         found = find_domains([x], [graph], config=config)
         assert adjusted_rand_score(region, found.labels[0]) > 0.6
 
 
 def test_confidence_of_leiden_is_the_share_of_nearest_cells_that_agree():
     x, graph, _ = regions(8, n=150)
-    config = DomainConfig(method="leiden", number=3, scales=(1,), components=5, neighbors=8)
+    config = DomainConfig(method="leiden", n_domains=3, scales=(1,), n_components=5, leiden_neighbors=8)
     found = find_domains([x], [graph], config=config)
     wide = surroundings([x], [graph], (1,))
     labels, shares = found.labels[0], []

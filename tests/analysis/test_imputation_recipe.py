@@ -11,14 +11,14 @@ from scipy.stats import spearmanr
 
 import lloki
 from lloki import keys
-from lloki.analysis import Donor, held_out, impute
+from lloki.analysis import Source, held_out, impute
 from lloki.fp import log_normalize
 
 K = 5
 GENES = ("p", "q", "r", "nowhere")
 
 
-def sources(seed: int = 0) -> list[Donor]:
+def sources(seed: int = 0) -> list[Source]:
     """Two sources; the second lies farther from everything, lacks gene r and has another order of genes."""
     rng = np.random.default_rng(seed)
     made = []
@@ -26,7 +26,7 @@ def sources(seed: int = 0) -> list[Donor]:
         x = rng.normal(0, spread, (n, 3)) + np.array([2, 0, 0])
         level = 1.5 + x[:, 1:2] * [1, -1, 0.5][: len(genes)]
         values = np.maximum(level + rng.normal(0, 0.3, level.shape), 0) * (rng.random(level.shape) < 0.8)
-        made.append(Donor(name, sparse.csr_matrix(values.astype(np.float32)), genes, x))
+        made.append(Source(name, sparse.csr_matrix(values.astype(np.float32)), genes, x))
     return made
 
 
@@ -36,7 +36,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def by_hand(
-    queries: np.ndarray, given: list[Donor], genes: tuple[str, ...], *, own: bool = False
+    queries: np.ndarray, given: list[Source], genes: tuple[str, ...], *, own: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation over the K nearest cells of each source."""
     mean, sd = (np.full((len(queries), len(genes)), np.nan) for _ in range(2))
@@ -66,7 +66,7 @@ def by_hand(
 def test_estimates_are_means_under_one_kernel_width_over_all_sources():
     given = sources()
     queries = np.random.default_rng(9).normal(0, 0.3, (25, 3)) + np.array([2, 0, 0])
-    mean, sd = impute(queries, given, GENES, k=K)
+    mean, sd = impute(queries, given, GENES, n_neighbors=K)
     want = by_hand(queries, given, GENES)
     np.testing.assert_allclose(mean, want[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sd, want[1], rtol=1e-3, atol=1e-4)
@@ -79,7 +79,7 @@ def test_estimates_are_means_under_one_kernel_width_over_all_sources():
 
 def test_the_hold_out_compares_each_source_with_what_the_others_give():
     given = sources()
-    table = held_out(given, GENES, k=K)
+    table = held_out(given, GENES, n_neighbors=K)
     found: dict[str, list[tuple[float, float, float]]] = {gene: [] for gene in GENES}
     for i, one in enumerate(given):
         for gene in one.genes:
@@ -101,7 +101,7 @@ def test_the_hold_out_compares_each_source_with_what_the_others_give():
 
 def test_the_hold_out_draws_cells_by_the_seed():
     given = sources()
-    tables = [held_out(given, ("p", "q"), k=K, cells=20, seed=seed) for seed in (0, 0, 1)]
+    tables = [held_out(given, ("p", "q"), n_neighbors=K, n_cells=20, seed=seed) for seed in (0, 0, 1)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert (tables[0]["score"] != tables[2]["score"]).all()
 
@@ -111,10 +111,10 @@ def test_a_source_that_lies_far_off_hardly_counts():
     rng = np.random.default_rng(0)
     near, far = rng.normal(0, 0.05, (30, 3)) + np.eye(3)[0], rng.normal(0, 0.05, (30, 3)) + np.eye(3)[1]
     given = [
-        Donor("near", sparse.csr_matrix((30, 1)), ("p",), near),
-        Donor("far", sparse.csr_matrix(np.ones((30, 1))), ("p",), far),
+        Source("near", sparse.csr_matrix((30, 1)), ("p",), near),
+        Source("far", sparse.csr_matrix(np.ones((30, 1))), ("p",), far),
     ]
-    assert impute(near[:10], given, ("p",), k=K)[0].max() < 1e-6
+    assert impute(near[:10], given, ("p",), n_neighbors=K)[0].max() < 1e-6
 
 
 @pytest.fixture
@@ -139,20 +139,20 @@ def slices() -> list[ad.AnnData]:
 def test_sd_is_scaled_to_the_error_on_the_hold_out(slices):
     target = slices[2]
     given = [
-        Donor(n, log_normalize(s.X), tuple(s.var_names), s.obsm[keys.JOINT]) for n, s in zip("ab", slices)
+        Source(n, log_normalize(s.X), tuple(s.var_names), s.obsm[keys.JOINT]) for n, s in zip("ab", slices)
     ]
     # slice d is in the list, but is no source; the target measured x, which its own cells must not give
-    found = lloki.tl.impute(slices, "c", donors=["a", "b"], genes=["y", "x"], k=K, least=None)
+    found = lloki.tl.impute(slices, "c", sources=["a", "b"], genes=["y", "x"], n_neighbors=K, min_score=None)
     mean, sd = by_hand(target.obsm[keys.JOINT], given, ("y", "x"))
-    spread = held_out(given, ("y", "x"), k=K)["spread"].to_numpy()
+    spread = held_out(given, ("y", "x"), n_neighbors=K)["spread"].to_numpy()
     assert (np.abs(spread - 1) > 0.02).all()
     np.testing.assert_allclose(found.X, mean, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.layers["sd"], sd * spread, rtol=1e-2, atol=1e-3)
 
 
 def test_the_target_is_no_source_even_if_it_is_named(slices):
-    alone = lloki.tl.impute(slices, "c", donors=["a", "b"], genes=["x"], least=None)
-    named = lloki.tl.impute(slices, "c", donors=["a", "b", "c"], genes=["x"], least=None)
+    alone = lloki.tl.impute(slices, "c", sources=["a", "b"], genes=["x"], min_score=None)
+    named = lloki.tl.impute(slices, "c", sources=["a", "b", "c"], genes=["x"], min_score=None)
     np.testing.assert_array_equal(alone.X, named.X)
-    everything = lloki.tl.impute(slices, "c", genes=["x"], least=None)
+    everything = lloki.tl.impute(slices, "c", genes=["x"], min_score=None)
     assert everything.var.iloc[0, 0] == 3

@@ -92,7 +92,7 @@ def test_votes_are_averaged_over_neighbors_whose_panel_can_tell():
     slices[1] = slices[1][:, ~slices[1].var_names.isin(markers[lacking])].copy()
     table = MarkerTable.read(markers)
     single = [marker_posterior(s.X, list(s.var_names), table) for s in slices]
-    lloki.tl.annotate_by_markers(slices, markers, k=4, threshold=0.6)
+    lloki.tl.annotate_by_markers(slices, markers, n_neighbors=4, threshold=0.6)
     x = np.concatenate([s.obsm[keys.JOINT] for s in slices])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     distance = 1 - unit @ unit.T
@@ -126,7 +126,7 @@ def test_votes_are_averaged_over_neighbors_whose_panel_can_tell():
 def test_the_threshold_decides_what_is_unknown(threshold):
     adata = planted("a", cells=80, spread=1.0)
     markers = {kind: [f"G{t}"] for t, kind in enumerate(TYPES)}
-    lloki.tl.annotate_by_markers(adata, markers, k=3, threshold=threshold)
+    lloki.tl.annotate_by_markers(adata, markers, n_neighbors=3, threshold=threshold)
     believed = (adata.obs[keys.MARKER_TYPE] != "unknown").to_numpy()
     confidence = adata.obs[keys.MARKER_CONFIDENCE].to_numpy()
     assert (confidence[believed] >= threshold).all()

@@ -12,7 +12,7 @@ from scipy.stats import norm, rankdata, spearmanr, ttest_ind
 
 from lloki.analysis import NeighborhoodConfig, NeighborhoodProgram, Tissue, neighborhood_program
 
-QUICK = NeighborhoodConfig(k=12, permutations=19, graph_neighbors=8, expressed=0.05, fold=0.1)
+QUICK = NeighborhoodConfig(n_neighbors=12, permutations=19, graph_neighbors=8, expressed=0.05, fold=0.1)
 
 
 def tissue(
@@ -111,7 +111,7 @@ def by_gene(tissues: list[Tissue], program: NeighborhoodProgram) -> pd.DataFrame
         z = (w * t).sum() / np.sqrt((w**2).sum())
         share_z = (w * r * np.sqrt(n)).sum() / np.sqrt((w**2).sum())
         table[g] = {
-            "datasets": len(w),
+            "n_datasets": len(w),
             "rank": np.average(rank, weights=w),
             "log2_fold": np.average(fold, weights=w),
             "share_correlation": np.average(r, weights=w),
@@ -132,7 +132,7 @@ def test_genes_are_compared_within_data_sets_and_ranks_weighed_over_them(found):
     want = by_gene(tissues, program)
     table = program.genes.loc[want.index]
     assert set(program.genes.index) >= {"up", "down", "flat"}
-    for column in ("datasets", "rank", "log2_fold", "share_correlation"):
+    for column in ("n_datasets", "rank", "log2_fold", "share_correlation"):
         np.testing.assert_allclose(
             table[column].to_numpy(float), want[column].to_numpy(float), rtol=0.02, atol=0.005, err_msg=column
         )

@@ -72,7 +72,7 @@ def best_metagenes(ys: list[np.ndarray], xs: list[np.ndarray], noises: list[floa
 def first() -> tuple[Made, Programs]:
     """One block-coordinate iteration without neighbors."""
     m = made((0.05, 0.9), unlike=0.3)
-    config = ProgramConfig(k=2, pretraining=1, iterations=0)
+    config = ProgramConfig(n_metagenes=2, pretraining=1, iterations=0)
     return m, fit_programs(m.features, m.graphs, config=config, start=m.start)
 
 
@@ -109,7 +109,7 @@ def test_the_objective_is_the_likelihood_of_the_features(first):
 @pytest.fixture(scope="module")
 def coupled() -> tuple[Made, ProgramConfig, Programs]:
     m = made((0.9, 1.2), seed=1)
-    config = ProgramConfig(k=2, pretraining=5, iterations=40, tolerance=0, regularization=1e-3)
+    config = ProgramConfig(n_metagenes=2, pretraining=5, iterations=40, tolerance=0, regularization=1e-3)
     return m, config, fit_programs(m.features, m.graphs, config=config, start=m.start)
 
 

@@ -112,7 +112,7 @@ def recipe(m: Made, threshold: float) -> Recipe:
 @pytest.fixture(scope="module")
 def pair():
     m, threshold = made(), 0.8
-    found = transfer_labels(m.x, m.labels, m.slices, k=K, threshold=threshold, novelty=NOVELTY)
+    found = transfer_labels(m.x, m.labels, m.slices, n_neighbors=K, threshold=threshold, novelty=NOVELTY)
     return m, threshold, found, recipe(m, threshold)
 
 
@@ -141,12 +141,12 @@ def test_a_cell_is_unknown_by_either_threshold_and_by_no_other(pair):
 def test_the_table_counts_left_out_cells(pair):
     m, _, found, want = pair
     table = found.table.set_index("type")
-    assert table["tested"].sum() == len(want.rows)
+    assert table["n_tested"].sum() == len(want.rows)
     for t in TYPES:
         own, named = m.labels[want.rows] == t, want.given == t
         row = table.loc[t]
-        assert row["labeled"] == np.sum(m.labels == t)
-        assert row["slices"] == 2
+        assert row["n_labeled"] == np.sum(m.labels == t)
+        assert row["n_slices"] == 2
         assert row["recall"] == pytest.approx(np.mean(want.right[own]))
         assert row["precision"] == pytest.approx(np.mean(want.right[named]))
         assert row["unknown"] == pytest.approx(np.mean(want.doubted[own]))
@@ -165,14 +165,14 @@ def test_the_reliability_of_a_slice_is_judged_by_the_other_slices(pair):
         for b in np.unique(bins)
     ]
     assert found.error == pytest.approx(sum(gaps) / len(of), abs=1e-4)
-    assert found.curve["cells"].tolist() == [int(np.sum(bins == b)) for b in np.unique(bins)]
+    assert found.curve["n_cells"].tolist() == [int(np.sum(bins == b)) for b in np.unique(bins)]
 
 
 def test_cells_that_are_not_usable_neither_vote_nor_count_as_neighbors():
     m = made(1)
     usable = np.random.default_rng(0).random(len(m.x)) < 0.8
-    found = transfer_labels(m.x, m.labels, m.slices, k=K, usable=usable)
-    kept = transfer_labels(m.x[usable], m.labels[usable], m.slices[usable], k=K)
+    found = transfer_labels(m.x, m.labels, m.slices, n_neighbors=K, usable=usable)
+    kept = transfer_labels(m.x[usable], m.labels[usable], m.slices[usable], n_neighbors=K)
     assert (found.labels[usable] == kept.labels).all()
     np.testing.assert_array_equal(found.confidence[usable], kept.confidence)
     np.testing.assert_array_equal(found.novelty[usable], kept.novelty)
@@ -193,7 +193,7 @@ def test_novelty_is_measured_by_how_densely_a_cell_lies_at_home():
     x = np.concatenate([*known, dense, loose])
     slices = np.repeat(["a", "b", "dense", "loose"], [120, 120, 60, 60])
     labels = np.where(np.isin(slices, ["a", "b"]), "A", "")
-    found = transfer_labels(x, labels, slices, k=10)
+    found = transfer_labels(x, labels, slices, n_neighbors=10)
     means = [found.novelty[slices == name].mean() for name in ("dense", "loose")]
     assert means[0] < 0.02
     assert means[1] > 0.05

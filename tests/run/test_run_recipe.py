@@ -19,7 +19,7 @@ from lloki.embed import Factor, load_embedder
 from lloki.evaluate import quality
 from lloki.fp import FPConfig, FPResult, align_features, log_normalize, reference_sparsity
 from lloki.run import Result
-from lloki.run.view import view
+from lloki.run._view import view
 
 NAMES = ("alphafish_1", "betaseq_1", "alphafish_2")
 
