@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lloki.align.evidence import Weighing, evidence, weigh, z_score
 from pieces import QUICK, Piece, cut, onto, split
 from scipy.ndimage import map_coordinates
 
 from lloki.align import Rigid, Rival, Warp, align, align_stack, judge, kabsch
 from lloki.align.channels import Cells, spatial_channels
-from lloki.align.evidence import Weighing, evidence, weigh, z_score
 from lloki.align.extent import cell_spacing
 from lloki.align.fields import Fields, autocorrelation, make_fields
 from lloki.align.landmarks import match, niches
@@ -24,13 +24,13 @@ BANDS = (1.0, 2.0, 4.0)
 
 def cells(number: int = 0, n: int = 700, k: int = 4) -> Cells:
     piece = cut(number, cells=n)
-    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=k, neighbors=20)[0]
+    channels = spatial_channels((piece.x, piece.x), (piece.xy, piece.xy), channels=k, n_neighbors=20)[0]
     return Cells(np.arange(n), piece.xy, channels, cell_spacing(piece.xy))
 
 
 def halves(n: int = 2600, k: int = 5) -> tuple[Cells, Cells]:
     a, b = split(cut(cells=n))
-    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=k, neighbors=20)
+    channels = spatial_channels((a.x, b.x), (a.xy, b.xy), channels=k, n_neighbors=20)
     first, second = (
         Cells(np.arange(len(p.x)), p.xy, c, cell_spacing(p.xy)) for p, c in zip((a, b), channels)
     )
@@ -148,8 +148,8 @@ def test_directions_are_those_with_the_highest_morans_i():
         mixed = np.column_stack([wave + 0.4 * rng.normal(size=wave.shape), noise])
         embeddings.append(mixed @ np.linalg.qr(np.random.default_rng(1).normal(size=(7, 7)))[0] + 5)
         places.append(xy)
-    found = spatial_channels(tuple(embeddings), tuple(places), channels=3, neighbors=10)
-    wide = spatial_channels(tuple(embeddings), tuple(places), channels=7, neighbors=10)
+    found = spatial_channels(tuple(embeddings), tuple(places), channels=3, n_neighbors=10)
+    wide = spatial_channels(tuple(embeddings), tuple(places), channels=7, n_neighbors=10)
     np.testing.assert_allclose(found[0], wide[0][:, :3])
     morans = []
     for c in range(wide[0].shape[1]):
@@ -262,15 +262,15 @@ def test_poses_with_too_little_in_common_are_not_searched():
     assert max(p.evidence for p in many) >= max((p.evidence for p in few), default=0)
 
 
-SURE = {"reach": 500.0, "pixel": 20.0, "least": 6.0, "margin": 2.0, "allow_reflection": False}
+SURE = {"reach": 500.0, "pixel": 20.0, "min_score": 6.0, "margin": 2.0, "allow_reflection": False}
 
 
 @pytest.mark.parametrize(
     ("change", "word"),
     [
         ({}, "aligned"),
-        ({"least": 12.0}, "aligned"),
-        ({"least": 12.001}, "failed"),
+        ({"min_score": 12.0}, "aligned"),
+        ({"min_score": 12.001}, "failed"),
         ({"breadth": 2.5}, "aligned"),
         ({"breadth": 2.49}, "ambiguous"),
         ({"precision": Precision(1.0, 20.0)}, "aligned"),

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lloki.cae.objective import Objective
 from torch import Tensor
 
 from lloki.cae import CAEConfig, CAEModel, fit_token, loop, train
 from lloki.cae.batches import Batch, Sampler
 from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.cae.objective import Objective
 from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
 

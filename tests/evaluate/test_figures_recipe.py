@@ -51,7 +51,7 @@ def test_purity_is_the_share_of_neighbors_of_the_own_type(k):
         for j in near:
             if where[j] != where[i]:
                 hits, total = hits + (types[j] == types[i]), total + 1
-    assert purity(x, labels, slices, k=k) == pytest.approx((np.mean(within), hits / total))
+    assert purity(x, labels, slices, n_neighbors=k) == pytest.approx((np.mean(within), hits / total))
 
 
 def test_the_table_compares_each_embedding_with_the_one_before_alignment():
@@ -77,22 +77,24 @@ def test_the_table_compares_each_embedding_with_the_one_before_alignment():
 
 
 def test_mixing_and_preservation_are_means_over_groups_not_over_cells():
-    """One slice is kept, another, ten times as large, is shuffled; one batch is mixed, the other is not."""
+    """A large slice is shuffled, a small one, in the middle of everything, is kept."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(330, 6))
     slices = np.repeat(["large", "small"], [300, 30])
+    x = 1.5 + rng.normal(size=(330, 6)) * np.where(slices == "small", 0.3, 1.0)[:, None]
     y = x.copy()
     y[:300] = x[rng.permutation(300)]
-    found = preservation(x, y, slices, k=5)
+    found = preservation(x, y, slices, n_neighbors=5)
     alone = [
-        preservation(x[slices == s], y[slices == s], slices[slices == s], k=5) for s in ("large", "small")
+        preservation(x[slices == s], y[slices == s], slices[slices == s], n_neighbors=5)
+        for s in ("large", "small")
     ]
     assert found == pytest.approx(np.mean(alone))
     assert alone[1] == 1
     assert found > 0.5
     near = nearest(x, 4)
     of = [np.mean(slices[near[slices == s]] != s) / (1 - np.mean(slices == s)) for s in ("large", "small")]
-    assert mixing(x, slices, k=4) == pytest.approx(np.mean(of))
+    assert mixing(x, slices, n_neighbors=4) == pytest.approx(np.mean(of))
+    assert abs(of[0] - of[1]) > 0.1
 
 
 def test_a_sample_is_drawn_by_the_seed_and_is_what_figures_are_computed_from():
@@ -112,3 +114,33 @@ def test_a_sample_is_drawn_by_the_seed_and_is_what_figures_are_computed_from():
     # cells that metrics are computed from are drawn the same way
     scored = [set(scored_cells(labels, slices, cells=90, seed=s)) for s in (0, 0, 1)]
     assert scored[0] == scored[1] != scored[2]
+
+
+def test_labels_are_carried_by_weighted_votes_between_all_pairs_of_slices():
+    x, labels, slices, _ = made(3)
+    x = x + 1.2 * np.random.default_rng(0).random(x.shape)
+    labels[(labels == "c") & (slices == "s1")] = ""  # a type that one slice lacks
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    distance, scores = 1 - unit @ unit.T, []
+    for a in ("s0", "s1", "s2"):
+        for b in ("s0", "s1", "s2"):
+            if a == b:
+                continue
+            common = sorted((set(labels[slices == a]) & set(labels[slices == b])) - {""})
+            source, target = (np.flatnonzero((slices == s) & np.isin(labels, common)) for s in (a, b))
+            given = []
+            for i in target:
+                near = source[np.argsort(distance[i, source])[:6]]
+                votes = {t: sum(1 / distance[i, j] for j in near if labels[j] == t) for t in common}
+                given.append(max(common, key=lambda t: votes[t]))
+            given, truth = np.array(given), labels[target]
+            f1 = [
+                2 * np.sum((given == t) & (truth == t)) / (np.sum(given == t) + np.sum(truth == t))
+                for t in common
+            ]
+            scores.append((np.mean(given == truth), np.mean(f1)))
+    assert transfer_accuracy(x, labels, slices, n_neighbors=6) == pytest.approx(
+        np.mean(scores, axis=0), abs=1e-6
+    )
+    even = np.mean([s[0] for s in scores])
+    assert 0.5 < even < 0.99
