@@ -1,11 +1,11 @@
-"""Slice alignment put to the test on real sections whose truth is known, beside two other methods.
+"""Accuracy of slice alignment on real sections with known truth, compared with two other methods.
 
     python benchmarks/alignment.py run DATA TASKS OUT.jsonl --task exact --task partial … [--replicates 5]
     python benchmarks/alignment.py table OUT.jsonl …
     python benchmarks/alignment.py speed [--cells 5000 50000] [--paste PYTHON]
 
 DATA/spatial holds the sections, TASKS/NAME/reference.h5ad the single-cell references. Every run is one line
-of OUT.jsonl; what is there is not run again, so a run can be stopped at any time. Tasks:
+of OUT.jsonl; finished runs are not repeated, so the script can be interrupted at any time. Tasks:
 
 exact     one section split at random into two halves of its cells, each with its own panel; one half is
           rotated and moved, and in every third replicate mirrored (reflections are then allowed)
@@ -13,12 +13,12 @@ partial   the same without mirrors, the moving half cropped to 60, 40 and 25 % o
 adjacent  two sections 50 µm apart in one frame, common genes removed in 10 % steps; with the baselines
           ``pca`` (mutual nearest neighbors in a PCA of the shared genes, Kabsch), ``kabsch`` (the same in
           the joint embedding: the paper's method) and, with --paste PYTHON, ``paste`` on 500 cells a slice
-unlike    sections of different tissues: nothing there is to be aligned
-stack     the four sections of one animal, each rotated and moved, back into one frame; neighbors of one cell
-          type, beside the frames of the file (middle on middle: they are not common to all four)
+unlike    sections of different tissues: no pose is correct
+stack     the four sections of one animal, each rotated and moved, realigned; share of neighbors of the same
+          cell type, compared with the coordinates of the file (centered: they are not common to all four)
 
 ``--embedding factor`` embeds with the factor model alone (a second), ``full`` with `lloki.integrate`
-(minutes). The reference and the panels are all that links slices: labels are never seen.
+(minutes). Slices are only linked by the reference and shared genes: labels are not used.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ import pandas as pd
 from scipy import sparse
 
 from lloki.align import AlignConfig, Rigid, align, align_stack
-from lloki.benchmark.paste_bio import SCRIPT, paste
-from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
-from lloki.evaluate.alignment_trial import (
+from lloki.benchmark.alignment._paste import SCRIPT, paste
+from lloki.benchmark.alignment.trial import (
     FEWEST_SHARED,
     Measured,
     Placed,
@@ -52,6 +51,7 @@ from lloki.evaluate.alignment_trial import (
     nearest_kabsch,
     shared_pca,
 )
+from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
 
 # name → (file, section or "", task whose reference it takes)
 SECTIONS = {

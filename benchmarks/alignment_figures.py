@@ -4,8 +4,8 @@
     python benchmarks/alignment_figures.py layers ALIGNED.h5ad FIGURE.png [--label lloki_cluster]
 
 measures  the paper's three measures over the overlap of the panels, from the task ``adjacent``
-layers    each slice of what ``lloki align`` wrote on the reference, and its agreement at every rotation;
-          marks with a rim are the slice's, a color is a cluster
+layers    each slice in the output of ``lloki align`` on the reference, and its agreement at every rotation;
+          outlined marks are cells of the slice, colors are clusters
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Cost of training LLOKI-CAE on made-up embeddings, beside a plain implementation of the same losses.
+"""Cost of training LLOKI-CAE on simulated embeddings, compared with a plain implementation of its losses.
 
     python benchmarks/cae.py              # 5 slices x 10,000 cells x 512, 50 epochs, and the plain one
     python benchmarks/cae.py --cells 10000 30000 100000 --epochs 1 --refreshes 0 --plain-epochs 0
 
-An epoch draws every cell once, 4,000 in a step, here and there. Every row is measured in a fresh process.
-*Before* is what comes once: scaling, neighbors within slices, the first search of pairs. Further searches
-(``--refreshes``) cost the same however many cells there are, and are part of the epochs' time. Memory is what
-a process takes at its highest beyond the embeddings themselves and the interpreter with its libraries.
-CPU-seconds are summed over threads.
+An epoch draws every cell once, 4,000 per step, in both implementations. Every row is measured in a fresh
+process. *Before* is the one-time cost: scaling, neighbors within slices, the first search of pairs. Further
+searches (``--refreshes``) cost the same however many cells there are, and are part of the epochs' time.
+Memory is the peak of a process in addition to the embeddings, the interpreter and its libraries. CPU-seconds
+are summed over threads.
 
-The plain implementation is written as one would write it first: each epoch it encodes all cells, finds the
+The plain implementation is a straightforward one: each epoch it encodes all cells, finds the
 mutual nearest neighbors of every pair of slices (scikit-learn, k = 40) and picks positives and negatives in
-Python; neighbors for the conservation loss are sought within a batch of 4,000. It is not the code that was
+Python; neighbors for the conservation loss are searched within a batch of 4,000. It is not the code that was
 published with the paper.
 """
 

@@ -1,4 +1,4 @@
-"""Do platforms agree on gene programs? The paper's three-way comparison, on finished runs.
+"""Agreement of gene programs between platforms: the paper's three-way comparison, on finished runs.
 
     python benchmarks/consistency.py OUT RUN... [--labels cell_type] [--iterations N]
         [--regularization X] [--device NAME]
@@ -92,12 +92,13 @@ def main() -> None:
             if way == "each slice, own genes":
                 for n in names:
                     one = joint[rows[n]].copy()
-                    lloki.tl.metagenes(one, key=None, genes=measured(joint, n), k=k, **given)
+                    lloki.tl.metagenes(one, use_rep=None, genes=measured(joint, n), n_metagenes=k, **given)
                     states[n] = one.obsm[keys.METAGENES]
                 found = matched(tables(states, labels))
             else:
                 k = k if way == "joint, X_lloki" else min(k, shared)
-                lloki.tl.metagenes(joint, key="X_lloki" if way == "joint, X_lloki" else None, k=k, **given)
+                use_rep = "X_lloki" if way == "joint, X_lloki" else None
+                lloki.tl.metagenes(joint, use_rep=use_rep, n_metagenes=k, **given)
                 states = {n: joint.obsm[keys.METAGENES][r] for n, r in rows.items()}
                 found = tables(states, labels)
             morans[way] = {n: moran(x, graphs[n]) for n, x in states.items()}
@@ -120,7 +121,7 @@ def main() -> None:
                 for n, r in rows.items():
                     genes = measured(joint, n)
                     x = log_normalize(joint[r, genes].X)
-                    tops = top_genes(gene_loadings(x, states[n], genes), most=5)
+                    tops = top_genes(gene_loadings(x, states[n], genes), n_genes=5)
                     print(f"<!-- {n}: metagene {best + 1}: {', '.join(tops[best])} -->", flush=True)
         figures.moran_boxes(morans).savefig(folder / "moran.png", dpi=130)
 

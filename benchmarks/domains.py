@@ -1,11 +1,11 @@
-"""Do spatial domains find cortical layers, and the same ones on every platform?
+"""Agreement of spatial domains with cortical layers, on every platform.
 
     python benchmarks/domains.py OUT RUN... [--labels cell_type] [--layers "Ex L"] [--number N]
         [--column SLICE=FILE=COLUMN]
 
 RUN is a folder of lloki integrate. Prints a Markdown table for every slice with labels: ARI and NMI of the
-domains against the types whose names begin with --layers (all types where none does), on cells of those,
-beside those of as many clusters by k-means of the cells' own embedding. --column adds layers that FILE, the
+domains against the types whose names begin with --layers (all types where none does), on cells of those
+types, compared with as many k-means clusters of the cells' own embedding. --column adds layers that FILE, the
 slice's own with its cells in the same order, has in an obs column: all cells with a value are scored. Draws
 the domains into OUT.
 """
@@ -49,7 +49,7 @@ def main() -> None:
         scored = layered if layered.any() else types != ""
         ways = {}
         for method in ("mixture", "leiden"):
-            found = lloki.tl.domains(joint, method=method, number=options.number)
+            found = lloki.tl.domains(joint, method=method, n_domains=options.number)
             ways[method] = joint.obs[keys.DOMAIN].astype(str).to_numpy()
             lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
             if found.stability is None:

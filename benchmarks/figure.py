@@ -2,7 +2,7 @@
 
     python benchmarks/figure.py RUN OUT.png
 
-Top: the joint embedding by technology and by cluster. Bottom: every slice in space; a color is a cluster.
+Top: the joint embedding by technology and by cluster. Bottom: every slice in space, colored by cluster.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""What a slice loses that is not trained with, but has its batch token fitted afterward.
+"""Cost of fitting the batch token of a slice after training instead of including the slice.
 
     python benchmarks/fit_token.py TASK SLICE OUT [--labels cell_type] [--seeds N] [--steps N]
 
 TASK holds slices and reference.h5ad. Trains on all slices; trains on all but SLICE (a name of a file, without
-.h5ad) and projects it with ``fit_token=True``; compares. OUT keeps the runs: what is there is not computed
-again. Prints a Markdown table:
+.h5ad) and projects it with ``fit_token=True``; compares. OUT keeps the runs: finished runs are reused. Prints
+a Markdown table:
 
 - *mixing* of `lloki.evaluate` over all slices, and of the cells of SLICE; their *preservation*;
-- *transfer*: share of them to which the other slices give the right label by 15 nearest neighbors, where
-  SLICE has labels;
-- *markers*: how well their expression is told by the other slices: correlation of a gene's value in a cell
-  with its mean in the cell's 15 nearest cells of another slice, the mean over genes that both measure;
-- *agreement*: share of them to which the other slices give the same label as in the first row; to be compared
-  with that of another seed;
+- *transfer*: share of them that are correctly labeled from the other slices by 15 nearest neighbors, if SLICE
+  has labels;
+- *markers*: how well their expression is predicted from the other slices: correlation of a gene's value in a
+  cell with its mean in the cell's 15 nearest cells of another slice, the mean over genes that both measure;
+- *agreement*: share of them that are assigned the same label as in the first row; to be compared with that of
+  another seed;
 - *changed*: largest difference of any value of the other slices' embedding.
 """
 

@@ -1,12 +1,12 @@
-"""Cost of LLOKI-FP on made-up slices of 500 genes, beside a plain dense implementation of the same equations.
+"""Cost of LLOKI-FP on simulated slices of 500 genes, compared with a dense implementation.
 
     python benchmarks/fp.py                     # the table: n, CPU-seconds, wall, peak memory, stages
     python benchmarks/fp.py --cells 2000 50000  # other sizes
-    python benchmarks/fp.py --tolerance         # what further steps of propagation would change
+    python benchmarks/fp.py --tolerance         # effect of further propagation steps
 
-Every row is measured in a fresh process after a warm-up on 1,200 cells, which takes the time to compile or
-load the numba kernels; that time is stated apart. CPU-seconds are summed over threads. The dense
-implementation runs up to 5,000 cells unless ``--dense-up-to`` says otherwise: at 10,000 it takes minutes.
+Every row is measured in a fresh process after a warm-up on 1,200 cells, which compiles
+or loads the numba kernels; that time is reported separately. CPU-seconds are summed over threads. The dense
+implementation runs up to 5,000 cells unless ``--dense-up-to`` is given: at 10,000 it takes minutes.
 """
 
 from __future__ import annotations

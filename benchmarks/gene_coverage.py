@@ -4,15 +4,16 @@
     python benchmarks/gene_coverage.py DATA TABLES --vocabulary vocab.json  # of a checkpoint
     python benchmarks/gene_coverage.py DATA TABLES --genes                  # also name the genes that differ
 
-TABLES is the input of ``tools/orthologs.py``: what Ensembl and HCOP relate to each other, one-to-one or not.
-Without ``--vocabulary`` the vocabulary is all human symbols of lloki's tables and the gene names of all human
-files in DATA. Prints a line a panel: genes found and share of counts kept by either way, and how they differ:
+TABLES is the input of ``tools/orthologs.py``: gene pairs of Ensembl and HCOP, one-to-one or not. Without
+``--vocabulary`` the vocabulary is all human symbols of lloki's tables and the gene names of all human files
+in DATA. Prints a line per panel: genes found and share of counts kept by either approach, and how they
+differ:
 
-other gene     upper-casing lands on another gene than the ortholog, or than any relative
-family         upper-casing finds one of several orthologs; the table leaves those out
+other gene     upper-casing matches another gene than the ortholog, or than any related gene
+family         upper-casing finds one of several orthologs; the table excludes those
 not related    upper-casing finds a name, but neither Ensembl nor HCOP relate the two genes
 old name       the mouse name is a former symbol, and the vocabulary has the same former symbol
-other name     the ortholog is called otherwise: upper-casing misses it
+other name     the ortholog has another name: upper-casing misses it
 """
 
 from __future__ import annotations

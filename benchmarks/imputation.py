@@ -1,17 +1,17 @@
-"""Genes that a slice did not measure, imputed from other slices, against their hidden truth.
+"""Accuracy of imputing genes that a slice did not measure, against their hidden truth.
 
     python benchmarks/imputation.py RUN TRUTH TARGET [TARGET ...] [--genes FILE.json] [--reference FILE]
         [--figure FILE.png]
 
-RUN is a folder of `lloki integrate` on slices of which genes were taken away before, TRUTH a folder with
-TARGET.h5ad that still has them: the embedding never saw them. Imputes every hidden gene (or those of a JSON
+RUN is a folder of `lloki integrate` on slices from which genes were removed before, TRUTH a folder with
+TARGET.h5ad that still has them: the embedding did not use them. Imputes every hidden gene (or those of a JSON
 list) that another slice measured, from all other slices, and prints a Markdown table: mean and median over
 genes of the Spearman correlation with the truth over cells, share of genes above 0.3, R² (1 - squared error
-over that of the mean, which itself has 0, and no rank correlation). The same for k nearest
-neighbors in a PCA of the genes that all slices share, and for the genes that pass the hold-out score (at
-least 0.1), as `lloki.tl.impute` would return them; how well that score foretells the truth; and the share of
-values within two expected errors of it. With --reference also from single cells alone, and from slices and
-single cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
+over that of the mean, which itself has 0, and no rank correlation). The same for k nearest neighbors in a PCA
+of the genes that all slices share, and for the genes that pass the hold-out score (`min_score` 0.1), as
+`lloki.tl.impute` would return them; how well that score predicts the accuracy; and the share of values within
+two expected errors of the truth. With --reference, also from single cells alone, and from slices and single
+cells (`lloki.project_reference`). Writes the per-gene table beside RUN as imputation-TARGET.csv.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def only(genes: list[str], truth: np.ndarray, known: set[str]) -> tuple[list[str
     return [gene for gene, k in zip(genes, keep) if k], truth[:, keep]
 
 
-def r_squared(truth: np.ndarray, told: np.ndarray) -> np.ndarray:
-    return 1 - ((truth - told) ** 2).mean(0) / truth.var(0).clip(1e-12)
+def r_squared(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    return 1 - ((truth - estimate) ** 2).mean(0) / truth.var(0).clip(1e-12)
 
 
 def main() -> None:
@@ -89,13 +89,13 @@ def main() -> None:
         varies = truth.std(0) > 0
         hidden, truth = [g for g, v in zip(hidden, varies) if v], truth[:, varies]
         table = pd.DataFrame(index=hidden)
-        ways = {"X_lloki": {}, "X_pca": {"key": "X_pca"}}
+        ways = {"X_lloki": {}, "X_pca": {"use_rep": "X_pca"}}
         if single is not None:
             hidden, truth = only(hidden, truth, set(single.var_names))
             table = pd.DataFrame(index=hidden)
-            ways |= {"reference": {"donors": [], "reference": single}, "both": {"reference": single}}
+            ways |= {"reference": {"sources": [], "reference": single}, "both": {"reference": single}}
         for key, how in ways.items():
-            found = lloki.tl.impute(joint, target, genes=hidden, least=None, **how)
+            found = lloki.tl.impute(joint, target, genes=hidden, min_score=None, **how)
             rho = np.nan_to_num(spearman_columns(truth, found.X))
             r2 = r_squared(truth, found.X)
             table[f"{key}_rho"], table[f"{key}_r2"] = rho, r2

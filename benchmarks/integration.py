@@ -3,8 +3,8 @@
     python benchmarks/integration.py TASKS OUT [--task NAME …] [--ablate] [--seeds N] [--methods NAME …]
                                      [--profile fast|full] [--label-key KEY] [--scorer SCRIPT]
 
-TASKS holds a folder a task: slices (.h5ad) and reference.h5ad. OUT keeps results: what is there is not made
-again. Nothing is tuned to a task; labels are used to score only. Prints Markdown tables. With --scorer, the
+TASKS holds one folder per task: slices (.h5ad) and reference.h5ad. OUT keeps results: finished ones are
+reused. Nothing is tuned to a task; labels are only used to score. Prints Markdown tables. With --scorer, the
 embedding of the first seed is also scored by `SCRIPT TASK RESULT.h5ad --key X_lloki --json FILE`, and the
 largest difference of its `bio`, `batch` and `transfer_accuracy` from ours is printed.
 """

@@ -1,10 +1,10 @@
-"""What labels of one slice do for the others, whose labels are never seen.
+"""Effect of training with the labels of one slice on the other slices.
 
     python benchmarks/labels.py TASK SLICE OUT [--labels cell_type] [--seeds N] [--steps N]
 
 TASK holds slices and reference.h5ad. Integrates them without labels, and with the labels of SLICE (the name
-of a file, without .h5ad) only; OUT keeps both. Prints a Markdown table: accuracy and macro-F1 of labels
-carried from SLICE to each other slice that has labels to compare with, by 15 nearest neighbors (cosine), the
+of a file, without .h5ad) only; OUT keeps both. Prints a Markdown table: accuracy and macro-F1 of label
+transfer from SLICE to each other slice with labels, by 15 nearest neighbors (cosine), the
 mean over these slices; and the mixing of `lloki.evaluate`.
 """
 

@@ -1,11 +1,11 @@
-"""Types told by marker genes, against the labels of two cortex slices.
+"""Accuracy of marker-based annotation against the labels of two cortex slices.
 
     python benchmarks/marker_types.py RUN MARKERS.csv [--labels cell_type] [--figures FOLDER]
 
 RUN is a folder of `lloki integrate`, MARKERS.csv a table such as `benchmarks/markers_cortex.csv`. Prints two
 Markdown tables. First, for each slice with labels, alone and averaged over neighbors in the joint embedding
 (k = 0 and 15): share of cells that got a type (coverage), accuracy among them (kept), accuracy over all cells
-with *unknown* counted as wrong, and macro-F1. Second, what each panel can tell.
+with *unknown* counted as wrong, and macro-F1. Second, the types that each panel can identify.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
         sep="\n",
     )
     for k in (0, 15):
-        table = lloki.tl.annotate_by_markers(adata, options.markers, k=k)
+        table = lloki.tl.annotate_by_markers(adata, options.markers, n_neighbors=k)
         told = adata.obs["lloki_marker_type"].astype(str).to_numpy()
         for name in np.unique(slices[truth != ""]):
             rows = (slices == name) & np.isin(truth, table["type"])

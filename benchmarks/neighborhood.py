@@ -1,4 +1,4 @@
-"""Programs of a cell type near another: planted ones are found, absent ones are not, and one pair as found.
+"""Neighborhood programs: recovery of planted programs, false positives, and the result for one pair of types.
 
     python benchmarks/neighborhood.py planted OUT [--seeds N] [--steps N] [--preset NAME]
         [--figure FILE.png]
@@ -6,10 +6,10 @@
 
 `planted` makes tumors of three panels (`lloki.datasets.tumor`), with a program in T cells among malignant
 cells and without, runs `lloki.integrate` on each, keeps the runs in OUT, and prints a Markdown table: whether
-a program was found, precision and recall of its genes (up and down counted apart; recall over the genes that
-some panel has), correlation of the score with the neighbor share over all T cells, the p-values under
-shuffled positions, and the mean number of genes that shuffled positions gave. `real` does the analysis on a
-finished run and prints the verdict, the genes, and the correlations.
+a program was found, precision and recall of its genes (up and down counted separately; recall over the genes
+of the panels), correlation of the score with the neighbor share over all T cells, the p-values under shuffled
+positions, and the mean number of genes found with shuffled positions. `real` runs the analysis on a finished
+run and prints the verdict, the genes, and the correlations.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Gene programs against their peer, popari, on slices with planted metagenes and affinities.
+"""Gene programs compared with popari, on slices with planted metagenes and affinities.
 
     python benchmarks/programs.py OUT [--peer PYTHON] [--iterations N] [--seeds N]
     python benchmarks/programs.py OUT --large
 
 Simulates slices from the model itself: compositions by Gibbs sampling from planted affinities, features of
-planted metagenes plus noise. Both begin with the same metagenes and take the same numbers of iterations.
+planted metagenes plus noise. Both start from the same metagenes and run the same numbers of iterations.
 PYTHON is that of the environment that programs_peer.py describes. Prints a Markdown table: cosine of matched
-metagenes, mean and least; correlation of the states with the planted ones; rank correlation of the affinities
-over all pairs and over those of different metagenes, the share of right signs, and the error
-relative to the planted ones, both around their mean; CPU time of an iteration;
-means over seeds.
+metagenes, mean and lowest; correlation of the states with the planted ones; rank correlation of the
+affinities over all pairs and over those of different metagenes, the share of correct signs, and the error
+relative to the planted ones, both centered; CPU time per iteration; means over seeds.
 
 `--large`: time of 210 iterations on 4 slices of 5,000 cells x 128 features, K = 15.
 """
@@ -160,7 +159,7 @@ def main() -> None:
             features = [case[f"y{i}"] for i in range(case["slices"])]
             graphs = [spatial_neighbors(case[f"xy{i}"]) for i in range(case["slices"])]
             for name, settings in ways.items():
-                config = ProgramConfig(k=k, tolerance=0, **settings)
+                config = ProgramConfig(n_metagenes=k, tolerance=0, **settings)
                 begin = time.process_time()
                 p = fit_programs(features, graphs, config=config, start=case["start"])
                 took = (time.process_time() - begin) / len(p.history)

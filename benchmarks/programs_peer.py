@@ -2,7 +2,7 @@
 
     PEER_PYTHON benchmarks/programs_peer.py CASE.npz OUT.npz --pretraining N --iterations N
 
-In an environment of its own: pip install "popari==0.0.72" "numpy<2" "setuptools<81" "pyarrow<21"
+In a separate environment: pip install "popari==0.0.72" "numpy<2" "setuptools<81" "pyarrow<21"
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Shows on a real task that a run survives its killers and does not depend on how it is computed.
+"""Tests on a real task that a run resumes after being killed and does not depend on how it is computed.
 
     python benchmarks/robustness.py TASK OUT
 
-TASK is a folder of slices with reference.h5ad. Runs `lloki integrate` as a process of its own: undisturbed;
-killed with SIGKILL at three points and started again; on two workers, one of them killed; with one thread;
-with the slices in another order. Prints the units that were not computed again and the largest difference
-of X_lloki.
+TASK is a folder of slices with reference.h5ad. Runs `lloki integrate` as a separate process: undisturbed;
+killed with SIGKILL at three points and restarted; on two workers, one of them killed; with one thread;
+with the slices in another order. Prints the units that were reused and the largest difference of X_lloki.
 """
 
 from __future__ import annotations

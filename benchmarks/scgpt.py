@@ -1,16 +1,16 @@
-"""Cost of scGPT embeddings at 12 layers x 512 with random weights, beside torch's own encoder.
+"""Cost of scGPT embeddings at 12 layers x 512 with random weights, compared with torch's encoder.
 
     python benchmarks/scgpt.py                                  # the table, some minutes on two cores
     python benchmarks/scgpt.py --device cuda --cells 4096       # on a GPU, with the error of half precision
     python benchmarks/scgpt.py --device cuda --cells 50000 --sets short --methods lloki
 
-Made-up cells of 50-150, 200-400 and 800-1,100 non-zero genes, and equal parts of the three. Beside
+Simulated cells with 50-150, 200-400 and 800-1,100 non-zero genes, and equal parts of the three. Compared with
 ``ScGPT.embed``: ``nn.TransformerEncoder`` with the same weights on batches of 64 cells in the order given,
-padded to their longest ("padded"; "nested" in ``--methods`` lets it use nested tensors). It gets its tokens
-from lloki, and all cores. Every row is a fresh process, after a warm-up. FLOP are those that the model needs
-for the tokens there are, its last layer for <cls> alone; padding does not count. The large matrix product is
-measured in the same process, per second and per CPU-second. Memory is the process's, or with a GPU what torch
-took of it.
+padded to their longest ("padded"; "nested" in ``--methods`` lets it use nested tensors). Its tokens come from
+lloki, and it uses all cores. Every row is a fresh process, after a warm-up. FLOP are those needed for the
+actual tokens, with the last layer for <cls> only; padding does not count. The large matrix product is
+measured in the same process, per second and per CPU-second. Memory is that of the process, or with a GPU that
+allocated by torch.
 """
 
 from __future__ import annotations

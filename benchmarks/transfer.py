@@ -1,16 +1,16 @@
-"""How far transferred labels can be trusted: accuracy, coverage, calibration, and the *unknown* call.
+"""Reliability of label transfer: accuracy, coverage, calibration, and detection of unknown cells.
 
     python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--reference FILE] [--figures FOLDER]
 
-RUN is a folder of `lloki integrate`. Prints two Markdown tables. First, the labels of one slice after the
-other are hidden, and carried over from the other slices; with --reference, from labeled single cells
-(`lloki.project_reference`) and from both as well: accuracy and macro-F1 of the likeliest type, accuracy among
-cells whose type the labeled side has (possible), share of cells that got a label (coverage) and accuracy
-among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the one that
-the result itself foretells. Second, each type in turn is taken from the labeled side as well: the
-share of its cells that are called unknown, the same when the type is known, and the share of the other cells;
-how well the novelty score alone, and with the confidence, tells cells of the missing type from others
-(AUROC); and what they are taken for most.
+RUN is a folder of `lloki integrate`. Prints two Markdown tables. First, the labels of one slice at a time are
+hidden and transferred from the other slices; with --reference, from labeled single cells
+(`lloki.project_reference`) and from both as well: accuracy and macro-F1 of the most likely type, accuracy
+among cells whose type is present in the source (possible), share of cells that got a label (coverage) and
+accuracy among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the
+predicted ECE of the result. Second, each type in turn is removed from the source as well: the share of its
+cells that are unknown, the same when the type is known, and the share of the other cells; how well the
+novelty score alone, and with the confidence, separates cells of the missing type from others (AUROC); and the
+type they are most often mistaken for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spoils the embedding of a finished run in known ways and prints what the report would say of each.
+"""Degrades the embedding of a finished run in known ways and prints the verdict of the report on each.
 
     python benchmarks/trust.py RUN [--label-key KEY]
 

@@ -1,4 +1,4 @@
-"""``lloki.tl.align_slices`` on the user's own AnnData: what it writes, what it says, what it leaves alone."""
+"""``lloki.tl.align_slices``: what it writes into an AnnData, its warnings, and what stays unchanged."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_everything_survives_writing(done, tmp_path):
     adata.write_h5ad(tmp_path / "x.h5ad")
     again = ad.read_h5ad(tmp_path / "x.h5ad")
     np.testing.assert_array_equal(again.obsm[keys.ALIGNED], adata.obsm[keys.ALIGNED])
-    said = again.uns["lloki"]["align_slices"]
-    facts = json.loads(said["facts"])
+    entry = again.uns["lloki"]["align_slices"]
+    facts = json.loads(entry["facts"])
     np.testing.assert_allclose(facts["slices"]["b"]["matrix"], alignment.transforms["b"].matrix)
-    assert json.loads(said["parameters"])["pixels"] == 40
+    assert json.loads(entry["parameters"])["pixels"] == 40
 
 
 def test_separate_objects_give_the_same(done):
@@ -83,7 +83,7 @@ def test_a_stack_with_heights():
     assert len(figure.axes) == 2
     with pytest.raises(InputError, match="Name one of"):
         lloki.pl.rotations(alignment)
-    with pytest.raises(ConfigError, match="not a stack"):
+    with pytest.raises(ConfigError, match="not for a stack"):
         lloki.tl.align_slices(adata, stack=True, nonrigid=10.0, **QUICK)
 
 
@@ -97,7 +97,7 @@ def test_heights_from_a_column_and_only_some_slices():
     with pytest.raises(InputError, match=r"obs\['none'\]"):
         lloki.tl.align_slices(adata, z="none", **QUICK)
     adata.obs["depth"] = "deep"
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="not numbers"):
         lloki.tl.align_slices(adata, z="depth", **QUICK)
 
 
@@ -113,21 +113,21 @@ def test_a_deformation_stays_within_its_bound():
         lloki.tl.align_slices(adata, nonrigid=-1.0, **QUICK)
 
 
-def test_unlike_slices_get_no_place_and_a_warning():
+def test_unrelated_slices_are_not_placed_and_cause_a_warning():
     adata = joint("ab")
     rows = np.flatnonzero(adata.obs["slice"] == "b")
     adata.obsm[keys.JOINT][rows] = np.random.default_rng(0).normal(size=(len(rows), 6))
     with pytest.warns(LlokiWarning) as caught:
         lloki.tl.align_slices(adata, reference="a", **QUICK)
-    said = [str(w.message) for w in caught]
-    assert any("b on a: failed" in text for text in said)
-    assert any("no place in the frame of a" in text for text in said)
+    texts = [str(w.message) for w in caught]
+    assert any("b on a: failed" in text for text in texts)
+    assert any("its transform to a is undetermined" in text for text in texts)
     assert np.isnan(adata.obsm[keys.ALIGNED][rows]).all()
     assert not adata.obs[keys.IN_OVERLAP].to_numpy()[rows].any()
     assert not adata.obs[keys.MATCH].to_numpy()[rows].any()
 
 
-def test_other_units_and_a_third_coordinate_are_said():
+def test_other_units_and_a_third_coordinate_are_warned_of():
     adata = joint("ab")
     rows = (adata.obs["slice"] == "b").to_numpy()
     deep = np.column_stack([adata.obsm[keys.SPATIAL], np.full(adata.n_obs, 7.0)])
@@ -136,14 +136,14 @@ def test_other_units_and_a_third_coordinate_are_said():
     parts[1].obsm[keys.SPATIAL] = deep[rows]
     with pytest.warns(LlokiWarning) as caught:
         lloki.tl.align_slices(parts, **QUICK)
-    said = [str(w.message) for w in caught]
-    assert any("units differ (pixels and µm), give scale=" in text for text in said)
-    assert any("third coordinate of the moving slice" in text for text in said)
+    texts = [str(w.message) for w in caught]
+    assert any("units differ (pixels and µm), give scale=" in text for text in texts)
+    assert any("third coordinate of the moving slice" in text for text in texts)
     with pytest.warns(LlokiWarning, match="third coordinate"):
         lloki.tl.align_slices(parts, scale=0.1, **QUICK)
     placed = parts[1].obsm[keys.ALIGNED]
     assert error(parts[1], "b", placed) < 20
-    assert set(placed[:, 2]) == {7.0}  # carried along
+    assert set(placed[:, 2]) == {7.0}  # kept
     assert np.isnan(parts[0].obsm[keys.ALIGNED][:, 2]).all()
 
 
@@ -156,8 +156,8 @@ def test_other_units_and_a_third_coordinate_are_said():
         (lambda a: a.obsm[keys.SPATIAL].__setitem__((0, 0), np.nan), {}, InputError, "NaN"),
         (lambda a: None, {"reference": "z"}, ConfigError, "'z' is not among"),
         (lambda a: None, {"slices": ["a", "z"]}, InputError, "no slice 'z'"),
-        (lambda a: None, {"slices": ["a"]}, ConfigError, "two slices"),
-        (lambda a: None, {"rotation": 3}, ConfigError, "has no field 'rotation'"),
+        (lambda a: None, {"slices": ["a"]}, ConfigError, "at least two slices"),
+        (lambda a: None, {"rotation": 3}, ConfigError, "align_slices has no option 'rotation'"),
     ],
 )
 def test_bad_input_is_named_and_nothing_written(change, settings, kind, message):

@@ -1,4 +1,4 @@
-"""``lloki.tl.annotate_by_markers``: what it tells, what it says it cannot tell, and what it refuses."""
+"""``lloki.tl.annotate_by_markers``: types it assigns, types it cannot identify, input it rejects."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ MARKERS = {kind: [f"G{i}" for i in range(12) if i % 4 == t] for t, kind in enume
 
 
 def accuracy(adata, rows=slice(None)):
-    told = adata.obs[keys.MARKER_TYPE].astype(str).to_numpy()[rows]
-    return (told == adata.obs["cell_type"].to_numpy(str)[rows]).mean()
+    assigned = adata.obs[keys.MARKER_TYPE].astype(str).to_numpy()[rows]
+    return (assigned == adata.obs["cell_type"].to_numpy(str)[rows]).mean()
 
 
-def test_planted_types_are_told():
+def test_planted_types_are_assigned():
     adata = planted()
     table = lloki.tl.annotate_by_markers(adata, MARKERS)
     assert accuracy(adata) > 0.97
-    assert table["tellable"].all()
+    assert table["identifiable"].all()
     assert (table["fold"] > 4).all()
-    assert table["told"].sum() == adata.n_obs
+    assert table["n_assigned"].sum() == adata.n_obs
     assert adata.obs[keys.MARKER_CONFIDENCE].between(0, 1).all()
 
 
-def test_a_type_whose_markers_one_panel_lacks_is_told_by_neighbors():
+def test_a_type_whose_markers_one_panel_lacks_is_assigned_by_neighbors():
     adata = planted("ab", cells=300)
     slices = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
     slices[1] = slices[1][:, ~slices[1].var_names.isin(MARKERS["Oligo"])].copy()
     table = lloki.tl.annotate_by_markers(slices, MARKERS)
     row = table[(table["slice"] == "b") & (table["type"] == "Oligo")].iloc[0]
-    assert not row["tellable"]
+    assert not row["identifiable"]
     assert row["note"] == "no marker in the panel"
     assert accuracy(slices[1]) > 0.95
-    lloki.tl.annotate_by_markers(slices, MARKERS, k=0)
+    lloki.tl.annotate_by_markers(slices, MARKERS, n_neighbors=0)
     assert not (slices[1].obs[keys.MARKER_TYPE] == "Oligo").any()
 
 
-def test_types_with_the_same_markers_cannot_be_told_and_it_says_so():
+def test_types_with_the_same_markers_are_not_assigned_with_a_warning():
     adata = planted("a")
     with pytest.warns(LlokiWarning, match="Twin"):
         table = lloki.tl.annotate_by_markers(adata, MARKERS | {"Twin": MARKERS["Oligo"]})
@@ -56,10 +56,10 @@ def test_types_with_the_same_markers_cannot_be_told_and_it_says_so():
     assert not adata.obs[keys.MARKER_TYPE].isin(["Twin", "Oligo"]).any()
 
 
-def test_a_negative_marker_parts_two_types():
+def test_a_negative_marker_separates_two_types():
     adata = planted("a", cells=400)
     table = {"Neuron": ["G1"], "Astro": ["G0", "-G1"], "Oligo": "G2;-G1", "Vascular": {"positive": ["G3"]}}
-    lloki.tl.annotate_by_markers(adata, table, k=0)
+    lloki.tl.annotate_by_markers(adata, table, n_neighbors=0)
     assert accuracy(adata) > 0.75
 
 
@@ -100,7 +100,7 @@ def test_a_table_in_any_form_is_the_same(tmp_path):
     [
         ({}, "no type"),
         ({"A": ["-g1"]}, "no positive marker"),
-        ({"A": ["g1", "-g1"]}, "for and against"),
+        ({"A": ["g1", "-g1"]}, "both a positive and a negative marker"),
         ({"A": ["Nowhere1"]}, "no slice measured any"),
         (pd.DataFrame({"kind": ["A"]}), "columns"),
         ("none.csv", "does not exist"),

@@ -52,9 +52,9 @@ def test_slots_of_align_features_survive_writing(made, tmp_path):
     assert (denoised != result.expression).nnz == 0
     np.testing.assert_allclose(adata.obs[keys.SPARSITY], 1 - np.diff(denoised.indptr) / adata.n_vars)
     np.testing.assert_array_equal(adata.obs[keys.SPARSITY_TARGET], result.targets)
-    said = adata.uns[keys.UNS]["align_features"]
-    assert json.loads(said["parameters"])["preset"] == "default"
-    assert said["w1_after"] <= said["w1_before"]
+    entry = adata.uns[keys.UNS]["align_features"]
+    assert json.loads(entry["parameters"])["preset"] == "default"
+    assert entry["w1_after"] <= entry["w1_before"]
 
 
 def test_features_that_are_no_genes_stay_in_place(made):
@@ -99,7 +99,7 @@ def test_embed_without_align_features_uses_log_normalized_counts(made):
 
 
 def test_embed_needs_a_reference_and_a_known_embedder(made):
-    with pytest.raises(ConfigError, match="reference="):
+    with pytest.raises(ConfigError, match="Set reference"):
         lloki.tl.embed(made.slices)
     with pytest.raises(ConfigError, match="no embedder"):
         lloki.tl.embed(made.slices, embedder="none", reference=made.reference)
@@ -142,4 +142,4 @@ def test_checked_slices_are_warned_of_once(made):
         warnings.simplefilter("error", LlokiWarning)
         lloki.tl.align_features(slices[0], made.reference)
         lloki.tl.embed([slices[0]], reference=made.reference)
-    assert slices[0].uns[keys.UNS]["messages"]  # what io said stays beside what tl adds
+    assert slices[0].uns[keys.UNS]["messages"]  # messages of io stay beside what tl adds

@@ -16,7 +16,7 @@ from lloki import keys
 from lloki.cli import app
 from lloki.errors import ConfigError, InputError
 
-FEW = {"k": 3, "iterations": 3, "pretraining": 2}
+FEW = {"n_metagenes": 3, "iterations": 3, "pretraining": 2}
 
 
 def joint(n: int = 60) -> ad.AnnData:
@@ -47,10 +47,10 @@ def test_states_are_written_where_the_cells_are_and_survive_a_file(tmp_path):
     for name, states in zip("ab", found.states):
         np.testing.assert_array_equal(adata.obsm[keys.METAGENES][adata.obs["slice"] == name], states)
     adata.write_h5ad(tmp_path / "a.h5ad")
-    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["metagenes"]
-    np.testing.assert_allclose(said["metagenes"], found.metagenes)
-    assert list(said["slices"]) == ["a", "b"]
-    assert json.loads(said["parameters"])["k"] == 3
+    entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["metagenes"]
+    np.testing.assert_allclose(entry["metagenes"], found.metagenes)
+    assert list(entry["slices"]) == ["a", "b"]
+    assert json.loads(entry["parameters"])["n_metagenes"] == 3
     parts = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
     again = lloki.tl.metagenes(parts, **FEW)
     np.testing.assert_array_equal(again.metagenes, found.metagenes)
@@ -62,12 +62,12 @@ def test_a_slice_by_itself_keeps_the_genes_that_it_alone_measured():
     adata.uns[keys.UNS] = {"slices": ["a", "b"]}
     alone = adata[adata.obs["slice"] == "b"].copy()
     assert not adata.varm[keys.MEASURED][0, 0]
-    lloki.tl.metagenes(alone, key=None, **FEW)
+    lloki.tl.metagenes(alone, use_rep=None, **FEW)
     assert list(alone.uns[keys.UNS]["metagenes"]["features"]) == list(adata.var_names)
 
 
-@pytest.mark.parametrize(("find", "settings"), [("metagenes", FEW), ("domains", {"number": 3})])
-def test_the_order_of_slices_is_no_matter(find, settings):
+@pytest.mark.parametrize(("find", "settings"), [("metagenes", FEW), ("domains", {"n_domains": 3})])
+def test_the_order_of_slices_does_not_matter(find, settings):
     adata = joint()
     parts = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
     turned = [part.copy() for part in parts[::-1]]
@@ -81,25 +81,25 @@ def test_the_order_of_slices_is_no_matter(find, settings):
 
 def test_genes_are_those_that_every_slice_measured():
     adata = joint()
-    lloki.tl.metagenes(adata, key=None, **FEW)
+    lloki.tl.metagenes(adata, use_rep=None, **FEW)
     assert list(adata.uns[keys.UNS]["metagenes"]["features"]) == [f"g{i}" for i in range(1, 8)]
-    lloki.tl.metagenes(adata, key=None, genes=["g3", "g1", "g5"], **FEW)
+    lloki.tl.metagenes(adata, use_rep=None, genes=["g3", "g1", "g5"], **FEW)
     assert list(adata.uns[keys.UNS]["metagenes"]["features"]) == ["g3", "g1", "g5"]
 
 
-def test_what_is_wrong_is_said_and_nothing_is_written():
+def test_bad_input_is_named_and_nothing_written():
     for spoil, error, text, options in (
         (lambda a: a.obsm.pop("X_lloki"), InputError, "X_lloki", {}),
         (lambda a: a.obsm.pop("spatial"), InputError, "spatial", {}),
         (lambda a: a.obs.pop("slice"), InputError, "slice_key", {}),
         (lambda a: a.obsm["X_lloki"].__setitem__((0, 0), -1), InputError, "a: features go down to", {}),
         (lambda a: a.obsm["X_lloki"].__setitem__((1, 0), np.nan), InputError, "b obsm.*hold NaN", {}),
-        (lambda a: None, ConfigError, "as many features", {"k": 6}),
+        (lambda a: None, ConfigError, "as many features", {"n_metagenes": 6}),
         (lambda a: None, ConfigError, "seed must be a whole number, got None", {"seed": None}),
-        (lambda a: None, ConfigError, "k must be a whole number, got 3.0", {"k": 3.0}),
-        (lambda a: None, ConfigError, "has no field 'steps'", {"steps": 6}),
-        (lambda a: None, InputError, "no gene 'q'", {"key": None, "genes": ["q"]}),
-        (lambda a: None, InputError, "layers", {"key": None, "layer": "q"}),
+        (lambda a: None, ConfigError, "n_metagenes must be a whole number, got 3.0", {"n_metagenes": 3.0}),
+        (lambda a: None, ConfigError, "metagenes has no option 'steps'", {"steps": 6}),
+        (lambda a: None, InputError, "no gene 'q'", {"use_rep": None, "genes": ["q"]}),
+        (lambda a: None, InputError, "layers", {"use_rep": None, "layer": "q"}),
     ):
         adata = joint()
         spoil(adata)
@@ -110,12 +110,12 @@ def test_what_is_wrong_is_said_and_nothing_is_written():
     with pytest.raises(InputError, match="b: no cell has a spatial neighbor"):
         lloki.tl.metagenes(lone, **FEW)
     with pytest.raises(InputError, match="no cell has a spatial neighbor"):
-        lloki.tl.domains(lone, number=2)
+        lloki.tl.domains(lone, n_domains=2)
 
 
 def test_domains_have_one_name_everywhere():
     adata = joint(120)
-    lloki.tl.domains(adata, number=3, scales=(1, 2))
+    lloki.tl.domains(adata, n_domains=3, scales=(1, 2))
     assert list(adata.obs[keys.DOMAIN].cat.categories) == ["D1", "D2", "D3"]
     shares = pd.crosstab(adata.obs["slice"], adata.obs[keys.DOMAIN], normalize="index")
     assert abs(shares.loc["a"] - shares.loc["b"]).max() < 0.3
@@ -159,7 +159,7 @@ def test_tables_name_metagenes_as_figures_number_them():
     found = lloki.tl.moran(adata)
     assert list(found.index) == names
     assert list(found) == ["a", "b"]
-    assert list(lloki.tl.moran(adata, key="X_lloki").index) == [f"X_lloki:{i}" for i in range(5)]
+    assert list(lloki.tl.moran(adata, use_rep="X_lloki").index) == [f"X_lloki:{i}" for i in range(5)]
     colors = [
         lloki.pl.metagene(adata, which).axes[0].collections[0].get_array() for which in (2, "metagene2")
     ]

@@ -1,4 +1,4 @@
-"""``lloki.tl.impute``: what it gets right, what it leaves out and says so, and what it refuses."""
+"""``lloki.tl.impute``: accuracy, genes it leaves out with a warning, and which input it rejects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import sparse
 
 import lloki
 from lloki import keys
-from lloki.analysis import Donor, held_out, impute, spearman_columns
+from lloki.analysis import Source, held_out, impute, spearman_columns
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 from lloki.fp import log_normalize
 from planted import planted
@@ -19,7 +19,7 @@ HIDDEN = ["G0", "G1", "G2", "G3"]
 
 
 def three(noise: bool = True):
-    """Slices a, b and c; c lacks four genes; NOISE is in a and b and varies with nothing."""
+    """Slices a, b and c; c lacks four genes; NOISE is in a and b and is independent of everything."""
     adata = planted("abc", cells=250)
     slices = [adata[adata.obs["slice"] == name].copy() for name in "abc"]
     truth = log_normalize(slices[2].X).toarray()[:, :4]
@@ -34,7 +34,7 @@ def three(noise: bool = True):
     return slices, truth
 
 
-def test_hidden_genes_are_found_again_and_noise_is_left_out():
+def test_hidden_genes_are_recovered_and_noise_is_left_out():
     slices, truth = three()
     with pytest.warns(LlokiWarning, match="NOISE"):
         found = lloki.tl.impute(slices, "c")
@@ -47,7 +47,7 @@ def test_hidden_genes_are_found_again_and_noise_is_left_out():
     assert "G0" not in slices[2].var_names
 
 
-def test_the_error_of_a_value_is_what_it_says():
+def test_the_expected_error_of_a_value_is_its_error():
     slices, truth = three()
     with pytest.warns(LlokiWarning):
         found = lloki.tl.impute(slices, "c")
@@ -56,58 +56,58 @@ def test_the_error_of_a_value_is_what_it_says():
     assert (np.abs(z) < 2).mean() > 0.85
 
 
-def test_genes_of_one_slice_are_marked_and_unvalidated_ones_asked_for():
+def test_genes_of_one_slice_are_marked_and_unvalidated_ones_need_a_request():
     slices, _ = three(noise=False)
-    with pytest.warns(LlokiWarning, match="tried within the one slice"):
-        found = lloki.tl.impute(slices, "c", donors="a")
+    with pytest.warns(LlokiWarning, match="validated within the only slice"):
+        found = lloki.tl.impute(slices, "c", sources="a")
     assert (found.var["validated"] == "within one slice").all()
     slices, _ = three()
     with pytest.warns(LlokiWarning, match="left out"), pytest.raises(GeneError, match="none of 1 genes"):
         lloki.tl.impute(slices, "c", genes=["NOISE"])
-    assert list(lloki.tl.impute(slices, "c", genes=["NOISE"], least=None).var_names) == ["NOISE"]
+    assert list(lloki.tl.impute(slices, "c", genes=["NOISE"], min_score=None).var_names) == ["NOISE"]
     slices[0].X[:, slices[0].var_names == "NOISE"] = 0
-    with pytest.warns(LlokiWarning, match="without any validation: NOISE"):
-        lloki.tl.impute(slices, "c", genes=["NOISE"], donors="a", least=None)
+    with pytest.warns(LlokiWarning, match="without validation: NOISE"):
+        lloki.tl.impute(slices, "c", genes=["NOISE"], sources="a", min_score=None)
 
 
-def test_a_reference_lends_too():
+def test_a_reference_is_an_additional_source():
     slices, truth = three(noise=False)
     reference = slices.pop(0)
-    with pytest.warns(LlokiWarning, match="tried within"):
-        found = lloki.tl.impute(slices[1:], "c", reference=reference, least=None, genes=["G2"])
+    with pytest.warns(LlokiWarning, match="validated within"):
+        found = lloki.tl.impute(slices[1:], "c", reference=reference, min_score=None, genes=["G2"])
     assert spearman_columns(truth[:, 2:3], found.X)[0] > 0.5
 
 
-def test_a_reference_without_the_layer_lends_its_counts_under_a_name_of_its_own():
+def test_counts_of_a_reference_without_the_layer_are_used_under_a_unique_name():
     slices, _ = three(noise=False)
     reference = slices.pop(0)
     for adata, name in zip(slices, ("reference", "c")):
         adata.obs["slice"] = name
         adata.layers["counts"], adata.X = adata.X, -adata.X
     found = lloki.tl.impute(slices, "c", reference=reference, layer="counts", genes=["G2"])
-    assert found.var["donors"].tolist() == [2]
+    assert found.var["n_sources"].tolist() == [2]
     assert '["reference", "reference_"]' in found.uns[keys.UNS]["impute"]["parameters"]
 
 
-def test_estimates_are_weighted_means_within_the_range_of_the_donors(monkeypatch):
+def test_estimates_are_weighted_means_within_the_range_of_the_sources(monkeypatch):
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(1.0, (60, 3)).astype(np.float32))
-    donors = [
-        Donor("a", x[:30], ("p", "q", "r"), rng.normal(size=(30, 4))),
-        Donor("b", x[30:, :2], ("q", "p"), rng.normal(size=(30, 4))),
+    sources = [
+        Source("a", x[:30], ("p", "q", "r"), rng.normal(size=(30, 4))),
+        Source("b", x[30:, :2], ("q", "p"), rng.normal(size=(30, 4))),
     ]
     queries = rng.normal(size=(50, 4))
-    mean, sd = impute(queries, donors, ["p", "q", "r", "s"], k=5)
+    mean, sd = impute(queries, sources, ["p", "q", "r", "s"], n_neighbors=5)
     assert mean[:, :3].min() >= 0
     assert mean[:, :3].max() <= x.max()
     assert np.isnan(mean[:, 3]).all()
     assert (sd[:, :3] >= 0).all()
     monkeypatch.setattr("lloki.analysis.imputation.BLOCK", 7)
-    again, _ = impute(queries, donors[::-1], ["p", "q", "r", "s"], k=5, threads=2)
+    again, _ = impute(queries, sources[::-1], ["p", "q", "r", "s"], n_neighbors=5, threads=2)
     np.testing.assert_allclose(mean, again, rtol=1e-5)
 
 
-def test_var_says_how_often_each_donor_found_a_gene(tmp_path):
+def test_var_says_how_often_each_source_found_a_gene(tmp_path):
     slices, _ = three(noise=False)
     slices[1] = slices[1][:, slices[1].var_names != "G1"].copy()
     slices[1].obs["slice"] = "b/2"
@@ -115,19 +115,19 @@ def test_var_says_how_often_each_donor_found_a_gene(tmp_path):
     counts[:, 0] = 0
     counts[:50, 0] = 3
     slices[0].X = sparse.csr_matrix(counts)
-    with pytest.warns(LlokiWarning, match="tried within"):
-        found = lloki.tl.impute(slices, "c", genes=["G0", "G1"], least=None).var
+    with pytest.warns(LlokiWarning, match="validated within"):
+        found = lloki.tl.impute(slices, "c", genes=["G0", "G1"], min_score=None).var
     assert found["detected in a"].tolist() == [0.2, (counts[:, 1] > 0).mean()]
     at = slices[1].var_names.get_loc("G0")
     assert found["detected in b_2"].iloc[0] == pytest.approx((slices[1].X[:, [at]] > 0).mean())
     assert np.isnan(found["detected in b_2"].iloc[1])
 
 
-def test_the_hold_out_never_lets_a_cell_lend_to_itself():
+def test_no_cell_is_validated_on_itself():
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(3.0, (200, 2)).astype(np.float32))
-    donor = Donor("a", x, ("p", "q"), rng.normal(size=(200, 4)))
-    table = held_out([donor], ["p", "q"], k=1)
+    source = Source("a", x, ("p", "q"), rng.normal(size=(200, 4)))
+    table = held_out([source], ["p", "q"], n_neighbors=1)
     assert (table["score"].abs() < 0.25).all()
     assert (table["validated"] == "within one slice").all()
 
@@ -136,13 +136,13 @@ def test_the_hold_out_never_lets_a_cell_lend_to_itself():
     ("change", "settings", "kind", "message"),
     [
         (lambda s: None, {"target": "z"}, InputError, "no slice 'z'"),
-        (lambda s: None, {"donors": ["c"]}, InputError, "no other slice"),
-        (lambda s: None, {"genes": ["Nowhere"]}, GeneError, "no donor measured Nowhere"),
+        (lambda s: None, {"sources": ["c"]}, InputError, "no other slice"),
+        (lambda s: None, {"genes": ["Nowhere"]}, GeneError, "no source measured Nowhere"),
         (lambda s: s[0].obsm.pop(keys.JOINT), {}, InputError, r"a obsm\['X_lloki'\]"),
         (lambda s: s[1].obsm[keys.JOINT].__setitem__((0, 0), np.nan), {}, InputError, "NaN"),
         (lambda s: s[0].X.data.__setitem__(0, np.nan), {}, InputError, "NaN"),
-        (lambda s: None, {"k": 0}, ConfigError, "k at least 1"),
-        (lambda s: None, {"target": "a", "donors": ["c"]}, GeneError, "no further gene"),
+        (lambda s: None, {"n_neighbors": 0}, ConfigError, "n_neighbors at least 1"),
+        (lambda s: None, {"target": "a", "sources": ["c"]}, GeneError, "no further gene"),
     ],
 )
 def test_bad_input_is_named(change, settings, kind, message):
@@ -166,10 +166,10 @@ def test_the_figure_stands_beside_the_truth():
         lloki.pl.imputed(found, "G1", truth=truth)
 
 
-def test_a_donor_named_twice_lends_once():
+def test_a_source_named_twice_counts_once():
     slices, _ = three()
-    once = lloki.tl.impute(slices, "c", donors=["a"], least=None)
-    twice = lloki.tl.impute(slices, "c", donors=["a", "a"], least=None)
+    once = lloki.tl.impute(slices, "c", sources=["a"], min_score=None)
+    twice = lloki.tl.impute(slices, "c", sources=["a", "a"], min_score=None)
     pd.testing.assert_frame_equal(once.var, twice.var)
     np.testing.assert_array_equal(once.X, twice.X)
 
@@ -177,5 +177,5 @@ def test_a_donor_named_twice_lends_once():
 def test_one_gene_may_be_named_and_none_is_refused():
     slices, _ = three(noise=False)
     assert list(lloki.tl.impute(slices, "c", genes="G1").var_names) == ["G1"]
-    with pytest.raises(GeneError, match="no gene was asked for"):
+    with pytest.raises(GeneError, match="genes is empty"):
         lloki.tl.impute(slices, "c", genes=[])

@@ -21,7 +21,7 @@ from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.fp import log_normalize
 
 NAMES = {"focal": "T cell", "neighbor": "malignant", "label_key": "cell_type"}
-QUICK = {"permutations": 40, "k": 50}
+QUICK = {"permutations": 40, "n_neighbors": 50}
 
 
 def sections(strength: float, seed: int = 0, cells: int = 1200) -> tuple[list[ad.AnnData], object]:
@@ -72,14 +72,14 @@ def test_it_is_written_for_focal_cells_alone(done, tmp_path):
     slices, _, found = done
     for s in slices:
         focal = (s.obs["cell_type"] == "T cell").to_numpy()
-        for column in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE):
+        for column in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE):
             assert np.isfinite(s.obs[column][focal]).all()
             assert s.obs[column][~focal].isna().all()
         assert set(s.obs[keys.INFILTRATING][focal]) == {"yes", "no"}
     slices[0].write_h5ad(tmp_path / "a.h5ad")
-    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighborhood_program"]
-    assert said["found"]
-    assert list(said["genes"].index) == list(found.genes.index)
+    entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["neighborhood_program"]
+    assert entry["found"]
+    assert list(entry["genes"].index) == list(found.genes.index)
 
 
 def test_the_order_of_slices_is_no_matter(done):
@@ -91,7 +91,7 @@ def test_the_order_of_slices_is_no_matter(done):
 
 def test_none_is_found_where_none_is_planted():
     slices, _ = sections(0.0)
-    with pytest.warns(LlokiWarning, match="No program"):
+    with pytest.warns(LlokiWarning, match="No neighborhood program"):
         found = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK)
     assert not found.found
     assert not found.up
@@ -104,7 +104,7 @@ def test_transcripts_of_the_neighbors_are_no_program():
     for s in slices:
         # a gene that malignant cells have most of, and T cells among them seem to have
         kind = s.obs["cell_type"].astype(str).to_numpy()
-        around = neighbor_share(s.obsm["spatial"], kind == "malignant", k=30)
+        around = neighbor_share(s.obsm["spatial"], kind == "malignant", n_neighbors=30)
         x = s.X.toarray()
         extra = np.where(kind == "malignant", 10.0, np.where(kind == "T cell", 4 + 12 * around, 0))
         x[:, s.var_names.get_loc(leaked)] += np.random.default_rng(0).poisson(extra)
@@ -112,7 +112,7 @@ def test_transcripts_of_the_neighbors_are_no_program():
         s.obsm[keys.JOINT][:, 5] += 3 * around * (kind == "T cell")
     bare = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK, spill_guard=False)
     assert leaked in bare.up
-    with pytest.warns(LlokiWarning, match="No program"):
+    with pytest.warns(LlokiWarning, match="No neighborhood program"):
         guarded = lloki.tl.neighborhood_program(slices, **NAMES, **QUICK)
     assert leaked not in guarded.genes.index
 
@@ -136,7 +136,7 @@ def test_slices_of_one_data_set_are_compared_together(done):
 def test_shares_are_those_of_all_pairs(n, k, seed):
     rng = np.random.default_rng(seed)
     xy, of = rng.uniform(size=(n, 2)), rng.random(n) < 0.5
-    share = neighbor_share(xy, of, k=k)
+    share = neighbor_share(xy, of, n_neighbors=k)
     if n == 1:
         assert share[0] == 0
         return
@@ -147,7 +147,7 @@ def test_shares_are_those_of_all_pairs(n, k, seed):
 
 
 def test_cells_in_one_place_are_not_their_own_neighbors():
-    share = neighbor_share(np.zeros((8, 2)), np.ones(8, bool), k=3)
+    share = neighbor_share(np.zeros((8, 2)), np.ones(8, bool), n_neighbors=3)
     np.testing.assert_array_equal(share, 1.0)
 
 
@@ -186,8 +186,8 @@ def test_ranks_are_aggregated_over_the_data_sets_that_have_the_gene():
         sets.append(FocalSet.make("d", sparse.csr_matrix(x), genes, np.zeros(300), cluster, 2))
         shares.append(standard_ranks(cluster + rng.normal(0, 0.3, 300)))
     table = compare(sets, np.array([False, True]), shares)
-    assert table.loc["up", "datasets"] == 2
-    assert table.loc["down", "datasets"] == 1
+    assert table.loc["up", "n_datasets"] == 2
+    assert table.loc["down", "n_datasets"] == 1
     assert table["rank"].idxmax() == "up"
     assert table["rank"].idxmin() == "down"
     assert table.loc["up", "q"] < 1e-6
@@ -207,9 +207,9 @@ def test_the_ovarian_preset_is_the_papers():
         CAEConfig.preset("lung")
 
 
-def test_few_cells_are_said_to_be_few():
+def test_few_cells_cause_a_warning():
     slices, _ = sections(1.0, cells=90)
-    with pytest.warns(LlokiWarning, match="all of them stand for the 100 nearest"):
+    with pytest.warns(LlokiWarning, match="n_neighbors=100: all are used"):
         lloki.tl.neighborhood_program(slices, **NAMES, permutations=5)
 
 
@@ -226,11 +226,11 @@ def test_few_cells_are_said_to_be_few():
             InputError,
             "no cell of the focal type",
         ),
-        (lambda s: None, {"focal": "B cell"}, InputError, "There: .*T cell"),
+        (lambda s: None, {"focal": "B cell"}, InputError, "Its types: .*T cell"),
         (lambda s: None, {"neighbor": "B cell"}, InputError, "0 of the neighbor type"),
         (lambda s: None, {"dataset_key": "study"}, InputError, r"obs\['study'\]"),
-        (lambda s: None, {"k": 0}, ConfigError, "k must"),
-        (lambda s: None, {"nearest": 5}, ConfigError, "has no field 'nearest'"),
+        (lambda s: None, {"n_neighbors": 0}, ConfigError, "n_neighbors must"),
+        (lambda s: None, {"nearest": 5}, ConfigError, "neighborhood_program has no option 'nearest'"),
     ],
 )
 def test_bad_input_is_named_and_nothing_written(change, settings, kind, message):
@@ -238,7 +238,7 @@ def test_bad_input_is_named_and_nothing_written(change, settings, kind, message)
     change(slices)
     with pytest.raises(kind, match=message):
         lloki.tl.neighborhood_program(slices, **(NAMES | settings))
-    assert all(keys.PROGRAM_SCORE not in s.obs for s in slices)
+    assert all(keys.NEIGHBORHOOD_SCORE not in s.obs for s in slices)
 
 
 def test_figures(done):

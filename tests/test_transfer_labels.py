@@ -1,4 +1,4 @@
-"""``lloki.tl.transfer_labels``: what it writes, when it says *unknown*, and what it refuses."""
+"""``lloki.tl.transfer_labels``: what it writes, which cells are *unknown*, and which input it rejects."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def done() -> tuple[ad.AnnData, object]:
     return adata, lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
 
 
-def test_labels_are_carried_over_and_given_ones_kept(done):
+def test_labels_are_transferred_and_given_ones_kept(done):
     adata, found = done
     target = (adata.obs["slice"] == "c").to_numpy()
-    truth, told = adata.obs["cell_type"].to_numpy(str), adata.obs[keys.LABEL].astype(str).to_numpy()
-    assert (told[target] == truth[target]).mean() > 0.95
-    assert (told[~target] == truth[~target]).all()
+    truth, labels = adata.obs["cell_type"].to_numpy(str), adata.obs[keys.LABEL].astype(str).to_numpy()
+    assert (labels[target] == truth[target]).mean() > 0.95
+    assert (labels[~target] == truth[~target]).all()
     confidence = adata.obs[keys.LABEL_CONFIDENCE].to_numpy()
     assert np.isnan(confidence[~target]).all()
     assert ((confidence[target] >= 0) & (confidence[target] <= 1)).all()
     assert list(adata.obs[keys.LABEL].cat.categories) == [*sorted(TYPES), "unknown"]
     assert found.left_out == "slices"
-    assert found.table["tested"].sum() == (~target).sum()
+    assert found.table["n_tested"].sum() == (~target).sum()
     assert found.error < 0.1
 
 
-def test_the_order_of_slices_and_cells_is_no_matter(done):
+def test_the_order_of_slices_and_cells_does_not_matter(done):
     adata, _ = done
     other = adata[np.random.default_rng(1).permutation(adata.n_obs)].copy()
     lloki.tl.transfer_labels(other, label_key="cell_type", sources=["b", "a"])
@@ -48,9 +48,9 @@ def test_the_order_of_slices_and_cells_is_no_matter(done):
 def test_the_result_is_written_with_the_file(done, tmp_path):
     adata, _ = done
     adata.write_h5ad(tmp_path / "a.h5ad")
-    said = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["transfer_labels"]
-    assert json.loads(said["parameters"])["sources"] == ["a", "b"]
-    assert list(said["table"]["type"]) == sorted(TYPES)
+    entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["transfer_labels"]
+    assert json.loads(entry["parameters"])["sources"] == ["a", "b"]
+    assert list(entry["table"]["type"]) == sorted(TYPES)
 
 
 def test_a_type_that_no_labeled_slice_has_is_unknown():
@@ -67,7 +67,7 @@ def test_a_type_that_no_labeled_slice_has_is_unknown():
     assert (adata.obs[keys.LABEL_BEST] != "unknown").all()
 
 
-def test_confidence_falls_where_types_lie_on_each_other():
+def test_confidence_falls_where_types_overlap():
     adata = planted(spread=1.2)
     found = lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
     target = ~found.given
@@ -78,28 +78,28 @@ def test_confidence_falls_where_types_lie_on_each_other():
     assert abs(found.confidence[target].mean() - right.mean()) < 0.08
 
 
-def test_one_labeled_slice_is_calibrated_by_its_cells_and_says_so():
+def test_one_labeled_slice_is_calibrated_by_its_cells_with_a_warning():
     with pytest.warns(LlokiWarning, match="labels come from one slice"):
         found = lloki.tl.transfer_labels(planted("ab"), label_key="cell_type", sources="a")
     assert found.left_out == "cells"
 
 
-def test_types_that_were_not_found_again_or_not_tried_are_warned_of():
+def test_types_of_low_recall_or_without_a_test_are_warned_of():
     adata = planted()
     labels, b = adata.obs["cell_type"].astype(object), adata.obs["slice"] == "b"
     turned = labels.where(~b, labels.replace({"Astro": "Oligo", "Oligo": "Astro"}))
     adata.obs["cell_type"] = turned.where(~b | (labels != "Vascular"), "Neuron")
-    with pytest.warns(LlokiWarning) as said:
+    with pytest.warns(LlokiWarning) as caught:
         lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"], threshold=0)
-    texts = [str(w.message) for w in said]
-    assert any("cells of Astro, Oligo fewer than 1 in 5" in t for t in texts)
-    assert any(t.startswith("Vascular: one source alone") for t in texts)
+    texts = [str(w.message) for w in caught]
+    assert any("recall of Astro, Oligo is below 0.2" in t for t in texts)
+    assert any(t.startswith("Vascular: only one source") for t in texts)
 
 
-def test_cells_called_unknown_have_no_label():
+def test_cells_labeled_unknown_have_no_label():
     adata = planted()
     adata.obs["cell_type"] = np.where(np.arange(adata.n_obs) % 7 == 0, "unknown", adata.obs["cell_type"])
-    with pytest.warns(LlokiWarning, match="are called 'unknown'"):
+    with pytest.warns(LlokiWarning, match="are 'unknown' in"):
         found = lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
     assert found.types == tuple(sorted(TYPES))
     assert (adata.obs[keys.LABEL] != "unknown").mean() > 0.9
@@ -108,7 +108,7 @@ def test_cells_called_unknown_have_no_label():
 def test_the_curve_is_that_of_the_error(done):
     _, found = done
     gaps = (found.curve["confidence"] - found.curve["accuracy"]).abs()
-    assert found.error == pytest.approx(np.average(gaps, weights=found.curve["cells"]))
+    assert found.error == pytest.approx(np.average(gaps, weights=found.curve["n_cells"]))
 
 
 def test_a_labeled_reference_beside_a_list_of_slices():
@@ -130,7 +130,7 @@ def test_a_reference_without_the_embedding_is_named():
         lloki.tl.transfer_labels(planted("bc"), label_key="cell_type", sources="b", reference=known)
 
 
-def test_cells_without_counts_are_unknown_and_give_no_labels():
+def test_cells_without_counts_are_unknown_and_do_not_vote():
     adata = planted()
     adata.obs[keys.FLAG] = np.where(np.arange(adata.n_obs) < 40, "no counts", "")
     lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
@@ -146,7 +146,7 @@ def test_cells_without_counts_are_unknown_and_give_no_labels():
         (lambda a: a.obsm[keys.JOINT].__setitem__((0, 0), np.nan), {}, InputError, "NaN"),
         (lambda a: None, {"sources": ["z"]}, InputError, "no slice 'z'"),
         (lambda a: None, {"sources": None}, InputError, "all cells have a label"),
-        (lambda a: None, {"k": 0}, ConfigError, "k must"),
+        (lambda a: None, {"n_neighbors": 0}, ConfigError, "n_neighbors must"),
         (lambda a: None, {"threshold": 2.0}, ConfigError, "threshold"),
         (lambda a: a.obs.__setitem__("cell_type", None), {}, InputError, "fewer than two"),
     ],

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Seen = list[tuple[str, str | None]]
-
 
 @dataclass
 class Site:
@@ -21,24 +19,14 @@ class Site:
         Path without the leading slash → content.
     cut_after
         Break the connection off after so many bytes of a body, this many times in all.
-    ranges
-        Whether it can send parts.
-    etag
-        Sent with every file, if not empty.
-    status, kind
-        Of every answer, where not 200 and bytes.
     seen
-        Path and Range header of every request.
+        Path of every request.
     """
 
     files: dict[str, bytes]
     cut_after: int = 0
     cuts: int = 0
-    ranges: bool = True
-    etag: str = '"one"'
-    status: int = 200
-    kind: str = "application/octet-stream"
-    seen: Seen = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     url: str = ""
 
 
@@ -52,32 +40,16 @@ class _Handler(BaseHTTPRequestHandler):
     site: Site
 
     def do_GET(self) -> None:
-        site = self.site
-        name, asked = self.path.lstrip("/"), self.headers.get("Range")
-        site.seen.append((name, asked))
+        site, name = self.site, self.path.lstrip("/")
+        site.seen.append(name)
         body = site.files.get(name)
-        if body is None or site.status >= 400:
-            self.send_error(site.status if site.status >= 400 else 404)
+        if body is None:
+            self.send_error(404)
             return
-        start, total = 0, len(body)
-        if asked and site.ranges and self.headers.get("If-Range") in (None, site.etag):
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            if start >= total:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{total}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        else:
-            self.send_response(200)
-        if site.etag:
-            self.send_header("ETag", site.etag)
-        self.send_header("Content-Type", site.kind)
-        self.send_header("Content-Length", str(total - start))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        body = body[start:]
         if site.cuts and len(body) > site.cut_after:
             site.cuts -= 1
             self.wfile.write(body[: site.cut_after])

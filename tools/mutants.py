@@ -50,7 +50,16 @@ PYTEST = ("-p", "no:cacheprovider", *(word for name in PLUGINS for word in ("-p"
 PYTEST = (*PYTEST, "--hypothesis-seed=0", "--no-header", "--tb=short")
 # Each fault's tests run in a process forked from one that holds the libraries that take seconds to import.
 FORKS = multiprocessing.get_context("forkserver")
-LIBRARIES = ["anndata", "hypothesis", "numba", "pytest", "scipy.stats", "sklearn.cluster", "torch", "torch._dynamo"]
+LIBRARIES = [
+    "anndata",
+    "hypothesis",
+    "numba",
+    "pytest",
+    "scipy.stats",
+    "sklearn.cluster",
+    "torch",
+    "torch._dynamo",
+]
 
 
 @dataclass(frozen=True)

@@ -3,43 +3,68 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lloki._version import __version__
 
-# Lazily, so that `import lloki` and `lloki --help` stay light: torch, scanpy and numba load on first use.
-_MODULES = (
-    "io",
-    "tl",
-    "pl",
-    "datasets",
-    "errors",
-    "embed",
-    "cae",
+__all__ = [
+    "__version__",
     "align",
     "analysis",
-    "fp",
-    "graph",
-    "genes",
-    "evaluate",
     "benchmark",
-)
-_NAMES = {
-    "settings": "lloki._settings",
-    "integrate": "lloki.run",
-    "project": "lloki.run",
-    "project_reference": "lloki.run",
-}
+    "cae",
+    "datasets",
+    "embed",
+    "errors",
+    "evaluate",
+    "fp",
+    "genes",
+    "graph",
+    "integrate",
+    "io",
+    "models",
+    "pl",
+    "project",
+    "project_reference",
+    "settings",
+    "tl",
+]
 
-__all__ = ["__version__", *_MODULES, *_NAMES]
+# Loaded at first use, so that `import lloki` and `lloki --help` stay quick; a type checker sees them all.
+if TYPE_CHECKING:
+    from lloki import (
+        align,
+        analysis,
+        benchmark,
+        cae,
+        datasets,
+        embed,
+        errors,
+        evaluate,
+        fp,
+        genes,
+        graph,
+        io,
+        models,
+        pl,
+        tl,
+    )
+    from lloki._settings import settings
+    from lloki.run import integrate, project, project_reference
+else:
+    _NAMES = {
+        "settings": "lloki._settings",
+        "integrate": "lloki.run",
+        "project": "lloki.run",
+        "project_reference": "lloki.run",
+    }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"lloki.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'lloki' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        if name in __all__:
+            return importlib.import_module(f"lloki.{name}")
+        raise AttributeError(f"module 'lloki' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the stages' parameters have in common."""
+"""Base of the configurations of the stages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lloki.errors import ConfigError
 
 
 class Config:
-    """Base of the frozen dataclasses of parameters: made of named fields, checked, kept with every result."""
+    """Base of the frozen dataclasses of parameters: checked when they are made, kept with every result."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Make a configuration of named fields.
+        """Make a configuration from a mapping of its fields.
 
         Raises
         ------
@@ -34,33 +34,33 @@ class Config:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON can hold them."""
+        """Return all fields as values that JSON can hold."""
         plain = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     def _at_least(self, **least: float) -> None:
-        """Refuse values below these; ``None`` stands for no value."""
+        """Check that fields are at least these values, or ``None``."""
         for name, low in least.items():
             value = self._number(name)
             if value is not None and not value >= low:
                 raise ConfigError(f"{name} must be at least {low}, got {value}")
 
     def _above_zero(self, *names: str) -> None:
-        """Refuse values of 0 and below; ``None`` stands for no value."""
+        """Check that fields are above 0, or ``None``."""
         for name in names:
             value = self._number(name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be above 0, got {value}")
 
     def _share(self, *names: str) -> None:
-        """Refuse values outside [0, 1]."""
+        """Check that fields lie between 0 and 1, or are ``None``."""
         for name in names:
             value = self._number(name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, got {value}")
 
     def _number(self, name: str) -> Any:
-        """Value of a field that holds a number: a whole one if its default is, ``None`` only if that is."""
+        """Return a field's number: an integer if its default is one, ``None`` only if its default is."""
         value, default = getattr(self, name), self.__dataclass_fields__[name].default
         if value is None and default is None:
             return None

@@ -14,20 +14,22 @@ if TYPE_CHECKING:
 def choose_device(name: str | None = None) -> torch.device:
     """Find the torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
-    ``"auto"`` is CUDA where there is one, then MPS, then the CPU; ``None`` is ``lloki.settings.device``.
+    ``"auto"`` is CUDA where there is one, then MPS, then the CPU. ``None`` is
+    ``lloki.settings.device`` of this process; a worker process must be given the name.
 
     Raises
     ------
     ConfigError
-        If the device is not available.
+        If it is not available.
     """
     import torch
 
     name = settings.device if name is None else name
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kind, _, index = name.partition(":")
+    available = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device(next(kind for kind, here in there.items() if here))
-    if not there.get(name.split(":")[0], False):
-        known = ", ".join(kind for kind, here in there.items() if here)
+        return torch.device(next(kind for kind, count in available.items() if count))
+    if not (index or "0").isdigit() or int(index or 0) >= available.get(kind, 0):
+        known = ", ".join(kind for kind, count in available.items() if count)
         raise ConfigError(f"device {name!r} is not available here; choose one of: auto, {known}")
     return torch.device(name)

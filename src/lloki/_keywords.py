@@ -1,11 +1,13 @@
-"""Keyword-only functions that answer a misspelled option with the nearest one they have."""
+"""Functions that answer a misspelled option with the nearest one they have."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from functools import wraps
+from types import SimpleNamespace
 from typing import ParamSpec, TypeVar
 
 from lloki._names import did_you_mean
@@ -16,7 +18,7 @@ R = TypeVar("R")
 
 
 def keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse keywords that ``function`` does not have before it is called; its type stays the same.
+    """Check the keywords of a function before it is called; its type stays the same.
 
     A function that takes ``**options: Unpack[SomeTypedDict]`` has the keys of that dictionary as well.
 
@@ -44,6 +46,8 @@ def _options(function: Callable[..., object]) -> set[str]:
     """Keys of the ``TypedDict`` that ``**options`` is annotated with."""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            unpacked = typing.get_type_hints(function)[parameter.name]
+            # this annotation alone: others may name what is only imported for type checkers
+            alone = SimpleNamespace(__annotations__={"options": parameter.annotation})
+            unpacked = typing.get_type_hints(alone, vars(sys.modules[function.__module__]))["options"]
             return set().union(*(typing.get_type_hints(t) for t in typing.get_args(unpacked)))
     return set()

@@ -1,10 +1,9 @@
 """Threads that do not change results.
 
-A BLAS library that is given two threads splits a product differently from one that is given a single
-thread, and the last bits differ; a neighbor list or a long training run makes differences of that size
-visible. So every stage cuts its work into chunks whose size does not depend on the number of threads,
-gives each chunk to one thread, keeps the libraries inside a chunk single-threaded, and reduces in the
-order of the chunks.
+A BLAS library splits a product differently on two threads than on one, and the last bits of the results
+differ; a neighbor list or a long training run makes differences of that size visible. So every stage cuts
+its work into chunks whose size does not depend on the number of threads, computes each chunk on one thread,
+keeps the libraries inside a chunk single-threaded, and reduces in the order of the chunks.
 """
 
 from __future__ import annotations
@@ -18,12 +17,16 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from lloki._settings import settings
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def n_threads() -> int:
-    """Threads to use: ``LLOKI_THREADS``, else the cores this process may run on."""
+    """Threads to use: ``lloki.settings.threads``, else ``LLOKI_THREADS``, else the available cores."""
+    if settings.threads is not None:
+        return settings.threads
     asked = os.environ.get("LLOKI_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)

@@ -1,6 +1,6 @@
 """One small tree of errors. Every message says what is wrong, where, and what to do next.
 
-``LlokiError`` catches them all; the command line prints the message alone and leaves with status 1.
+``LlokiError`` catches them all; the command line prints the message alone and exits with status 1.
 """
 
 from __future__ import annotations

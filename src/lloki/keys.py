@@ -1,4 +1,7 @@
-"""Names of the AnnData slots that lloki reads and writes: their one home."""
+"""Names of the AnnData slots that lloki reads and writes: their one home.
+
+Where one call writes several slots, ``key_added`` names the first and the others are it with a suffix.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +29,24 @@ PANEL = "panel"
 TOKEN = "lloki_token"  # technology x panel: the batch that LLOKI-CAE is conditioned on
 FLAG = "lloki_flag"  # "" or why a cell's row must be read with care, e.g. "no counts"
 CLUSTER = "lloki_cluster"  # Leiden clusters of X_lloki
-DOMAIN = "lloki_domain"  # spatial domain, one name over all slices (tl.domains)
-DOMAIN_CONFIDENCE = "lloki_domain_confidence"  # 0 to 1
-SPARSITY = "lloki_sparsity"  # fraction of zero genes of a cell after LLOKI-FP (tl.align_features)
-SPARSITY_TARGET = "lloki_sparsity_target"  # the fraction it was to have
-IN_OVERLAP = "lloki_in_overlap"  # whether a cell lies where the fixed slice has tissue (tl.align_slices)
-MATCH = "lloki_match"  # name of the cell of the fixed slice that it is matched with, or ""
-MATCH_CONFIDENCE = "lloki_match_confidence"  # of that pair, 0 to 1
-LABEL = "lloki_label"  # cell type, given or carried over (tl.transfer_labels); "unknown" where in doubt
-LABEL_BEST = "lloki_label_best"  # the likeliest type, believed or not
-LABEL_CONFIDENCE = "lloki_label_confidence"  # probability that it is right; NaN where it was given
-LABEL_NOVELTY = "lloki_label_novelty"  # near 0 for a cell unlike all labeled ones
-MARKER_TYPE = "lloki_marker_type"  # cell type told by markers (tl.annotate_by_markers), or "unknown"
-MARKER_CONFIDENCE = "lloki_marker_confidence"  # its probability by the model; not calibrated
-NEIGHBOR_SHARE = "lloki_neighbor_share"  # of a type around each focal cell (tl.neighborhood_program)
-FOCAL_CLUSTER = "lloki_focal_cluster"  # Leiden cluster among the focal cells
-INFILTRATING = "lloki_infiltrating"  # "yes" in clusters rich in that share, else "no"
-PROGRAM_SCORE = "lloki_program_score"  # signed score of the program's genes
+DOMAIN = "lloki_domain"  # spatial domain, shared by all slices (tl.domains)
+DOMAIN_CONFIDENCE = f"{DOMAIN}_confidence"  # 0 to 1
+SPARSITY = f"{DENOISED}_sparsity"  # fraction of zero genes of a cell after LLOKI-FP (tl.align_features)
+SPARSITY_TARGET = f"{DENOISED}_sparsity_target"  # its target
+IN_OVERLAP = f"{ALIGNED}_in_overlap"  # whether a cell is where the fixed slice has tissue (tl.align_slices)
+MATCH = f"{ALIGNED}_match"  # name of the cell of the fixed slice that it is matched with, or ""
+MATCH_CONFIDENCE = f"{ALIGNED}_match_confidence"  # of that pair, 0 to 1
+LABEL = "lloki_label"  # cell type, given or transferred (tl.transfer_labels), or "unknown"
+LABEL_BEST = f"{LABEL}_best"  # the most likely type, whatever its confidence
+LABEL_CONFIDENCE = f"{LABEL}_confidence"  # probability that it is correct; NaN where it was given
+LABEL_NOVELTY = f"{LABEL}_novelty"  # near 0 for a cell unlike all labeled ones
+MARKER_TYPE = "lloki_marker_type"  # cell type by markers (tl.annotate_by_markers), or "unknown"
+MARKER_CONFIDENCE = f"{MARKER_TYPE}_confidence"  # its probability by the model; not calibrated
+NEIGHBORHOOD = "lloki_neighborhood"  # prefix of what tl.neighborhood_program writes
+NEIGHBOR_SHARE = f"{NEIGHBORHOOD}_share"  # of the neighbor type around each focal cell
+FOCAL_CLUSTER = f"{NEIGHBORHOOD}_cluster"  # Leiden cluster among the focal cells
+INFILTRATING = f"{NEIGHBORHOOD}_infiltrating"  # "yes" in clusters rich in that share, else "no"
+NEIGHBORHOOD_SCORE = f"{NEIGHBORHOOD}_score"  # signed score of the neighborhood program
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

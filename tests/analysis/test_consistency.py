@@ -26,7 +26,7 @@ from lloki.fp import log_normalize
 
 
 def by_loop(x: np.ndarray, w: np.ndarray) -> float:
-    """Moran's I as it is written down."""
+    """Moran's I by its definition."""
     c = x - x.mean()
     total = sum(w[i, j] * c[i] * c[j] for i in range(len(x)) for j in range(len(x)))
     return len(x) / w.sum() * total / (c**2).sum()
@@ -46,9 +46,9 @@ def test_moran_is_the_double_sum(x, seed):
     assert moran(3 * x + 7, graph)[0] == pytest.approx(found, abs=1e-6)
 
 
-def test_moran_tells_order_from_chance_and_guards_constants():
+def test_moran_separates_order_from_chance_and_is_nan_for_constants():
     xy = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2)
-    graph = spatial_neighbors(xy, k=4)
+    graph = spatial_neighbors(xy, n_neighbors=4)
     rng = np.random.default_rng(0)
     values = np.stack([xy[:, 0], rng.random(400), np.full(400, 0.1), 1e8 + xy[:, 1]], axis=1)
     found = moran(values, graph)
@@ -59,13 +59,13 @@ def test_moran_tells_order_from_chance_and_guards_constants():
     assert np.isnan(moran(values, sparse.csr_matrix((400, 400)))).all()
     with pytest.raises(InputError, match="NaN"):
         moran(np.full(400, np.nan), graph)
-    with pytest.raises(InputError, match="one row a cell"):
+    with pytest.raises(InputError, match="one row per cell"):
         moran(values[:5], graph)
 
 
 def test_enrichment_is_the_mean_of_cells_that_use_a_metagene():
     states = np.array([[2.0, 0], [4, 0], [0, 6], [0, 2], [9, 9]])
-    table = enrichment(states, ["a", "a", "a", "b", None], least=1)
+    table = enrichment(states, ["a", "a", "a", "b", None], min_cells=1)
     assert table.loc["a"].tolist() == [3, 6]
     assert table.loc["b"].tolist() == [0, 2]
     assert by_maximum(pd.DataFrame([[1.0, 9, 5], [8, 0, 0]])) == [1, 2, 0]
@@ -105,7 +105,7 @@ def test_loadings_name_the_genes_of_a_metagene():
     loadings = gene_loadings(log_normalize(counts), p.states[0], genes)
     dense = gene_loadings(log_normalize(counts).toarray(), p.states[0] * 7, genes)
     np.testing.assert_allclose(loadings, dense, atol=1e-6)
-    for k, names in top_genes(loadings, most=2).items():
+    for k, names in top_genes(loadings, n_genes=2).items():
         specific = p.metagenes[:, k] / p.metagenes.sum(1)
         assert specific[[int(n[1:]) for n in names]].min() > np.median(specific)
     still = gene_loadings(np.ones((400, 12)), p.states[0], genes)

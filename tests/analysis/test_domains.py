@@ -1,4 +1,4 @@
-"""Spatial domains of slices that were made of known ones."""
+"""Spatial domains of slices with planted ones."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def layers(seed: int, n: int = 250) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("method", ["mixture", "leiden"])
-def test_layers_are_found_with_one_name_in_all_slices(method):
+def test_layers_are_found_in_all_slices_under_one_name(method):
     made = [layers(0), layers(1)]
     found = find_domains(
         [m[0] for m in made],
         [spatial_neighbors(m[1]) for m in made],
-        config=DomainConfig(method=method, number=3, scales=(2, 5), components=4),
+        config=DomainConfig(method=method, n_domains=3, scales=(2, 5), n_components=4),
     )
     assert found.stability is None
     labels, truth = np.concatenate(found.labels), np.concatenate([m[2] for m in made])
@@ -42,16 +42,16 @@ def test_layers_are_found_with_one_name_in_all_slices(method):
 def test_the_number_is_the_most_stable_and_results_repeat():
     x, xy, _ = layers(2)
     graph = spatial_neighbors(xy)
-    config = DomainConfig(candidates=(2, 3, 5), repeats=2, scales=(3,), components=3)
+    config = DomainConfig(candidates=(2, 3, 5), repeats=2, scales=(3,), n_components=3)
     found, again = (find_domains([x], [graph], config=config) for _ in range(2))
     assert found.stability is not None
     assert len(set(found.labels[0])) <= found.stability.idxmax()
     np.testing.assert_array_equal(found.labels[0], again.labels[0])
-    sampled = find_domains([x], [graph], config=DomainConfig(number=3, sample=120))
+    sampled = find_domains([x], [graph], config=DomainConfig(n_domains=3, sample=120))
     assert len(sampled.labels[0]) == 250
 
 
-def test_what_cannot_be_clustered_is_said():
+def test_what_cannot_be_clustered_is_named():
     x, xy, _ = layers(0, n=40)
     graph = spatial_neighbors(xy)
     for embedding, g, text in (
@@ -64,7 +64,7 @@ def test_what_cannot_be_clustered_is_said():
             find_domains([embedding], [g], names=["here"])
     with pytest.raises(InputError, match="0 slices"):
         find_domains([], [])
-    for bad in ({"method": "x"}, {"number": 1}, {"scales": ()}, {"candidates": (1,)}, {"repeats": 1}):
+    for bad in ({"method": "x"}, {"n_domains": 1}, {"scales": ()}, {"candidates": (1,)}, {"repeats": 1}):
         with pytest.raises(ConfigError):
             DomainConfig(**bad)
     with pytest.raises(ConfigError, match="has no field 'numbers'"):

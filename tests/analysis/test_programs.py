@@ -107,7 +107,7 @@ def test_the_states_step_never_goes_up(strength):
 @pytest.fixture(scope="module")
 def fitted():
     p = planted()
-    config = ProgramConfig(k=4, iterations=14, pretraining=5, block=64)
+    config = ProgramConfig(n_metagenes=4, iterations=14, pretraining=5, block=64)
     return p, config, fit_programs(p.features, p.graphs, config=config)
 
 
@@ -139,7 +139,7 @@ def test_neighbors_help_where_features_are_poor():
     errors = []
     for iterations in (0, 10):
         found = fit_programs(
-            p.features, p.graphs, config=ProgramConfig(k=4, iterations=iterations, pretraining=8)
+            p.features, p.graphs, config=ProgramConfig(n_metagenes=4, iterations=iterations, pretraining=8)
         )
         _, columns = matched(p.metagenes, found.metagenes)
         r = [
@@ -183,13 +183,13 @@ def test_a_stopped_fit_goes_on_where_it_was(fitted, tmp_path):
     np.testing.assert_array_equal(again.affinity, found.affinity)
     np.testing.assert_array_equal(again.states[1], found.states[1])
     with pytest.raises(ConfigError, match="other cells, settings"):
-        fit_programs(p.features, p.graphs, config=ProgramConfig(k=3), checkpoint=file)
+        fit_programs(p.features, p.graphs, config=ProgramConfig(n_metagenes=3), checkpoint=file)
 
 
 def test_what_cannot_be_fitted_is_said():
     p = planted(n=30)
     y, g = p.features, p.graphs
-    small = ProgramConfig(k=4, iterations=1, pretraining=1)
+    small = ProgramConfig(n_metagenes=4, iterations=1, pretraining=1)
     for features, graphs, text in (
         ([y[0], y[1] - 1], g, "go down to"),
         ([y[0], np.where(y[1] > 0, np.nan, 0)], g, "NaN"),
@@ -203,10 +203,16 @@ def test_what_cannot_be_fitted_is_said():
         with pytest.raises(InputError, match=text):
             fit_programs(features, graphs, config=small)
     with pytest.raises(ConfigError, match="as many features"):
-        fit_programs(y, g, config=ProgramConfig(k=21))
+        fit_programs(y, g, config=ProgramConfig(n_metagenes=21))
     with pytest.raises(ConfigError, match="start must be"):
         fit_programs(y, g, config=small, start=np.ones((3, 4)))
-    for bad in ({"k": 1}, {"k": 51}, {"regularization": 0}, {"tolerance": -1}, {"pretraining": 0}):
+    for bad in (
+        {"n_metagenes": 1},
+        {"n_metagenes": 51},
+        {"regularization": 0},
+        {"tolerance": -1},
+        {"pretraining": 0},
+    ):
         with pytest.raises(ConfigError):
             ProgramConfig(**bad)
     with pytest.raises(ConfigError, match="has no field 'kk'"):
@@ -220,7 +226,7 @@ def test_cells_without_counts_or_neighbors_keep_finite_states():
     g = [p.graphs[0].tolil(), p.graphs[1]]
     g[0][5:8], g[0][:, 5:8] = 0, 0
     found = fit_programs(
-        y, [sparse.csr_matrix(w) for w in g], config=ProgramConfig(k=4, iterations=5, pretraining=3)
+        y, [sparse.csr_matrix(w) for w in g], config=ProgramConfig(n_metagenes=4, iterations=5, pretraining=3)
     )
     assert np.isfinite(found.states[0]).all()
     assert found.states[0][:3].max() == 0
@@ -228,7 +234,7 @@ def test_cells_without_counts_or_neighbors_keep_finite_states():
 
 def test_affinities_that_take_over_are_warned_of_and_do_not_where_cells_speak_for_themselves():
     p = planted(n=300, slices=1, noise=3)
-    published = ProgramConfig(k=10, iterations=25, affinities="coupled")
+    published = ProgramConfig(n_metagenes=10, iterations=25, affinities="coupled")
     with pytest.warns(LlokiWarning, match="affinities took over"):
         found = fit_programs(p.features, p.graphs, config=published)
     assert len(found.unused) >= 5

@@ -17,8 +17,8 @@ from lloki.errors import ConfigError, InputError
     arrays(np.float64, st.tuples(st.integers(0, 30), st.just(2)), elements=st.integers(0, 6).map(float)),
     st.sampled_from([None, 1, 3]),
 )
-def test_graphs_are_symmetric_ones_whatever_the_places(xy, k):
-    graph = spatial_neighbors(xy, k=k)
+def test_graphs_are_symmetric_ones_for_any_positions(xy, k):
+    graph = spatial_neighbors(xy, n_neighbors=k)
     assert graph.shape == (len(xy), len(xy))
     assert (graph != graph.T).nnz == 0
     assert not graph.diagonal().any()
@@ -52,10 +52,10 @@ def test_three_dimensions():
     assert spatial_neighbors(np.random.default_rng(0).random((50, 3)))[0].nnz > 2
 
 
-def test_bad_places_are_refused():
+def test_bad_positions_are_rejected():
     with pytest.raises(InputError, match="NaN"):
         spatial_neighbors([[0.0, np.nan]])
     with pytest.raises(ConfigError, match="longest"):
         spatial_neighbors([[0.0, 1.0]], longest=0)
-    with pytest.raises(ConfigError, match="k must"):
-        spatial_neighbors([[0.0, 1.0]], k=0)
+    with pytest.raises(ConfigError, match="n_neighbors must"):
+        spatial_neighbors([[0.0, 1.0]], n_neighbors=0)

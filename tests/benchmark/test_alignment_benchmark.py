@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lloki.benchmark import alignment
-from lloki.benchmark.alignment import benchmark_alignment, summarize
-from lloki.benchmark.paste_bio import ALPHAS, paste
+from lloki.benchmark.alignment import _protocol, benchmark_alignment, summarize
+from lloki.benchmark.alignment._paste import ALPHAS, paste
+from lloki.benchmark.alignment.trial import draw_trial
 from lloki.errors import ConfigError, InputError
-from lloki.evaluate.alignment_trial import draw_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning")
 
@@ -62,7 +61,7 @@ def test_every_method_at_every_overlap_and_nothing_twice(run, tmp_path, monkeypa
     def never(*args: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(alignment, "_methods", never)
+    monkeypatch.setattr(_protocol, "_methods", never)
     pd.testing.assert_frame_equal(benchmark_alignment(run.folder, **settings), table)
 
 
@@ -84,10 +83,10 @@ def test_what_cannot_be_compared_is_said(run, tmp_path):
     assert not (tmp_path / "b" / "alignment.csv").exists()
 
 
-def test_paste_runs_elsewhere_on_some_of_the_cells(run, fake_paste):
-    call = alignment.Call.from_dict(alignment.json.loads((run.folder / "run.json").read_text())["call"])
-    names = alignment._names(list(run.adata.obs["slice"].unique()), None, None)
-    trial = draw_trial(*alignment._read(call, names, None), overlap=0.5, seed=1)
+def test_paste_runs_in_another_environment_on_some_of_the_cells(run, fake_paste):
+    call = _protocol.Inputs.from_dict(_protocol.json.loads((run.folder / "run.json").read_text())["inputs"])
+    names = _protocol._names(list(run.adata.obs["slice"].unique()), None, None)
+    trial = draw_trial(*_protocol._read(call, names, None), overlap=0.5, seed=1)
     found = paste(fake_paste, trial, seed=0, cells=10**6)
     assert [alpha for alpha, _ in found] == list(ALPHAS)
     fixed, moving = trial.positions

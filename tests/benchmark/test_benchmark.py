@@ -20,7 +20,8 @@ from lloki.benchmark.methods import DEFAULT_METHODS
 from lloki.benchmark.subject import open_subject
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import expression_pca, normalized
-from lloki.run.call import Call
+from lloki.io import ReadOptions
+from lloki.run.inputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::lloki.errors.LlokiWarning")
 
@@ -203,12 +204,12 @@ def test_a_run_whose_inputs_are_gone_still_has_its_own_embeddings(run, compare, 
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder)
     record = json.loads((folder / "run.json").read_text())
-    record["call"]["slices"][0] = str(tmp_path / "gone.h5ad")
+    record["inputs"]["slices"][0] = str(tmp_path / "gone.h5ad")
     (folder / "run.json").write_text(json.dumps(record))
     result = compare(folder, methods=["lloki", "fp", "embedder"])
     assert list(result.methods["method"]) == ["LLOKI", "LLOKI-FP + factor"]
     assert "gone.h5ad: was an input of the run" in result.facts["skipped"]["factor alone"]
-    del record["call"]
+    del record["inputs"]
     (folder / "run.json").write_text(json.dumps(record))
     assert (
         "Run lloki integrate again"
@@ -220,10 +221,10 @@ def test_inputs_that_changed_are_noticed(run, compare, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder)
     record = json.loads((folder / "run.json").read_text())
-    other = ad.read_h5ad(record["call"]["slices"][0])
+    other = ad.read_h5ad(record["inputs"]["slices"][0])
     other.X = other.X + sparse.csr_matrix(np.eye(*other.shape, dtype=np.float32))
-    other.write_h5ad(tmp_path / Path(record["call"]["slices"][0]).name)
-    record["call"]["slices"][0] = str(tmp_path / Path(record["call"]["slices"][0]).name)
+    other.write_h5ad(tmp_path / Path(record["inputs"]["slices"][0]).name)
+    record["inputs"]["slices"][0] = str(tmp_path / Path(record["inputs"]["slices"][0]).name)
     (folder / "run.json").write_text(json.dumps(record))
     result = compare(folder, methods=["lloki", "embedder"])
     assert "inputs have changed" in result.facts["skipped"]["factor alone"]
@@ -239,9 +240,9 @@ def test_pieces_are_kept_with_the_benchmark_where_the_run_has_none(run, compare,
 
 
 def test_slices_in_memory_cannot_be_opened_again(run):
-    call = Call([run.adata], "reference.h5ad", SimpleNamespace(options=dict))  # type: ignore[arg-type]
+    inputs = Inputs.of(run.adata, "reference.h5ad", ReadOptions())
     with pytest.raises(ConfigError, match="in memory"):
-        Call.from_dict(call.to_dict())
+        Inputs.from_dict(inputs.to_dict())
 
 
 def test_genes_of_a_file_are_shared_if_every_batch_has_counts_of_them(tmp_path):

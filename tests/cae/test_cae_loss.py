@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lloki.cae import CAEConfig
+from lloki.cae._objective import PARTS, loss_parts, objective
 from lloki.cae.batches import Batch
 from lloki.cae.cells import Cells
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.cae.objective import PARTS, loss_parts, objective
 
 CONFIG = CAEConfig(reconstruction=1.5, triplet=0.7, conservation=3.0, margin=0.4)
 SCALE = 0.37  # of distances

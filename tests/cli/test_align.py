@@ -1,4 +1,4 @@
-"""``lloki align``: what it writes, and what it says."""
+"""``lloki align``: what it writes and prints."""
 
 from __future__ import annotations
 

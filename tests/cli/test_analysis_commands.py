@@ -16,7 +16,7 @@ from lloki import keys
 from planted import TYPES, planted
 
 QUICK = {
-    "programs": ("-k", 2, "--iterations", 2),
+    "programs": ("--n-metagenes", 2, "--iterations", 2),
     "transfer-labels": ("--label-key", "cell_type", "--source", "a"),
     "annotate": ("--markers", "markers.csv"),
     "impute": ("c",),
@@ -30,7 +30,7 @@ def page_of(path: Path) -> str:
     return html
 
 
-def said(result) -> str:
+def output(result) -> str:
     return " ".join((result.stdout + result.stderr).split())
 
 
@@ -64,7 +64,7 @@ def test_annotate_writes_types_and_a_page(lloki, folder):
     }
     obs = ad.read_h5ad("out/annotated.h5ad").obs
     assert (obs[keys.MARKER_TYPE].astype(str) == obs["cell_type"].astype(str)).mean() > 0.95
-    assert pd.read_csv("out/types.csv")["told"].sum() == len(obs)
+    assert pd.read_csv("out/types.csv")["n_assigned"].sum() == len(obs)
     html = page_of(Path("out/annotation.html"))
     assert "2 of 3" in html  # markers of Astro and of Neuron that c has
     assert html.count("<svg") == 3
@@ -72,7 +72,7 @@ def test_annotate_writes_types_and_a_page(lloki, folder):
     assert "annotation.html" in result.stdout
 
 
-def test_impute_writes_estimates_and_what_they_are_worth(lloki, folder):
+def test_impute_writes_estimates_and_their_scores(lloki, folder):
     result = lloki("impute", "in.h5ad", "c", "--out", "out")
     assert result.exit_code == 0, result.output
     found = ad.read_h5ad("out/imputed.h5ad")
@@ -90,12 +90,12 @@ def test_impute_writes_estimates_and_what_they_are_worth(lloki, folder):
     assert drawn == {"scores", "gene-G0", "gene-G1"}
 
 
-def test_single_cells_lend_genes_and_the_page_says_so(lloki, folder):
+def test_genes_are_imputed_from_single_cells_and_the_page_names_them(lloki, folder):
     single = planted("r", cells=90, seed=5)
     single.write_h5ad("reference.h5ad")
     result = lloki("impute", "in.h5ad", "c", "--reference", "reference.h5ad", "--out", "out")
     assert result.exit_code == 0, result.output
-    assert (pd.read_csv("out/genes.csv")["donors"] == 3).all()
+    assert (pd.read_csv("out/genes.csv")["n_sources"] == 3).all()
     html = page_of(Path("out/imputation.html"))
     assert "slices and of the reference (90 single cells)" in html
     assert "The reference counts as a slice" in html
@@ -104,13 +104,13 @@ def test_single_cells_lend_genes_and_the_page_says_so(lloki, folder):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda a: a.obsm.pop(keys.JOINT), "obsm['X_lloki']: is absent. Run lloki project-reference first"),
+        (lambda a: a.obsm.pop(keys.JOINT), "obsm['X_lloki']: is absent. Run lloki project-reference with"),
         (lambda a: a.obsm.update({keys.JOINT: a.obsm[keys.JOINT][:, :3]}), "has 3 columns where the slices"),
         (lambda a: a.obs.pop("cell_type"), "reference.h5ad obs['cell_type']: the column is absent"),
         (lambda a: a.obs.__setitem__("cell_type", np.nan), "holds no label"),
     ],
 )
-def test_a_reference_that_cannot_lend_is_named(lloki, folder, spoil, message):
+def test_an_unusable_reference_is_named(lloki, folder, spoil, message):
     single = planted("r", cells=30)
     spoil(single)
     single.write_h5ad("reference.h5ad")
@@ -118,12 +118,12 @@ def test_a_reference_that_cannot_lend_is_named(lloki, folder, spoil, message):
         call = ("in.h5ad", *QUICK["transfer-labels"], "--reference", name, "--out", "out")
         result = lloki("transfer-labels", *call)
         assert result.exit_code == 1
-        assert text in said(result)
+        assert text in output(result)
         assert not Path("out").exists()
 
 
 def test_impute_lists_genes_that_it_leaves_out(lloki, folder):
-    strict = lloki("impute", "in.h5ad", "c", "--least", 1.5, "--out", "none")
+    strict = lloki("impute", "in.h5ad", "c", "--min-score", 1.5, "--out", "none")
     assert strict.exit_code == 1
     assert "no hold-out score reaches 1.5" in strict.stderr
     assert not Path("none").exists()
@@ -133,7 +133,7 @@ def test_impute_lists_genes_that_it_leaves_out(lloki, folder):
     noise[rows, 1] = np.random.default_rng(0).poisson(2, rows.sum())
     adata.X = sparse.csr_matrix(noise)
     adata.write_h5ad("noise.h5ad")
-    result = lloki("impute", "noise.h5ad", "c", "--least", 0.25, "--out", "out")
+    result = lloki("impute", "noise.h5ad", "c", "--min-score", 0.25, "--out", "out")
     assert result.exit_code == 0, result.output
     table = pd.read_csv("out/genes.csv", index_col="gene")
     assert table["imputed"].to_dict() == {"G0": True, "G1": False}
@@ -143,9 +143,9 @@ def test_impute_lists_genes_that_it_leaves_out(lloki, folder):
     assert set(ad.read_h5ad("all/imputed.h5ad").var_names) == {"G0", "G1"}
 
 
-def test_neighborhood_says_first_whether_there_is_a_program(lloki, folder):
+def test_neighborhood_reports_first_whether_there_is_a_program(lloki, folder):
     where = ("--focal", "Neuron", "--neighbor", "Oligo", "--label-key", "cell_type")
-    result = lloki("neighborhood", "in.h5ad", *where, "--k", 10, "--permutations", 10, "-o", "out")
+    result = lloki("neighborhood", "in.h5ad", *where, "--n-neighbors", 10, "--permutations", 10, "-o", "out")
     assert result.exit_code == 0, result.output
     assert {p.name for p in Path("out").iterdir()} == {
         "neighborhood.h5ad",
@@ -158,7 +158,7 @@ def test_neighborhood_says_first_whether_there_is_a_program(lloki, folder):
     assert "No program was found" in html  # positions are random
     assert html.index("No program was found") < html.index("<svg")
     assert list(pd.read_csv("out/correlations.csv")["dataset"]) == ["a", "b", "c", "pooled"]
-    assert "No program was found" in result.stdout
+    assert "No neighborhood program found" in result.stdout
 
 
 def test_programs_and_labels_have_their_pages(lloki, folder):
@@ -178,13 +178,13 @@ def test_programs_and_labels_have_their_pages(lloki, folder):
     assert "no two labeled slices that share a type" in html
 
 
-def test_programs_of_slices_without_counts_name_no_genes(lloki, folder):
+def test_programs_of_slices_without_counts_have_no_genes(lloki, folder):
     adata = ad.read_h5ad("in.h5ad")
     adata.X = -adata.X
     adata.write_h5ad("scaled.h5ad")
-    result = lloki("programs", "scaled.h5ad", "-k", 2, "--iterations", 1, "--out", "out")
+    result = lloki("programs", "scaled.h5ad", "--n-metagenes", 2, "--iterations", 1, "--out", "out")
     assert result.exit_code == 0, result.output
-    assert "genes of programs are not named" in said(result)
+    assert "genes of gene programs are left out" in output(result)
     assert not Path("out/genes.csv").exists()
     assert Path("out/programs.html").exists()
 
@@ -201,20 +201,20 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
     ):
         result = lloki(command, name, *QUICK[command], "--out", "out")
         assert result.exit_code == 1
-        assert message in said(result)
+        assert message in output(result)
         assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(
     ("command", "options", "message"),
     [
-        ("programs", ("--key", "X_none"), "X_none"),
-        ("programs", ("-k", 20), "as many features"),
-        ("annotate", ("--key", "X_none"), "X_none"),
+        ("programs", ("--use-rep", "X_none"), "X_none"),
+        ("programs", ("--n-metagenes", 20), "as many features"),
+        ("annotate", ("--use-rep", "X_none"), "X_none"),
         ("annotate", ("--markers", "nowhere.csv"), "nowhere.csv"),
         ("annotate", ("--layer", "none"), "layers['none']"),
-        ("impute", ("--gene", "Nowhere"), "no donor measured Nowhere"),
-        ("impute", ("--donor", "z"), "no slice 'z'"),
+        ("impute", ("--gene", "Nowhere"), "no source measured Nowhere"),
+        ("impute", ("--source", "z"), "no slice 'z'"),
         ("neighborhood", ("--focal", "Nobody"), "no cell of the focal type 'Nobody'"),
         ("neighborhood", ("--label-key", "none"), "the column is absent"),
         ("neighborhood", ("--slice-key", "none"), "the column is absent"),
@@ -223,7 +223,7 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
 def test_bad_input_is_named_and_nothing_is_left_behind(lloki, folder, command, options, message):
     result = lloki(command, "in.h5ad", *QUICK[command], *options, "--out", "out")
     assert result.exit_code in (1, 2)
-    assert message in said(result)
+    assert message in output(result)
     assert not Path("out").exists()
 
 
@@ -235,5 +235,5 @@ def test_a_folder_of_another_command_is_left_alone(lloki, folder, command):
     Path("out/labels.html").write_text("of transfer-labels")
     result = lloki(*command, "--out", "out")
     assert result.exit_code != 0
-    assert "holds labels.html of another command" in said(result)
+    assert "holds labels.html of another command" in output(result)
     assert [p.name for p in Path("out").iterdir()] == ["labels.html"]

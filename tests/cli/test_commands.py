@@ -13,7 +13,7 @@ import pytest
 
 import lloki as package
 from lloki._log import logger
-from lloki.cli.voice import speaking
+from lloki.cli.console import reporting
 from lloki.errors import LlokiWarning, ModelError
 
 
@@ -25,7 +25,7 @@ def test_check_of_good_slices_and_their_reference(lloki, tissue_files):
     assert "All can be used." in result.stdout
 
 
-def test_check_lists_every_error_and_leaves_with_1(lloki, tissue_files, tmp_path):
+def test_check_lists_every_error_and_exits_with_1(lloki, tissue_files, tmp_path):
     adata = anndata.read_h5ad(tissue_files / "betaseq_1.h5ad")
     adata.X = np.log1p(adata.X.toarray() / 3)
     del adata.obsm["spatial"]
@@ -37,13 +37,13 @@ def test_check_lists_every_error_and_leaves_with_1(lloki, tissue_files, tmp_path
     assert "1 of 2 slices cannot be used" in result.stdout
 
 
-def test_check_says_once_what_several_slices_share(lloki, tissue_files):
+def test_check_reports_once_what_several_slices_share(lloki, tissue_files):
     slices = sorted(tissue_files.glob("*_1.h5ad"))
     result = lloki("check", *slices, *(f"--technology=T{i}={file}" for i, file in enumerate(slices)))
     assert result.exit_code == 0, result.output
-    said = [line for line in result.stdout.splitlines() if "obs['technology']" in line]
+    shown = [line for line in result.stdout.splitlines() if "obs['technology']" in line]
     text = "obs['technology'] has a name that lloki uses; kept as obs['technology_input']"
-    assert said == [f"Warning: alphafish_1, betaseq_1, gammamap_1: {text}"]
+    assert shown == [f"Warning: alphafish_1, betaseq_1, gammamap_1: {text}"]
 
 
 def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
@@ -69,7 +69,7 @@ def test_names_are_never_read_as_markup(lloki, tissue_files, tmp_path):
     assert "[red]x[bold]<script>" in result.stdout
 
 
-def test_demo_runs_the_pipeline_and_says_where_the_report_is(lloki, tmp_path, monkeypatch):
+def test_demo_runs_the_pipeline_and_names_the_report(lloki, tmp_path, monkeypatch):
     monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     out = tmp_path / "demo run"
     result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
@@ -86,19 +86,19 @@ def test_doctor(lloki, monkeypatch):
     monkeypatch.setenv("LLOKI_THREADS", "1")
     result = lloki("doctor")
     assert result.exit_code == 0, result.output
-    for said in (
+    for text in (
         package.__version__,
         "torch",
         "factor, geneformer, precomputed, scgpt",
         "spatialdata",
         "device",
     ):
-        assert said in result.stdout
+        assert text in result.stdout
     threads = next(line for line in result.stdout.splitlines() if "LLOKI_THREADS" in line)
     assert threads.split()[-1] == "1"
 
 
-def test_doctor_says_how_to_get_what_is_absent(lloki, monkeypatch):
+def test_doctor_names_the_extra_of_an_absent_package(lloki, monkeypatch):
     monkeypatch.setattr("lloki.cli.doctor._installed", lambda package: package != "distributed")
     result = lloki("doctor")
     assert "absent: distributed; pip install 'lloki[distributed]'" in result.stdout
@@ -121,7 +121,7 @@ def test_debug_shows_the_error_itself(lloki, tmp_path):
         lloki("project", "x.h5ad", "--run", tmp_path, "--out", tmp_path / "out", "--debug")
 
 
-def test_ctrl_c_says_how_to_go_on(lloki, monkeypatch):
+def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
@@ -131,17 +131,17 @@ def test_ctrl_c_says_how_to_go_on(lloki, monkeypatch):
     assert "run the same command again" in result.stderr
 
 
-def test_warnings_are_said_once_as_sentences(capsys):
-    with speaking() as voice:
+def test_warnings_are_shown_once_as_sentences(capsys):
+    with reporting() as console:
         for _ in range(2):
             warnings.warn("a gene is odd", LlokiWarning, stacklevel=1)
         warnings.warn("not ours", UserWarning, stacklevel=1)
         logger.warning("a %s died", "worker")
-        voice.messages(
+        console.messages(
             [
                 {"slice": "reference", "text": "/a.h5ad: odd"},
                 *({"slice": name, "text": "few genes"} for name in "st"),
-                {"slice": "t", "text": "set aside: bad"},
+                {"slice": "t", "text": "skipped: bad"},
             ],
             files=[Path("/a.h5ad")],
         )

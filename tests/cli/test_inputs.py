@@ -65,29 +65,25 @@ def test_a_sheet_that_is_no_text_or_not_there(sheet, tmp_path):
 
 
 def test_sheet_to_arguments(sheet, tmp_path):
-    inputs = named_inputs(
+    paths, how = named_inputs(
         None,
         samplesheet=sheet("path,sample,technology,layer\na.h5ad,one,MERFISH,\nb.h5ad,,Xenium,raw\n"),
         technology=["CosMx=b.h5ad"],
     )
-    assert inputs.paths == [tmp_path / "a.h5ad", tmp_path / "b.h5ad"]
-    assert inputs.about() == {
-        "technology": {"one": "MERFISH", "b": "CosMx"},  # the command line wins
+    assert paths == [tmp_path / "a.h5ad", tmp_path / "b.h5ad"]
+    assert how == {
+        "technology": {"one": "MERFISH", "b": "CosMx"},  # the command line overrides the sheet
         "samples": ["one", "b"],
-        "panels": [None, None],
         "layers": [None, "raw"],
     }
-    left = inputs.only({str(tmp_path / "b.h5ad")})
-    assert (left.paths, left.about()["samples"]) == ([tmp_path / "b.h5ad"], ["b"])
-    assert left.about()["technology"] == {"b": "CosMx"}
 
 
 def test_technology_by_path_name_or_sample(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    paths = [Path("x/s.h5ad"), Path("y/s.h5ad"), Path("t.zarr")]
-    inputs = named_inputs(paths, technology=[f"A={tmp_path}/x/s.h5ad", "B=y_s", "C=t.zarr"])
-    assert inputs.about()["technology"] == {"x_s": "A", "y_s": "B", "t": "C"}
-    assert inputs.about()["samples"] is None
+    given = [Path("x/s.h5ad"), Path("y/s.h5ad"), Path("t.zarr")]
+    paths, how = named_inputs(given, technology=[f"A={tmp_path}/x/s.h5ad", "B=y_s", "C=t.zarr"])
+    assert paths == given
+    assert how == {"technology": {"x_s": "A", "y_s": "B", "t": "C"}}
 
 
 @pytest.mark.parametrize(

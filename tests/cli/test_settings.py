@@ -1,4 +1,4 @@
-"""``--config``: what it may hold, and how mistakes in it are said."""
+"""``--config``: what it may hold, and the messages for mistakes in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def said(lloki, tissue_files: Path, tmp_path: Path):
+def dry_run(lloki, tissue_files: Path, tmp_path: Path):
     """Dry run with a config file of the given content: exit code and output."""
 
     def run(text: str, *more: object) -> tuple[int, str]:
@@ -27,29 +27,33 @@ def said(lloki, tissue_files: Path, tmp_path: Path):
         ("zzz = 1", "there is no option 'zzz'. There are:"),
         ("[fp]\niteration = 3", "[fp]: there is no field 'iteration'. Did you mean 'iterations'?"),
         ("[cae]\nk = 3", "[cae]: there is no field 'k'"),
-        ("[fp]\nn-neighbors = 3", "[fp]: n-neighbors is an option; write it above the tables."),
-        ("[cae]\nsteps = 'many'", "[cae]: steps must be like its default"),
-        ("[cae]\nsteps = true", "[cae]: steps must be like its default"),
-        ("[cae]\nhidden = 3", "[cae]: hidden must be like its default"),
+        ("[fp]\nn-neighbors = 3", "[fp]: n-neighbors is an option; move it above the tables."),
+        ("[cae]\nsteps = 'many'", "[cae]: steps must have the type of its default"),
+        ("[cae]\nsteps = true", "[cae]: steps must have the type of its default"),
+        ("[cae]\nhidden = 3", "[cae]: hidden must have the type of its default"),
         ("[cae]\nsteps = -1", "steps must be"),
         ("n-neighbors = 'many'", "Invalid value for '--n-neighbors'"),
         ("n-neighbors = [1, 2]", "n-neighbors takes one value, got [1, 2]"),
         ("seed = -1", "Invalid value for '--seed'"),
+        ("seed = 1.5", "seed must have the type of its default 0, got 1.5"),
+        ("seed = true", "seed must have the type of its default 0, got True"),
+        ("preset = 3", "preset must have the type of its default 'default', got 3"),
+        ("skip-bad = 'yes'", "skip-bad must have the type of its default False, got 'yes'"),
         ("preset = 'papers'", "no preset 'papers'"),
         ("embedder = 'scvi'", "no embedder is called 'scvi'"),
         ("n-neighbors = ", "is not valid TOML"),
     ],
 )
-def test_mistakes_are_named(said, tissue_files, text, expected):
+def test_mistakes_are_named(dry_run, tissue_files, text, expected):
     slices = [tissue_files / "alphafish_1.h5ad", "--reference", tissue_files / "reference.h5ad"]
-    code, output = said(text, *slices)
+    code, output = dry_run(text, *slices)
     assert code == 2, output
     assert expected in output
     assert "Traceback" not in output
 
 
-def test_a_value_of_the_wrong_kind_names_the_file(said, tissue_files):
-    _, output = said("n-neighbors = 'many'", tissue_files / "alphafish_1.h5ad")
+def test_a_value_of_the_wrong_kind_names_the_file(dry_run, tissue_files):
+    _, output = dry_run("n-neighbors = 'many'", tissue_files / "alphafish_1.h5ad")
     assert "mine.toml" in output.replace(" ", "")
 
 
@@ -69,7 +73,7 @@ def test_slices_and_samplesheet_may_be_named_in_the_file_relative_to_it(lloki, t
     assert "New" in result.stdout
 
 
-def test_the_command_line_wins(said, tissue_files):
+def test_the_command_line_takes_precedence(dry_run, tissue_files):
     slices = [tissue_files / "alphafish_1.h5ad", "--reference", tissue_files / "reference.h5ad"]
-    code, output = said("preset = 'nonsense'", *slices, "--preset", "paper")
+    code, output = dry_run("preset = 'nonsense'", *slices, "--preset", "paper")
     assert code == 0, output

@@ -1,4 +1,4 @@
-"""``lloki transfer-labels``: what it writes, and what it says."""
+"""``lloki transfer-labels``: what it writes and prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lloki import keys
 from planted import planted
 
 
-def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
+def test_the_command_writes_labels_and_their_reliability(lloki, tmp_path):
     adata = planted()
     adata.write_h5ad(tmp_path / "in.h5ad")
     out = tmp_path / "out"
@@ -23,7 +23,7 @@ def test_the_command_writes_labels_and_how_far_to_trust_them(lloki, tmp_path):
     assert drawn == {"reliability", "types-a", "types-b", "types-c"}
 
 
-def test_single_cells_lend_labels_and_the_page_says_so(lloki, tmp_path):
+def test_labels_are_transferred_from_single_cells_and_the_page_names_them(lloki, tmp_path):
     adata, single = planted("ab"), planted("r", seed=5)
     truth = adata.obs.pop("cell_type")
     adata.write_h5ad(tmp_path / "in.h5ad")

@@ -49,7 +49,7 @@ def data() -> list[np.ndarray]:
 
 
 def standardized(counts: np.ndarray) -> np.ndarray:
-    """The model's input by its definition: root of the share, centerd and scaled by gene over the slice."""
+    """The model's input by its definition: root of the share, centered and scaled by gene over the slice."""
     total = counts.sum(1, keepdims=True)
     x = np.sqrt(np.divide(counts, total, out=np.zeros_like(counts, float), where=total > 0))
     return (x - x.mean(0)) / x.std(0)

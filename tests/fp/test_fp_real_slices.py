@@ -30,8 +30,8 @@ MOUSE, HUMAN = "scrna_mouse_brain_strt_combined", "scrna_human_pancreas_baron"
 CORTEX = {"merfish_allen_visp", "merfish_zhuang_mop", "starmap_visp_1020", "xenium_mouse_brain_ctx_hp"}
 
 
-def test_every_file_is_listed(shared_data: Path) -> None:
-    assert sorted(path.stem for path in (shared_data / "spatial").glob("*.h5ad")) == FILES
+def test_every_listed_file_is_there(shared_data: Path) -> None:
+    assert set(FILES) <= {path.stem for path in (shared_data / "spatial").glob("*.h5ad")}
 
 
 def sections(path: Path, most: int = 12_000) -> list[ad.AnnData]:

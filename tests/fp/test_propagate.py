@@ -111,7 +111,7 @@ def test_a_budget_is_used_up_where_there_are_candidates(keep: str) -> None:
 def test_threads_chunks_and_cache_change_nothing(keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    module = importlib.import_module("lloki.fp.propagate")
+    module = importlib.import_module("lloki.fp._propagate")
     graph, x0 = example(500, 30, 5)
     budgets = np.random.default_rng(0).integers(0, 9, 500)
 

@@ -67,8 +67,8 @@ def test_reading_again_changes_nothing(good: Good, tmp_path: Path, options: dict
     given.X[4] = 0
     write(given, tmp_path / "s.h5ad")
     with pytest.warns(LlokiWarning):
-        once = io.read_slices([tmp_path / "s.h5ad"], k=5, **options)
-    twice = io.read_slices(once, k=5)
+        once = io.read_slices([tmp_path / "s.h5ad"], n_neighbors=5, **options)
+    twice = io.read_slices(once, n_neighbors=5)
     assert len(once) == len(twice)
     for first, second in zip(once, twice):
         assert_same(first, second)
@@ -113,7 +113,7 @@ def test_sections_of_one_file(good: Good, tmp_path: Path) -> None:
     given.obs["slice"] = np.tile(["x", "y"], 60)
     one, other = write(given, tmp_path / "mouse.h5ad"), write(good(), tmp_path / "other.h5ad")
     with pytest.warns(LlokiWarning, match="no column 'bregma'; slice_key is not used here"):
-        slices = io.read_slices([one, other], slice_key="bregma", k=5)
+        slices = io.read_slices([one, other], slice_key="bregma", n_neighbors=5)
     assert [s.obs[keys.SLICE].iloc[0] for s in slices] == ["mouse:-0.09", "mouse:0.26", "mouse:1.0", "other"]
     assert [s.n_obs for s in slices] == [40, 40, 40, 80]
     assert list(slices[1].obs_names) == list(given.obs_names[:40])
@@ -125,7 +125,7 @@ def test_sections_of_one_file(good: Good, tmp_path: Path) -> None:
 def test_section_key_may_be_a_name_of_ours(good: Good) -> None:
     given = good()
     given.obs["slice"] = np.repeat(["left", "right"], 40)
-    slices = io.read_slices([given], slice_key="slice", samples=["brain"], k=5)
+    slices = io.read_slices([given], slice_key="slice", samples=["brain"], n_neighbors=5)
     assert [s.obs[keys.SLICE].iloc[0] for s in slices] == ["brain:left", "brain:right"]
     assert set(slices[0].obs["slice_input"]) == {"left"}
     assert slices[0].uns["lloki"]["messages"] == []
@@ -171,7 +171,7 @@ def test_other_columns_and_embeddings_are_kept(good: Good) -> None:
     given.obsm["X_mine"] = np.arange(160.0).reshape(80, 2)
     given.obsm["frame"] = pd.DataFrame({"a": range(80)}, index=given.obs_names)
     given.obs["half"] = np.repeat(["a", "b"], 40)
-    second = io.read_slices([given], slice_key="half", k=5)[1]
+    second = io.read_slices([given], slice_key="half", n_neighbors=5)[1]
     np.testing.assert_array_equal(second.obsm["X_mine"], given.obsm["X_mine"][40:])
     assert list(second.obsm["frame"]["a"]) == list(range(40, 80))
 

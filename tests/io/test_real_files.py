@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 from lloki import genes, io, keys
 from lloki.errors import GeneError, InputError
 
+SPECIES = {"Mus musculus": "mouse", "Homo sapiens": "human"}
+
 
 def test_real_slices(shared_data: Path) -> None:
-    species = {"Mus musculus": "mouse", "Homo sapiens": "human"}
     for path in sorted((shared_data / "spatial").glob("*.h5ad")):
         given = anndata.read_h5ad(path)
         key = "slice" if "slice" in given.obs and given.obs["slice"].nunique() > 1 else None
@@ -27,7 +27,7 @@ def test_real_slices(shared_data: Path) -> None:
         for slice_ in slices:
             said = slice_.uns["lloki"]
             assert said["scale"] == "counts", path.name
-            assert said["species"] == species[given.uns["species"]]
+            assert said["species"] == SPECIES[given.uns["species"]]
             assert slice_.obs[keys.TECHNOLOGY].iloc[0] == given.uns["technology"]
             given.var_names = given.var_names.str.strip()  # one STARmap gene ends in a blank
             kept = given[slice_.obs_names, slice_.var_names]
@@ -36,27 +36,26 @@ def test_real_slices(shared_data: Path) -> None:
             empty = np.asarray(kept.X.sum(1)).ravel() == 0
             np.testing.assert_array_equal(slice_.obs[keys.FLAG] == "no counts", empty)
             gone = given.n_vars - slice_.n_vars
-            assert gone == (15 if "merscope" in path.name else 0)  # its blanks
+            assert gone == sum(name.lower().startswith("blank") for name in given.var_names)
             assert any("measure no gene" in message for message in said["messages"]) == (gone > 0)
 
 
 def test_real_references(shared_data: Path) -> None:
     for path in sorted((shared_data / "reference").glob("*.h5ad")):
+        given = anndata.read_h5ad(path, backed="r")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             reference = io.read_reference(path)
         assert reference.uns["lloki"]["scale"] == "counts"
-        assert reference.uns["lloki"]["species"] == ("human" if "human" in path.name else "mouse")
+        assert reference.uns["lloki"]["species"] == SPECIES[given.uns["species"]]
         assert reference.X.dtype == np.float32
         assert reference.obsm_keys() == []
 
 
-def test_thirty_seven_thousand_cells_are_quick(shared_data: Path) -> None:
-    start = time.perf_counter()
+def test_cells_without_counts_are_reported(shared_data: Path) -> None:
     with pytest.warns(UserWarning, match="49 cells without any count"):
         (slice_,) = io.read_slices([shared_data / "spatial" / "xenium_mouse_brain_ctx_hp.h5ad"])
     assert slice_.n_obs == 36_602
-    assert time.perf_counter() - start < 5
 
 
 def test_a_human_slice_against_a_mouse_reference(shared_data: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_page_of_programs_names_genes_and_what_is_unused(tmp_path):
     states = tuple(adata.obsm[keys.METAGENES][adata.obs["slice"] == s] for s in ("one", "two"))
     history = pd.DataFrame({"phase": ["free"], "objective": [1.0]})
     flat = np.full((4, 3), 0.25, np.float32)
-    found = Programs(flat, np.eye(3), states, (1, 1), (1, 1), history, False, ProgramConfig(k=3))
+    found = Programs(flat, np.eye(3), states, (1, 1), (1, 1), history, False, ProgramConfig(n_metagenes=3))
     weights = pd.DataFrame(
         {
             "slice": ["one", "one", "two", "two"],
@@ -125,7 +125,7 @@ def test_genes_tried_across_slices_come_first():
 
 def test_the_page_of_an_imputation_tells_what_was_not_tried(tmp_path):
     genes = pd.DataFrame(
-        {"donors": [2, 1], "validated": [ACROSS, NOT], "score": [0.6, np.nan], "error": [0.5, np.nan]},
+        {"n_sources": [2, 1], "validated": [ACROSS, NOT], "score": [0.6, np.nan], "error": [0.5, np.nan]},
         index=["Good", "Blind"],
     ).assign(spread=1.0)
     adata = ad.AnnData(np.random.default_rng(0).random((30, 2)), var=genes)
@@ -150,14 +150,14 @@ def test_the_page_of_a_neighborhood_answers_first(tmp_path, is_there):
     focal = (adata.obs["cell_type"] == "T cell").to_numpy()
     n, rng = int(focal.sum()), np.random.default_rng(0)
     share, score = rng.random(n), rng.random(n) if is_there else np.full(n, np.nan)
-    for column, values in ((keys.NEIGHBOR_SHARE, share), (keys.PROGRAM_SCORE, score)):
+    for column, values in ((keys.NEIGHBOR_SHARE, share), (keys.NEIGHBORHOOD_SCORE, score)):
         adata.obs[column] = np.nan
         adata.obs.loc[focal, column] = values
-    columns = {"datasets": 2, "log2_fold": 1.2, "q": 1e-9, "share_correlation": 0.3, "share_q": 0.01}
+    columns = {"n_datasets": 2, "log2_fold": 1.2, "q": 1e-9, "share_correlation": 0.3, "share_q": 0.01}
     direction = ["up", "down"] if is_there else ["", ""]
     genes = pd.DataFrame(columns, index=["Upper", "Lower"]).assign(direction=direction, rank=[0.9, 0.1])
     correlations = pd.DataFrame(
-        {"dataset": ["pooled"], "cells": n, "pearson": 0.5, "spearman": 0.5, "p": 0.01}
+        {"dataset": ["pooled"], "n_cells": n, "pearson": 0.5, "spearman": 0.5, "p": 0.01}
     )
     cluster = np.arange(n) % 2
     found = NeighborhoodProgram(
@@ -185,7 +185,7 @@ def test_cells_of_a_type_are_named_once():
     assert [cells_of(t) for t in ("Astro", "T cell", "B cells")] == ["Astro cells", "T cells", "B cells"]
 
 
-def test_affinities_are_centerd_at_zero_whatever_their_range():
+def test_affinities_are_centered_at_zero_whatever_their_range():
     for affinity in (np.diag([5.0, 7.0]) + 0.5, np.zeros((2, 2)), np.array([[3.0]])):
         (image,) = metagenes.affinity_map(affinity).axes[0].images
         low, high = image.get_clim()

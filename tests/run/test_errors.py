@@ -1,4 +1,4 @@
-"""What cannot be done is said before any work, with place and fix; nothing half-written is left."""
+"""What cannot be done is reported before any work, with place and fix; nothing half-written is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 import lloki
 from lloki.errors import ConfigError, GeneError, InputError, ModelError, OutputError, RunError
 from lloki.fp import FPConfig
-from lloki.run import RunConfig, units
+from lloki.run import units
+from lloki.run.store import Piece
 from lloki.run.units import FeatureUnit, compute
 
 
@@ -53,29 +54,29 @@ def test_all_errors_of_all_inputs_before_any_work(files, integrate, tmp_path):
     two = _spoiled(files.beta, tmp_path / "in", _negative)
     with pytest.raises(InputError) as caught:
         integrate([one, two, files.alpha_2])
-    told = str(caught.value)
-    assert "2 errors in the inputs" in told
-    assert f"{one} obsm['spatial']: is missing" in told
-    assert str(two) in told
-    assert "--skip-bad" in told
+    text = str(caught.value)
+    assert "2 errors in the inputs" in text
+    assert f"{one} obsm['spatial']: is missing" in text
+    assert str(two) in text
+    assert "--skip-bad" in text
     assert not (tmp_path / "run").exists()
 
 
-def test_bad_slices_set_aside(files, integrate, tmp_path):
+def test_bad_slices_are_skipped(files, integrate, tmp_path):
     bad = _spoiled(files.beta, tmp_path / "in", _negative)
     lost = _spoiled(files.alpha_2, tmp_path / "in", _renamed)
     result = integrate(
         [bad, files.alpha_1, lost], skip_bad=True, project_only=["betaseq_1"], technology={"betaseq_1": "B"}
     )
     assert list(result.qc["slice"]) == ["alphafish_1"]
-    aside = {m["slice"]: m["text"] for m in result.run["messages"] if m["text"].startswith("set aside")}
-    assert set(aside) == {"betaseq_1", "alphafish_2"}
-    assert str(bad) in aside["betaseq_1"]
+    skipped = {m["slice"]: m["text"] for m in result.run["messages"] if m["text"].startswith("skipped: ")}
+    assert set(skipped) == {"betaseq_1", "alphafish_2"}
+    assert str(bad) in skipped["betaseq_1"]
     with pytest.raises(InputError, match="negative"):
         integrate([bad], skip_bad=True)
 
 
-def test_setting_aside_keeps_the_names_of_sections(files, integrate, tmp_path):
+def test_skipping_keeps_the_names_of_sections(files, integrate, tmp_path):
     """Sections of one sample that were read before keep their own names when another input goes."""
     both = ad.concat({"a": ad.read_h5ad(files.alpha_1), "b": ad.read_h5ad(files.alpha_2)}, label="part")
     both.uns["technology"] = "Alphafish"
@@ -115,7 +116,7 @@ def test_project_only(integrate, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "text"),
     [
         ({"embedder": "scoop"}, "no embedder is called 'scoop'. Installed: factor, geneformer"),
         ({"embedder": "precomputed"}, "name the obsm key"),
@@ -130,13 +131,13 @@ def test_project_only(integrate, tmp_path):
         ({"fp": {"kk": 3}}, "'kk'"),
         ({"color": "red"}, "color"),
         ({"device": "abacus"}, "'abacus' is not available"),
-        ({"config": RunConfig()}, "config or single settings, not both"),
+        ({"embeder": "factor"}, "integrate has no option 'embeder'. Did you mean 'embedder'?"),
     ],
 )
-def test_parameters(changed, told, integrate, tmp_path):
+def test_parameters(changed, text, integrate, tmp_path):
     with pytest.raises(ConfigError) as caught:
         integrate(**changed)
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -179,16 +180,16 @@ def test_a_full_disk(mount_of_its_own, files, settings, tmp_path):
     command += [str(tmp_path / "disk"), str(files.reference), json.dumps(settings), *map(str, files.slices)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout.splitlines()[-1])
-    for one in told:
+    text = json.loads(ended.stdout.splitlines()[-1])
+    for one in text:
         assert f"{tmp_path / 'disk' / 'run'}" in one["error"]
         assert "the disk is full" in one["error"]
         assert "--out" in one["error"]
         assert not one["left"]
         assert not one["finished"]
-    places = {Path(one["error"].split(": ")[0]).parent.name for one in told}
+    places = {Path(one["error"].split(": ")[0]).parent.name for one in text}
     assert {"features", "run"} <= places  # in the middle, and while results are written
-    assert "integrated.h5ad" in told[-1]["error"]
+    assert "integrated.h5ad" in text[-1]["error"]
 
 
 @pytest.mark.parametrize("largest", [8_000, 40_000, 120_000, 300_000])
@@ -211,7 +212,7 @@ def test_a_file_that_may_not_grow(largest, base, integrate, same, tmp_path):
 
 @pytest.mark.parametrize("name", ["integrated.h5ad", "qc.csv", "run.json", "model"])
 def test_a_disk_that_fills_while_results_are_written(name, base, integrate, tmp_path, monkeypatch):
-    """A finished run is told by its run.json; the one before is not left to stand for new results."""
+    """A finished run is text by its run.json; the one before is not left to stand for new results."""
     shutil.copytree(base.folder, tmp_path / "run")
     before = (tmp_path / "run" / "integrated.h5ad").read_bytes()
     real = os.replace
@@ -234,11 +235,8 @@ def test_a_disk_that_fills_while_results_are_written(name, base, integrate, tmp_
 
 def _unit(tmp_path: Path, **changed) -> FeatureUnit:
     given = {
-        "stage": "features",
-        "name": "slice_1",
+        "piece": Piece("features", "slice_1", "k", tmp_path / "out.npz"),
         "cells": 3,
-        "key": "k",
-        "path": tmp_path / "out.npz",
         "source": tmp_path / "in.h5ad",
         "reference_sparsity": np.array([0.5]),
         "config": FPConfig(),

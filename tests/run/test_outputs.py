@@ -241,7 +241,7 @@ def test_precomputed_embeddings_that_do_not_fit(files, integrate, tmp_path):
         integrate(slices, embedder="precomputed:X_mine", reference=None)
     result = integrate([*slices, files.alpha_2], embedder="precomputed:X_mine", reference=None, skip_bad=True)
     assert list(result.qc["slice"]) == ["alphafish_1"]
-    assert {m["slice"] for m in result.run["messages"] if "set aside" in m["text"]} == {
+    assert {m["slice"] for m in result.run["messages"] if m["text"].startswith("skipped: ")} == {
         "betaseq_1",
         "alphafish_2",
     }
@@ -295,23 +295,38 @@ def test_categories_keep_their_order():
 
 
 def test_a_plan_writes_nothing(files, tmp_path, monkeypatch):
-    from lloki.run import RunConfig, plan
+    from lloki.run import plan
 
     monkeypatch.chdir(tmp_path)
-    planned = plan(files.slices, config=RunConfig.make(epochs=2))
+    planned = plan(files.slices, reference=files.reference, epochs=2)
     assert planned.ok
     assert [s.name for s in planned.slices] == ["alphafish_1", "betaseq_1", "alphafish_2"]
-    assert [s.stage for s in planned.stages] == [
-        "LLOKI-FP",
-        "embedding",
-        "LLOKI-CAE",
-        "map, clusters, report",
-    ]
-    assert all(s.core_seconds > 0 and s.memory_mb > 0 for s in planned.stages)
+    found = {s.stage: (s.units, s.done, s.cells) for s in planned.stages}
+    assert found == {
+        "LLOKI-FP": (3, 0, 450),
+        "embedding": (7, 0, 450),  # a summary of each slice, a fit, and each slice's cells
+        "LLOKI-CAE": (1, 0, 450),
+        "UMAP and clusters": (1, 0, 450),
+    }
+    have, of = planned.genes_in_reference["betaseq_1"]
+    assert 0 < have <= of
+    absent = plan([*files.slices, tmp_path / "absent.h5ad"], reference=files.reference)
+    assert not absent.ok
+    assert not absent.stages
+    assert plan([*files.slices, tmp_path / "absent.h5ad"], reference=files.reference, skip_bad=True).stages
+    assert not plan(files.slices, reference=tmp_path / "absent.h5ad").ok
     assert not list(tmp_path.iterdir())
-    taken = plan(files.slices, config=RunConfig.make(embedder="precomputed:X"))
-    assert "LLOKI-FP" not in [s.stage for s in taken.stages]
-    assert not plan([tmp_path / "absent.h5ad"]).ok
+
+
+def test_a_plan_shows_what_is_done(base, files, settings):
+    from lloki.run import plan
+
+    planned = plan(files.slices, reference=files.reference, out=base.folder, **settings)
+    assert [s.done for s in planned.stages] == [s.units for s in planned.stages] == [3, 7, 1, 1]
+    other = plan(files.slices, reference=files.reference, out=base.folder, **settings | {"resolution": 2.0})
+    assert [s.done for s in other.stages] == [3, 7, 1, 0]
+    fewer = plan(files.slices[:2], reference=files.reference, out=base.folder, **settings)
+    assert [s.done for s in fewer.stages] == [2, 2, 0, 0]  # features and summaries of two slices
 
 
 def test_a_configuration_survives_json():

@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_where_it_was(stage, killed, base, integrate, same,
     for name, pieces in there.items():
         assert pieces <= whole[name], f"{name} holds something that no whole run makes"
     expected = {"Aligning features": (1, 0, 0), "Embedding cells": (3, 1, 0), "Aligning batches": (3, 3, 0)}
-    found = tuple(len(there.get(name, ())) for name in ("features", "embedding", "cae"))
+    found = tuple(len(there.get(name, ())) for name in ("features", "embedding", "training"))
     assert found == expected[stage]
     assert not (folder / "run.json").exists()
     result = integrate(out=folder)
@@ -121,10 +121,10 @@ def test_training_goes_on_from_its_middle(base, integrate, same, status, tmp_pat
             return advance if description == "Aligning batches" else lambda n: None
 
     shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
-    shutil.rmtree(tmp_path / "run" / "work" / "cae")
+    shutil.rmtree(tmp_path / "run" / "work" / "training")
     with pytest.raises(Stopped):
         integrate(progress=Stopper(12))
-    folder = tmp_path / "run" / "work" / "cae"
+    folder = tmp_path / "run" / "work" / "training"
     assert [p.suffix for p in folder.iterdir()] == [".checkpoint"]
     second = Stopper(1000)
     result = integrate(progress=second)

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from lloki.run import RunConfig
-from lloki.run.call import Call
+from lloki.run.inputs import Inputs
 from lloki.run.scores import own_scores
 
 
@@ -104,8 +104,8 @@ def test_scores_are_left_in_the_folder_and_on_the_page(integrate, monkeypatch):
 
 
 def test_a_run_says_what_it_was_called_with(base, files):
-    call = Call.from_dict(base.run["call"])
-    assert call.slices == [str(p.resolve()) for p in files.slices]
-    assert call.reference == str(files.reference.resolve())
-    assert call.read.label_key == "cell_type"
-    assert call.read.k == 40
+    inputs = Inputs.from_dict(base.run["inputs"])
+    assert inputs.slices == tuple(str(p.resolve()) for p in files.slices)
+    assert inputs.reference == str(files.reference.resolve())
+    assert inputs.options.label_key == "cell_type"
+    assert inputs.options.n_neighbors == 40

@@ -53,7 +53,7 @@ def spatial_channels(
 ) -> tuple[Doubles, Doubles]:
     r"""Project both slices on the directions of the embedding in which neighbors in space are most alike.
 
-    With both embeddings centerd and whitened by their mean covariance, directions are the leading
+    With both embeddings centered and whitened by their mean covariance, directions are the leading
     eigenvectors of :math:`\tfrac12(Y^\top \bar Y + \bar Y^\top Y)/n`, :math:`\bar Y` being the means over
     each cell's spatial neighbors: the eigenvalues are Moran's I. A cell is not among its own neighbors, so
     noise that is every cell's own does not count as structure. Values are cut off at 3 standard deviations:
@@ -62,7 +62,7 @@ def spatial_channels(
     Parameters
     ----------
     embeddings
-        (n, d) and (m, d). Each is centerd by itself: an offset between slices does not matter.
+        (n, d) and (m, d). Each is centered by itself: an offset between slices does not matter.
     positions
         (n, 2) and (m, 2).
     channels
@@ -79,14 +79,14 @@ def spatial_channels(
     -----
     Time grows with (n + m)·d·(d + n_neighbors).
     """
-    centerd = [e - e.mean(0) for e in embeddings]
-    values, vectors = np.linalg.eigh(sum(e.T @ e / len(e) for e in centerd) / 2)
+    centered = [e - e.mean(0) for e in embeddings]
+    values, vectors = np.linalg.eigh(sum(e.T @ e / len(e) for e in centered) / 2)
     # compared with the embedding's own size: a constant column leaves rounding, not zero
     size = max(float((np.asarray(e) ** 2).sum(1).mean()) for e in embeddings)
     keep = values > max(_LEAST_VARIANCE * values[-1], 1e-10 * size)
     if not keep.any():
-        return centerd[0][:, :0], centerd[1][:, :0]
-    white = [e @ (vectors[:, keep] / np.sqrt(values[keep])) for e in centerd]
+        return centered[0][:, :0], centered[1][:, :0]
+    white = [e @ (vectors[:, keep] / np.sqrt(values[keep])) for e in centered]
     alike = np.zeros((white[0].shape[1],) * 2)
     for y, xy in zip(white, positions):
         near = cKDTree(xy).query(xy, min(n_neighbors + 1, len(xy)))[1][:, 1:]

@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 
 from lloki._parallel import single_threaded
 from lloki._progress import Advance
+from lloki.align._evidence import z_score
 from lloki.align.channels import Cells, spatial_channels
 from lloki.align.config import AlignConfig
-from lloki.align.evidence import z_score
 from lloki.align.extent import cell_spacing, frame
 from lloki.align.fields import make_fields
 from lloki.align.inputs import moving_unit, positions, usable_rows

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from lloki.align import _kernels
-from lloki.align.evidence import Weighing, evidence, weigh
+from lloki.align._evidence import Weighing, evidence, weigh
 from lloki.align.fields import Fields
 from lloki.align.rigid import Rigid
 from lloki.align.search import Pose

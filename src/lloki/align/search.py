@@ -12,7 +12,7 @@ from scipy import sparse
 
 from lloki._parallel import map_ordered
 from lloki._progress import Advance
-from lloki.align.evidence import Weighing, evidence, weigh
+from lloki.align._evidence import Weighing, evidence, weigh
 from lloki.align.fields import Fields
 from lloki.align.rigid import Rigid, stand_ins
 

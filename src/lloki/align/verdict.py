@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lloki.align.evidence import z_score
+from lloki.align._evidence import z_score
 from lloki.align.refine import Precision
 from lloki.align.search import Pose
 

@@ -1,29 +1,36 @@
-"""What people do with a joint embedding: programs, domains, labels, genes. Arrays in, arrays out."""
+"""Analyses of a joint embedding: gene programs, domains, labels, genes. Arrays in, arrays out."""
 
-from lloki.analysis.calibration import Calibration, expected_error, reliability
-from lloki.analysis.domain_config import DomainConfig, Domains
+from lloki.analysis._enrichment import by_maximum, consistency, enrichment, match_metagenes
+from lloki.analysis._moran import moran
+from lloki.analysis.domain_config import DomainConfig, DomainOptions, Domains
 from lloki.analysis.domains import find_domains
-from lloki.analysis.enrichment import by_maximum, consistency, enrichment, match_metagenes
 from lloki.analysis.gene_score import score_weights
 from lloki.analysis.imputation import (
     ACROSS,
     DETECTED,
     NOT,
     WITHIN,
-    Donor,
+    Source,
     detection,
     held_out,
     impute,
     spearman_columns,
 )
-from lloki.analysis.labels import UNKNOWN, LabelTransfer, transfer_labels
+from lloki.analysis.labels import (
+    UNKNOWN,
+    Calibration,
+    LabelTransfer,
+    MarkerTable,
+    SliceMarkers,
+    expected_error,
+    marker_posterior,
+    reliability,
+    transfer_labels,
+)
 from lloki.analysis.loadings import gene_loadings, top_genes
-from lloki.analysis.marker_table import MarkerTable
-from lloki.analysis.markers import SliceMarkers, marker_posterior
-from lloki.analysis.moran import moran
 from lloki.analysis.neighborhood import NeighborhoodProgram, neighbor_share, neighborhood_program
-from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, Tissue
-from lloki.analysis.programs import ProgramConfig, Programs, fit_programs
+from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, NeighborhoodOptions, Tissue
+from lloki.analysis.programs import ProgramConfig, ProgramOptions, Programs, fit_programs
 from lloki.analysis.spatial_graph import spatial_neighbors
 
 __all__ = [
@@ -34,15 +41,18 @@ __all__ = [
     "WITHIN",
     "Calibration",
     "DomainConfig",
+    "DomainOptions",
     "Domains",
-    "Donor",
     "LabelTransfer",
     "MarkerTable",
     "NeighborhoodConfig",
+    "NeighborhoodOptions",
     "NeighborhoodProgram",
     "ProgramConfig",
+    "ProgramOptions",
     "Programs",
     "SliceMarkers",
+    "Source",
     "Tissue",
     "by_maximum",
     "consistency",

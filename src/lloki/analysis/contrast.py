@@ -1,4 +1,4 @@
-"""Genes that differ between two kinds of focal cells, over data sets whose panels differ."""
+"""Genes that differ between two groups of focal cells, over data sets with different panels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 _TINY = 1e-9
-FEWEST = 10  # cells on either side for a data set to be heard
+MIN_CELLS = 10  # on either side, for a data set to count
 
 
 @dataclass(frozen=True, eq=False)
 class FocalSet:
-    """The focal cells of one data set, as far as its genes are concerned.
+    """Expression of the focal cells of one data set.
 
     Attributes
     ----------
     name
-        Of the data set.
+        Name of the data set.
     genes
         (g,) that are enriched in the focal type.
     ranks
@@ -51,11 +51,11 @@ class FocalSet:
         genes: Sequence[str],
         slices: NDArray,
         cluster: Codes,
-        kinds: int,
+        n_clusters: int,
     ) -> FocalSet:
-        """Summarize log expression (n, g) of focal cells in ``kinds`` clusters."""
+        """Summarize log expression (n, g) of focal cells in ``n_clusters`` clusters."""
         member = sparse.csr_matrix(
-            (np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), (kinds, len(cluster))
+            (np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), (n_clusters, len(cluster))
         )
         dense = x.toarray().astype(np.float64)
         ranks = np.zeros_like(dense)
@@ -79,51 +79,51 @@ def standard_ranks(x: Doubles) -> Doubles:
 def enriched(
     focal: sparse.csr_matrix, rest: sparse.csr_matrix, *, expressed: float = 0.05, fold: float = 0.3
 ) -> NDArray[np.bool_]:
-    """Genes that are expressed in the focal type and enriched in it: the first stage.
+    """Find genes that are expressed and enriched in the focal type: the first stage.
 
     Parameters
     ----------
     focal, rest
         (n, g) and (m, g) log-normalized expression of the focal cells and of all others.
     expressed
-        Least share of focal cells that have the gene.
+        Minimum share of focal cells that express the gene.
     fold
-        Least log2 of the ratio of mean normalized counts.
+        Minimum log2 ratio of mean normalized counts.
     """
     seen = np.asarray((focal > 0).sum(axis=0)).ravel() / max(focal.shape[0], 1)
     means = [np.asarray(x.expm1().sum(axis=0)).ravel() / max(x.shape[0], 1) for x in (focal, rest)]
     return (seen >= expressed) & (np.log2((means[0] + _TINY) / (means[1] + _TINY)) >= fold)
 
 
-def rich_clusters(cluster: Codes, share: Doubles, kinds: int) -> tuple[NDArray[np.bool_], float]:
+def rich_clusters(cluster: Codes, share: Doubles, n_clusters: int) -> tuple[NDArray[np.bool_], float]:
     """Split clusters in two by their cells' mean share of neighbors, where that explains most.
 
     Parameters
     ----------
     cluster
-        (n,) codes below ``kinds``.
+        (n,) codes below ``n_clusters``.
     share
         (n,) less the mean of its slice.
-    kinds
+    n_clusters
         Number of clusters.
 
     Returns
     -------
     rich, contrast
-        (kinds,) bool, and how much higher the mean share is in rich clusters than in the others: 0 with a
-        single cluster. Of all cuts of the clusters in order of their means, the one with the largest variance
-        between the two groups (Otsu's rule).
+        (n_clusters,) bool, and how much higher the mean share is in rich clusters than in the others: 0 with
+        a single cluster. Of all cuts of the clusters in order of their means, the one with the largest
+        variance between the two groups (Otsu's rule).
     """
-    cells = np.bincount(cluster, minlength=kinds).astype(float)
-    total = np.bincount(cluster, share, minlength=kinds)
+    cells = np.bincount(cluster, minlength=n_clusters).astype(float)
+    total = np.bincount(cluster, share, minlength=n_clusters)
     order = np.argsort(total / np.maximum(cells, 1), kind="stable")
     low, high = np.cumsum(cells[order])[:-1], cells.sum() - np.cumsum(cells[order])[:-1]
     if not ((low > 0) & (high > 0)).any():
-        return np.zeros(kinds, bool), 0.0
+        return np.zeros(n_clusters, bool), 0.0
     below = np.cumsum(total[order])[:-1]
     difference = (total.sum() - below) / np.maximum(high, 1) - below / np.maximum(low, 1)
     cut = int(np.argmax(low * high * difference**2))
-    rich = np.zeros(kinds, bool)
+    rich = np.zeros(n_clusters, bool)
     rich[order[cut + 1 :]] = True
     return rich, float(difference[cut])
 
@@ -133,9 +133,9 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
 
     In each data set genes are ranked by Welch's t, from 0 (most down) to 1 (most up), and the ranks averaged
     over data sets with the weights :math:`\sqrt{n_1 n_0 / (n_1 + n_0)}`, n being the cells on either side.
-    Beside it stands each gene's rank correlation with the share of neighbors itself, within slices: clusters
-    are found in the same counts that are compared here, so that their differences alone prove nothing, while
-    a cell's position is no part of them.
+    Each gene's rank correlation with the share of neighbors itself, within slices, is computed as well:
+    clusters are found in the same counts that are compared here, so their differences alone are no evidence,
+    while a cell's position is independent of them.
 
     Parameters
     ----------
@@ -149,22 +149,22 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
     Returns
     -------
     pandas.DataFrame
-        Indexed by gene: datasets, rank, log2_fold (weighted mean), agreement (share of the weight whose fold
-        has the sign of the mean), q (of the combined t), share_correlation, share_q (Benjamini–Hochberg,
+        Indexed by gene: n_datasets, rank, log2_fold (weighted mean), agreement (share of the weight whose
+        fold has the sign of the mean), q (of the combined t), share_correlation, share_q (Benjamini–Hochberg,
         normal approximation).
     """
     rows: dict[str, list[tuple[float, ...]]] = {}
     for data, share in zip(sets, shares):
         n1, n0 = data.cells[rich].sum(), data.cells[~rich].sum()
-        if min(n1, n0) < FEWEST or not data.genes:
+        if min(n1, n0) < MIN_CELLS or not data.genes:
             continue
         t, fold = _welch(data, rich)
         rank = (rankdata(t) - 0.5) / len(t)
         correlation = data.ranks.T @ share / len(share)
         weight = float(np.sqrt(n1 * n0 / (n1 + n0)))
         for i, gene in enumerate(data.genes):
-            said = (weight, rank[i], t[i], fold[i], correlation[i], float(len(share)))
-            rows.setdefault(gene, []).append(said)
+            values = (weight, rank[i], t[i], fold[i], correlation[i], float(len(share)))
+            rows.setdefault(gene, []).append(values)
     table = []
     for gene in sorted(rows):
         w, rank, t, fold, r, n = np.array(rows[gene]).T
@@ -172,7 +172,7 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
         table.append(
             {
                 "gene": gene,
-                "datasets": len(w),
+                "n_datasets": len(w),
                 "rank": float(np.average(rank, weights=w)),
                 "log2_fold": mean,
                 "agreement": float(np.average(np.sign(fold) == np.sign(mean), weights=w)),
@@ -181,7 +181,7 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
                 "share_z": float((w * r * np.sqrt(n)).sum() / np.sqrt((w**2).sum())),
             }
         )
-    columns = ["datasets", "rank", "log2_fold", "agreement", "z", "share_correlation", "share_z"]
+    columns = ["n_datasets", "rank", "log2_fold", "agreement", "z", "share_correlation", "share_z"]
     frame = pd.DataFrame(table, columns=["gene", *columns]).set_index("gene")
     for name in ("z", "share_z"):
         frame[name.replace("z", "q")] = _adjusted(2 * norm.sf(np.abs(frame.pop(name).to_numpy(float))))
@@ -189,7 +189,7 @@ def compare(sets: Sequence[FocalSet], rich: NDArray[np.bool_], shares: Sequence[
 
 
 def consistent(table: pd.DataFrame, *, q: float, agreement: float) -> NDArray[np.int8]:
-    """1 for genes that are up wherever they were measured, -1 for down, 0 for neither."""
+    """Return 1 for genes that are up in all data sets that measured them, -1 for down, 0 for neither."""
     sign = np.sign(table["log2_fold"].to_numpy(float))
     good = (table["q"] < q) & (table["share_q"] < q) & (table["agreement"] >= agreement - _TINY)
     good &= np.sign(table["share_correlation"]) == sign
@@ -211,7 +211,7 @@ def _welch(data: FocalSet, rich: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
 
 
 def _adjusted(p: Doubles) -> Doubles:
-    """Benjamini–Hochberg."""
+    """Adjust p-values by Benjamini–Hochberg."""
     if not len(p):
         return p
     order = np.argsort(p, kind="stable")

@@ -14,8 +14,8 @@ def score_weights(
 ) -> Doubles:
     """Weights of genes whose weighted sum is the score of a gene set (Tirosh et al., Science 2016).
 
-    The score is the mean of the set, less the mean of control genes of like expression: from each of the bins
-    of mean expression that hold a gene of the set, up to ``control`` others.
+    The score is the mean of the set, less the mean of control genes of similar expression: from each of the
+    bins of mean expression that hold a gene of the set, up to ``control`` others.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def score_weights(
     bins
         Of genes by the rank of their mean.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------

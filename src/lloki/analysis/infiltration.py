@@ -1,4 +1,4 @@
-"""From shares of neighbors to genes and scores: what is done again for every permutation."""
+"""From neighbor shares to genes and scores: the steps that every permutation repeats."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ POOLED = "pooled"
 
 
 @dataclass(frozen=True, eq=False)
-class Lens:
-    """A data set as the second stage and the score see it; ``rows`` are its focal cells among all."""
+class DataSet:
+    """A data set prepared for the second stage and the score; ``rows`` are its focal cells among all."""
 
     rows: NDArray[np.bool_]
     focal: FocalSet
@@ -37,9 +37,9 @@ class Lens:
         slices: NDArray,
         rows: NDArray[np.bool_],
         cluster: NDArray[np.int64],
-        kinds: int,
+        n_clusters: int,
         config: NeighborhoodConfig,
-    ) -> Lens:
+    ) -> DataSet:
         genes = sorted(set.intersection(*(set(t.genes) for t in tissues)))
         parts = []
         for t in tissues:
@@ -53,13 +53,17 @@ class Lens:
         if config.spill_guard and near.shape[0]:
             kept &= enriched(own, near, expressed=0.0, fold=0.0)
         named = [gene for gene, keep in zip(genes, kept) if keep]
-        focal = FocalSet.make(name, own[:, np.flatnonzero(kept)], named, slices[rows], cluster[rows], kinds)
+        focal = FocalSet.make(
+            name, own[:, np.flatnonzero(kept)], named, slices[rows], cluster[rows], n_clusters
+        )
         mean = np.asarray(own.sum(axis=0)).ravel() / max(own.shape[0], 1)
         return cls(rows, focal, own, tuple(genes), mean)
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
+    """Clusters, genes and scores for one assignment of shares to cells."""
+
     rich: NDArray[np.bool_]
     contrast: float
     genes: pd.DataFrame
@@ -71,35 +75,40 @@ def outcome(
     share: Doubles,
     slices: NDArray,
     cluster: NDArray[np.int64],
-    kinds: int,
-    lenses: Sequence[Lens],
+    n_clusters: int,
+    datasets: Sequence[DataSet],
     config: NeighborhoodConfig,
 ) -> Outcome:
-    """Everything that depends on the shares."""
-    centerd, ranked = np.empty(len(share)), np.empty(len(share))
+    """Compute everything that depends on the shares."""
+    centered, ranked = np.empty(len(share)), np.empty(len(share))
     for name in np.unique(slices):
         rows = slices == name
-        centerd[rows], ranked[rows] = share[rows] - share[rows].mean(), standard_ranks(share[rows])
-    rich, contrast = rich_clusters(cluster, centerd, kinds)
-    genes = compare([lens.focal for lens in lenses], rich, [ranked[lens.rows] for lens in lenses])
+        centered[rows], ranked[rows] = share[rows] - share[rows].mean(), standard_ranks(share[rows])
+    rich, contrast = rich_clusters(cluster, centered, n_clusters)
+    genes = compare([d.focal for d in datasets], rich, [ranked[d.rows] for d in datasets])
     sign = consistent(genes, q=config.q, agreement=config.agreement)
     genes["direction"] = np.array(["down", "", "up"], object)[sign + 1]
     up, down = set(genes.index[sign > 0]), set(genes.index[sign < 0])
     score = np.full(len(share), np.nan)
-    for lens in lenses:
-        sides = [np.array([gene in side for gene in lens.genes], bool) for side in (up, down)]
+    for d in datasets:
+        sides = [np.array([gene in side for gene in d.genes], bool) for side in (up, down)]
         if sides[0].any() or sides[1].any():
-            score[lens.rows] = lens.expression @ signed_weights(lens.mean, *sides, seed=config.seed)
-    table = [_correlation(lens.focal.name, score[lens.rows], share[lens.rows]) for lens in lenses]
+            score[d.rows] = d.expression @ signed_weights(d.mean, *sides, seed=config.seed)
+    table = [_correlation(d.focal.name, score[d.rows], share[d.rows]) for d in datasets]
     correlations = pd.DataFrame([*table, _correlation(POOLED, score, share)])
     return Outcome(rich, contrast, genes, score, correlations)
 
 
 def _correlation(name: str, score: Doubles, share: Doubles) -> dict[str, Any]:
-    """0 where there is no score: nothing was found to correlate."""
+    """Correlate score and share; 0 where no gene was found and so no score."""
     known = np.isfinite(score)
     a, b = score[known], share[known]
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return {"dataset": name, "cells": len(a), "pearson": 0.0, "spearman": 0.0}
+        return {"dataset": name, "n_cells": len(a), "pearson": 0.0, "spearman": 0.0}
     spearman = float(np.mean(standard_ranks(a) * standard_ranks(b)))
-    return {"dataset": name, "cells": len(a), "pearson": float(np.corrcoef(a, b)[0, 1]), "spearman": spearman}
+    return {
+        "dataset": name,
+        "n_cells": len(a),
+        "pearson": float(np.corrcoef(a, b)[0, 1]),
+        "spearman": spearman,
+    }

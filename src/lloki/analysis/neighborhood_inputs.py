@@ -1,8 +1,9 @@
-"""What an analysis of neighborhoods is told: settings, and slices."""
+"""Configuration and input of the neighborhood program."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +16,37 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NeighborhoodConfig(Config):
-    """Settings of :func:`neighborhood_program`; the paper's where it states them.
+    """Parameters of the neighborhood program; defaults are the paper's where it states them.
 
-    Parameters
+    Attributes
     ----------
-    k
-        Nearest cells in space among which the neighbor type is counted.
-    resolution, graph_neighbors
-        Of the Leiden clusters of focal cells, and of the graph in the joint embedding.
+    n_neighbors
+        Number of nearest cells in space among which the neighbor type is counted.
+    resolution
+        Leiden resolution, for clusters of focal cells.
+    graph_neighbors
+        Number of neighbors in the graph of focal cells in the joint embedding that Leiden clusters.
     expressed, fold
-        First stage: least share of focal cells with a gene, and least log2 fold over all other cells.
+        First stage: minimum share of focal cells that express a gene, and minimum log2 fold change over all
+        other cells.
     spill_guard
-        First stage: leave out genes that the neighbor type expresses more than the focal type. Where its
-        transcripts are assigned to focal cells beside it, they look like a program. The paper has no such
-        rule.
+        First stage: leave out genes that the neighbor type expresses more than the focal type. Its
+        transcripts can be assigned to focal cells next to it, and then look like a program. The paper has no
+        such rule.
     q
-        Second stage: highest false discovery rate, of the difference between the two kinds of focal cells and
-        of the correlation with the neighbor share.
+        Second stage: maximum false discovery rate of the difference between the two groups of focal cells,
+        and of the correlation with the neighbor share.
     agreement
-        Least share of the data sets, by weight, in which a gene must go the same way.
+        Minimum share of the data sets, by weight, in which a gene must change in the same direction.
     permutations
-        How often positions are shuffled; p-values are at least 1 / (1 + permutations).
+        Number of times that positions are shuffled; p-values are at least 1 / (1 + permutations).
     alpha
-        Highest p-value at which a program counts as found.
+        Maximum p-value of a neighborhood program.
     seed
-        Of clusters, control genes and permutations.
+        Random seed.
     """
 
-    k: int = 100
+    n_neighbors: int = 100
     resolution: float = 1.0
     graph_neighbors: int = 15
     expressed: float = 0.05
@@ -55,8 +59,24 @@ class NeighborhoodConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._above_zero("k", "graph_neighbors", "resolution", "permutations")
+        self._above_zero("n_neighbors", "graph_neighbors", "resolution", "permutations")
         self._share("expressed", "q", "agreement", "alpha")
+
+
+class NeighborhoodOptions(TypedDict, total=False):
+    """Fields of :class:`NeighborhoodConfig`, as keywords."""
+
+    n_neighbors: int
+    resolution: float
+    graph_neighbors: int
+    expressed: float
+    fold: float
+    spill_guard: bool
+    q: float
+    agreement: float
+    permutations: int
+    alpha: float
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +86,7 @@ class Tissue:
     Attributes
     ----------
     name, dataset
-        Of the slice, and of the data set that it belongs to.
+        Name of the slice, and of the data set that it belongs to.
     expression
         (n, g) log-normalized.
     genes
@@ -76,7 +96,7 @@ class Tissue:
     embedding
         (n, d) in the joint space.
     focal, neighbor
-        (n,) bool: cells of either type.
+        (n,) bool: cells of the focal and of the neighbor type.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Who lies next to whom: the spatial graph of a slice."""
+"""The spatial neighbor graph of a slice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lloki.errors import ConfigError, InputError
 
 
 def spatial_neighbors(
-    positions: ArrayLike, *, longest: float = 94.5, k: int | None = None
+    positions: ArrayLike, *, longest: float = 94.5, n_neighbors: int | None = None
 ) -> sparse.csr_matrix:
-    """Connect cells that lie side by side.
+    """Connect neighboring cells.
 
     Parameters
     ----------
@@ -21,14 +21,14 @@ def spatial_neighbors(
         (n, 2 or 3), in any unit.
     longest
         Percentile of the lengths of all edges of the Delaunay triangulation; longer ones, which cross holes
-        and run along the rim, are dropped. SpiceMix has 94.5.
-    k
-        In place of the triangulation, the k nearest cells of each, made symmetric.
+        and follow the border, are dropped. SpiceMix uses 94.5.
+    n_neighbors
+        In place of the triangulation, connect each cell to this many nearest cells, symmetrically.
 
     Returns
     -------
-    (n, n) symmetric CSR of ones, float32, no diagonal. Cells can be without neighbors: lone ones, and all
-    where there are fewer than three cells or they lie on a line (then neighbors along it are connected).
+    (n, n) symmetric CSR of ones, float32, no diagonal. Isolated cells have no neighbors. Where there
+    are fewer than three cells, or all are on a line, the two nearest cells of each are connected.
 
     Raises
     ------
@@ -46,17 +46,17 @@ def spatial_neighbors(
         raise InputError("positions hold NaN, infinity or no coordinates", hint="Leave these cells out.")
     if not 0 < longest <= 100:
         raise ConfigError(f"longest must lie above 0 and be at most 100 percent, got {longest}")
-    if k is not None and k < 1:
-        raise ConfigError(f"k must be at least 1, got {k}")
+    if n_neighbors is not None and n_neighbors < 1:
+        raise ConfigError(f"n_neighbors must be at least 1, got {n_neighbors}")
     n = len(xy)
     if n < 2:
         return sparse.csr_matrix((n, n), dtype=np.float32)
-    pairs = _triangulated(xy, longest) if k is None else _nearest(xy, k)
+    pairs = _triangulated(xy, longest) if n_neighbors is None else _nearest(xy, n_neighbors)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     ones = np.ones(len(pairs), np.float32)
     graph = sparse.csr_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     graph = graph.maximum(graph.T).tocsr()
-    graph.data[:] = 1.0  # pairs that were listed twice
+    graph.data[:] = 1.0  # pairs listed twice
     graph.sort_indices()
     return graph
 
@@ -70,15 +70,15 @@ def _triangulated(xy: np.ndarray, longest: float) -> np.ndarray:
     corners = mesh.simplices
     count = corners.shape[1]
     pairs = np.concatenate([corners[:, [i, j]] for i in range(count) for j in range(i + 1, count)])
-    # cells in the very place of another are no corners: they hang on the corner nearest to them
+    # cells at the position of another are no corners: connect them to their nearest corner
     pairs = np.concatenate([pairs, mesh.coplanar[:, [0, 2]]]).astype(np.int64)
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     length = np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1)
     return pairs[length <= np.percentile(length, longest)]
 
 
-def _nearest(xy: np.ndarray, k: int) -> np.ndarray:
+def _nearest(xy: np.ndarray, n_neighbors: int) -> np.ndarray:
     n = len(xy)
-    _, index = cKDTree(xy).query(xy, k=min(k + 1, n))
+    _, index = cKDTree(xy).query(xy, k=min(n_neighbors + 1, n))
     index = np.asarray(index).reshape(n, -1)
     return np.stack([np.repeat(np.arange(n), index.shape[1]), index.ravel()], axis=1)

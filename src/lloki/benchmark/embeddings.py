@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lloki.benchmark._scvi import scvi
 from lloki.benchmark.methods import Baseline, Variant
 from lloki.benchmark.rerun import Rerun
-from lloki.benchmark.scvi import scvi
 from lloki.benchmark.subject import Subject
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import expression_pca, harmony
-from lloki.run.store import Store, key_of, load_arrays, save_arrays
+from lloki.run.store import Store, load_arrays, write_arrays
 
 Rows = NDArray[np.float32]
 
@@ -59,8 +60,8 @@ class Embeddings:
         x = self._baseline(method, seed) if isinstance(method, Baseline) else self._variant(method, repeat)
         if not method.harmony:
             return x
-        key = key_of("harmony", x, self.subject.batches.tolist(), seed)
-        return self._kept("harmony", key, lambda: harmony(x, self.subject.batches, seed=seed))
+        inputs = (x, self.subject.batches.tolist(), seed)
+        return self._cached("harmony", inputs, lambda: harmony(x, self.subject.batches, seed=seed))
 
     def _variant(self, method: Variant, repeat: int) -> Rows:
         if self.rerun is None:
@@ -80,17 +81,16 @@ class Embeddings:
         if method.model == "scvi":
             return self._scvi(genes, seed)
         x = what.expression(genes)
-        return self._kept("pca", key_of("pca", *_arrays(x)), lambda: expression_pca(x))
+        return self._cached("pca", _arrays(x), lambda: expression_pca(x))
 
     def _scvi(self, genes: NDArray[np.bool_], seed: int) -> Rows:
         x = self.subject.counts(genes)
-        key = key_of("scvi", *_arrays(x), self.subject.batches.tolist(), seed)
-        return self._kept("scvi", key, lambda: scvi(x, self.subject.batches, seed=seed))
+        inputs = (*_arrays(x), self.subject.batches.tolist(), seed)
+        return self._cached("scvi", inputs, lambda: scvi(x, self.subject.batches, seed=seed))
 
-    def _kept(self, name: str, key: str, compute: Callable[[], Rows]) -> Rows:
-        path = self.store.path("embeddings", name, key)
-        if not path.exists():
-            save_arrays(path, {"rows": compute()})
+    def _cached(self, stage: str, inputs: Sequence[Any], compute: Callable[[], Rows]) -> Rows:
+        piece = self.store.piece(stage, stage, *inputs)
+        path = self.store.cached(piece, lambda path: write_arrays(path, {"rows": compute()}))
         rows: Rows = load_arrays(path)["rows"]
         return rows
 

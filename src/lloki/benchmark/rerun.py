@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki._device import choose_device
 from lloki._progress import Progress
 from lloki.embed import Embedder, Precomputed, get_embedder
 from lloki.errors import ConfigError
 from lloki.run import RunConfig
-from lloki.run.call import Call
 from lloki.run.execute import Workers
-from lloki.run.record import Recorder
-from lloki.run.stages import Embedded, Opened, align_slices, embed_slices, open_inputs
+from lloki.run.inputs import Inputs
+from lloki.run.opening import Opened, open_inputs
+from lloki.run.pieces import Pieces
+from lloki.run.stages import Embedded, Stages
 from lloki.run.store import Store
-from lloki.run.work import Work
 
 
 class Rerun:
@@ -47,7 +48,7 @@ class Rerun:
         self._own = Store(own) if own.is_dir() and own.resolve() != store.folder else None
         self.store = self._own or store
         self._opened: tuple[Opened, Embedder] | None = None
-        self._last: tuple[RunConfig, Embedded] | None = None
+        self._last: tuple[RunConfig, Pieces, Embedded] | None = None
 
     def __enter__(self) -> Rerun:
         if self._own is not None:
@@ -75,27 +76,33 @@ class Rerun:
         ConfigError
             If the run does not say how it was called, its inputs are gone, or they are no longer the same.
         """
+        device = str(choose_device())
         with Workers() as here:
-            work = Work(self.store, config, Recorder(), self.progress, here)
-            opened, embedder = self._inputs(work)
+            stages = Stages(self.store, config, self.progress, here, device)
+            opened, embedder = self._inputs()
             if self._last is None or self._last[0] != config:
                 if not isinstance(embedder, Precomputed):  # fitting may change it: each fit begins anew
-                    embedder = get_embedder(config.embedder, model=config.model, seed=config.seed)
-                self._last = (config, embed_slices(work, opened, embedder))
-            embedded = self._last[1]
-            parts = embedded.rows if slot == keys.FP else align_slices(work, opened, embedded).joint
+                    embedder = get_embedder(
+                        config.embedder, model=config.model, seed=config.seed, device=device
+                    )
+                pieces = stages.plan(opened, embedder)
+                self._last = (config, pieces, stages.embed(opened, embedder, pieces))
+            _, pieces, embedded = self._last
+            parts = (
+                embedded.rows if slot == keys.FP else stages.align(opened, embedded, pieces.training).joint
+            )
         return np.concatenate([parts[r.name] for r in opened.slices])
 
-    def _inputs(self, work: Work) -> tuple[Opened, Embedder]:
+    def _inputs(self) -> tuple[Opened, Embedder]:
         if self._opened is None:
-            if "call" not in self.record:
+            if "inputs" not in self.record:
                 raise ConfigError(
                     f"{self.run}: does not say what it was called with. Run lloki integrate again: it "
                     "computes only what is missing."
                 )
-            call = Call.from_dict(self.record["call"])
+            inputs = Inputs.from_dict(self.record["inputs"])
             embedder = get_embedder(self.config.embedder, model=self.config.model, seed=self.config.seed)
-            opened = open_inputs(work, call, embedder)
+            opened = open_inputs(inputs, self.store, self.config, embedder)
             before = [(s["name"], s["hash"]) for s in self.record["slices"]]
             if [(r.name, r.hash) for r in opened.slices] != before:
                 raise ConfigError(f"{self.run}: its inputs have changed since. Run lloki integrate again.")

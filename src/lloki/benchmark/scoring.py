@@ -18,9 +18,8 @@ from lloki.evaluate import expression_pca, score_cells, scored_cells, stratified
 from lloki.evaluate.metrics import Profile
 from lloki.evaluate.sampling import LEAST
 from lloki.evaluate.score import checked
-from lloki.io import atomic
-from lloki.run.store import Store, key_of, load_arrays, save_arrays
-from lloki.run.view import view
+from lloki.run._view import view
+from lloki.run.store import Store, load_arrays, write_arrays
 
 TRANSFER_CELLS = 40_000  # labels are carried between so many cells at most; time grows with the square
 LAYOUT_CELLS = 4_000
@@ -121,25 +120,20 @@ class Judge:
         """
         x = checked(embedding, len(self.labels), "the embedding").astype(np.float32)
         pre = np.zeros(0) if self.pre is None else self.pre
-        key = key_of(
-            *("scores", _scib_version(), x, pre, self.rows, self.transfer_rows),
+        piece = self.store.piece(
+            *("scores", name, _scib_version(), x, pre, self.rows, self.transfer_rows),
             *(self.labels.tolist(), self.batches.tolist(), list(self.metrics), self.seed),
+            ending=".json",
         )
-        path = self.store.path("scores", name, key, ".json")
-        if not path.exists():
-            found = self._compute(x)
-            path.parent.mkdir(exist_ok=True)
-            with atomic(path) as temporary:
-                temporary.write_text(json.dumps(found))
+        path = self.store.cached(piece, lambda path: path.write_text(json.dumps(self._compute(x))))
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept
 
     def layout(self, name: str, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
         """UMAP of `layout_rows`: (m, 2)."""
         x = np.asarray(embedding, np.float32)[self.layout_rows]
-        path = self.store.path("umap", name, key_of("umap", x, self.seed))
-        if not path.exists():
-            save_arrays(path, {"umap": view(x, seed=self.seed)[0]})
+        piece = self.store.piece("umap", name, x, self.seed)
+        path = self.store.cached(piece, lambda path: write_arrays(path, {"umap": view(x, seed=self.seed)[0]}))
         xy: NDArray[np.float32] = load_arrays(path)["umap"]
         return xy
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lloki._progress import Advance
+from lloki.cae._objective import PARTS, SHARDS, Objective
 from lloki.cae.batches import Sampler
 from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.checkpoint import Checkpoint
 from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.cae.objective import PARTS, SHARDS, Objective
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn.tensors import differ
 
@@ -115,7 +115,7 @@ class Loop:
             self.waited += 1
 
     def _search(self) -> PairTable:
-        """Search pairs: at first between inputs, centerd for each token, then between latents."""
+        """Search pairs: at first between inputs, centered for each token, then between latents."""
         cells, config = self.loss.cells, self.loss.config
         pairs = slice_pairs(
             cells,

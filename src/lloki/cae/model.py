@@ -35,7 +35,7 @@ class CAEModel:
     conditions
         Names of the tokens and slices that it was trained with.
     scaling
-        How inputs are centerd and scaled.
+        How inputs are centered and scaled.
     config
         The settings it was trained with.
     history

@@ -92,8 +92,8 @@ class Monitor:
         kept = torch.stack(
             [_common(before, nearest_others(z[own], NEAR)) for before, own in zip(self.near_before, self.own)]
         )
-        centerd = torch.cat([z[own] - z[own].mean(0) for own in self.own])
-        variances = torch.linalg.eigvalsh((centerd.T @ centerd).cpu().double() / len(centerd)).clamp_min(0)
+        centered = torch.cat([z[own] - z[own].mean(0) for own in self.own])
+        variances = torch.linalg.eigvalsh((centered.T @ centered).cpu().double() / len(centered)).clamp_min(0)
         anchor, positive = self.pairs
         found = (near[anchor] == positive[:, None]).any(1).float()
         count = torch.bincount(cells.slice_of[pairs.anchors()], minlength=cells.slices)

@@ -27,7 +27,7 @@ class Scaling:
     center
         (tokens, d) mean of what then remains of each token's cells, every slice counting alike.
     scale
-        Root mean square of all centerd entries: one number, so that directions keep their weight.
+        Root mean square of all centered entries: one number, so that directions keep their weight.
     distance
         Factor on distances of scaled inputs, see `CAEConfig.unit`.
     """

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from lloki._device import choose_device
 from lloki._progress import Advance
+from lloki.cae._objective import objective
+from lloki.cae._train import checked, warn_unpaired
 from lloki.cae.cells import Cells
 from lloki.cae.condition import Conditions
 from lloki.cae.landmarks import Landmarks
 from lloki.cae.loop import Loop
 from lloki.cae.model import CAEModel, network_for
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.cae.objective import objective
-from lloki.cae.train import checked, warn_unpaired
 from lloki.errors import ConfigError, InputError
 
 # Steps of a fit: a third of them would do nearly as well.

@@ -26,6 +26,7 @@ from lloki.cli import (
     project_reference,
     transfer_labels,
 )
+from lloki.cli.defaults import Command
 from lloki.cli.failures import Commands
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ for _command in (
     check.check,
     doctor.doctor,
 ):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(models.app)
 
 

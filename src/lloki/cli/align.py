@@ -9,21 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:align_slices")
+@defaults_from("lloki.align:AlignConfig")
 def align(
     integrated: options.Integrated,
     out: options.Out,
     fixed: Annotated[
         str | None,
         typer.Option(
-            metavar="SLICE", help="Slice that stays where it is; default the first.", rich_help_panel=_SLICES
+            metavar="SLICE", help="Slice that stays in place; default the first.", rich_help_panel=_SLICES
         ),
     ] = None,
     moving: Annotated[
@@ -33,23 +36,23 @@ def align(
         ),
     ] = None,
     stack: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--stack",
-            help="The slices are a series, in this order: --fixed is put where it stands among --moving, or "
-            "first. Neighbors are aligned, then all poses fitted together.",
+            help="The slices are a series, in this order: --fixed is at its place among --moving, or first. "
+            "Neighbors are aligned, then all poses fitted together.",
             rich_help_panel=_SLICES,
         ),
-    ] = False,
+    ] = None,
     use_ambiguous: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--use-ambiguous",
-            help="In a stack: let sections that nothing else connects hang on ambiguous pairs.",
+            help="In a stack, place sections by ambiguous pairs where no other pair connects them.",
             rich_help_panel=_SLICES,
         ),
-    ] = False,
-    slice_key: options.SliceColumn = "slice",
+    ] = None,
+    slice_key: options.SliceColumn = None,
     z_step: Annotated[
         float | None,
         typer.Option(help="Distance between sections, in order: written as z.", rich_help_panel=_SLICES),
@@ -57,56 +60,62 @@ def align(
     z_key: Annotated[
         str | None, typer.Option(help="obs column to write as z instead.", rich_help_panel=_SLICES)
     ] = None,
-    key: options.JointKey = "X_lloki",
+    use_rep: options.UseRep = None,
     allow_reflection: Annotated[
-        bool,
-        typer.Option("--allow-reflection", help="Sections may lie upside down.", rich_help_panel=_METHOD),
-    ] = False,
+        bool | None,
+        typer.Option("--allow-reflection", help="Sections may be mirrored.", rich_help_panel=_METHOD),
+    ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="Fixed units in one moving unit, such as 0.325.", rich_help_panel=_METHOD),
+        typer.Option(
+            help="Units of the fixed slice per unit of the others, such as 0.325.", rich_help_panel=_METHOD
+        ),
     ] = None,
     allow_scale: Annotated[
-        bool, typer.Option("--allow-scale", help="Estimate the scale.", rich_help_panel=_METHOD)
-    ] = False,
+        bool | None, typer.Option("--allow-scale", help="Estimate the scale.", rich_help_panel=_METHOD)
+    ] = None,
     nonrigid: Annotated[
         float | None,
         typer.Option(
             metavar="BOUND",
-            help="Then deform by up to this distance. Off by default: cells are never rearranged.",
+            help="Then deform by up to this distance. Default: no deformation.",
             rich_help_panel=_METHOD,
         ),
     ] = None,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
-    """Bring slices into one coordinate frame, from the embedding that they share."""
+    """Align slices in one coordinate frame by their joint embedding."""
     page = out / "alignment.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
 
         import lloki
+        from lloki import keys
         from lloki.errors import ConfigError
         from lloki.io import atomic
 
         if z_step is not None and z_key is not None:
             raise ConfigError("--z-step and --z-key exclude each other.")
         adata = read_integrated(integrated)
-        known = list(adata.obs[slice_key].astype(str).unique()) if slice_key in adata.obs else []
+        column = slice_key or keys.SLICE
+        known = list(adata.obs[column].astype(str).unique()) if column in adata.obs else []
         alignment = lloki.tl.align_slices(
             adata,
-            reference=fixed,
-            key=key,
-            slice_key=slice_key,
-            slices=_chosen(fixed, moving, known),
-            stack=stack,
-            use_ambiguous=use_ambiguous,
-            z=z_step if z_key is None else z_key,
-            nonrigid=nonrigid,
-            seed=seed,
-            allow_reflection=allow_reflection,
-            scale=scale,
-            allow_scale=allow_scale,
+            **given(
+                reference=fixed,
+                use_rep=use_rep,
+                slice_key=slice_key,
+                slices=_chosen(fixed, moving, known),
+                stack=stack,
+                use_ambiguous=use_ambiguous,
+                z=z_step if z_key is None else z_key,
+                nonrigid=nonrigid,
+                allow_reflection=allow_reflection,
+                scale=scale,
+                allow_scale=allow_scale,
+                seed=seed,
+            ),
         )
         with atomic(out / "aligned.h5ad") as temporary:
             adata.write_h5ad(temporary, compression="gzip")
@@ -120,7 +129,7 @@ def align(
 
 
 def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> list[str] | None:
-    """Slices to take, in order, None for all: the fixed one first, unless it stands among the others."""
+    """Slices to align, in order, None for all: the fixed one first, unless it is among the others."""
     if moving is None or fixed in moving:
         return moving
     if fixed is None:
@@ -129,7 +138,7 @@ def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> li
 
 
 def _draw(alignment: Any, page: Path) -> None:
-    """Write the page, and every figure as a PNG."""
+    """Write the page, and every figure as a PNG file."""
     import lloki
     from lloki.report.alignment_page import Pair, build_alignment_page
 

@@ -9,6 +9,8 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
@@ -19,11 +21,11 @@ from lloki.cli.integrated import (
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _METHOD = "Method"
 
 
+@defaults_from("lloki.tl:annotate_by_markers")
 def annotate(
     integrated: options.Integrated,
     out: options.Out,
@@ -35,25 +37,26 @@ def annotate(
             rich_help_panel="Inputs",
         ),
     ],
-    slice_key: options.SliceColumn = "slice",
+    slice_key: options.SliceColumn = None,
     layer: options.CountsLayer = None,
-    key: options.JointKey = "X_lloki",
-    k: Annotated[
-        int,
+    use_rep: options.UseRep = None,
+    n_neighbors: Annotated[
+        int | None,
         typer.Option(
             min=0,
-            help="Neighbors to average over; 0: each cell by its own counts alone.",
+            help="Number of neighbors to average over; 0: each cell by its own counts alone.",
             rich_help_panel=_METHOD,
         ),
-    ] = 15,
+    ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Least probability of a type.", rich_help_panel=_METHOD)
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0, max=1, help="Minimum probability of a type.", rich_help_panel=_METHOD),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Tell cell types by marker genes, unknown where in doubt."""
+    """Assign cell types by marker genes, unknown where none is likely enough."""
     page = out / "annotation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 
@@ -61,8 +64,17 @@ def annotate(
         from lloki.report.pages import build_annotation_page
 
         table = lloki.tl.annotate_by_markers(
-            adata, markers, key=key, slice_key=slice_key, layer=layer, k=k, threshold=threshold
+            adata,
+            markers,
+            **given(
+                use_rep=use_rep,
+                slice_key=slice_key,
+                layer=layer,
+                n_neighbors=n_neighbors,
+                threshold=threshold,
+            ),
         )
+        slice_key = slice_key or keys.SLICE
         write_results(out, "annotated", adata, {"types": table})
         build_annotation_page(adata, table, slice_key=slice_key, out=page)
         write_figures(out, types_in_space(adata, keys.MARKER_TYPE, slice_key))
@@ -70,5 +82,5 @@ def annotate(
     typer.echo(f"Slices with types: {(out / 'annotated.h5ad').resolve()}")
     unknown = (adata.obs[keys.MARKER_TYPE] == lloki.analysis.UNKNOWN).mean()
     typer.echo(f"{adata.n_obs} cells, {unknown:.0%} of them unknown.")
-    counts = table.pivot_table(index="type", columns="slice", values="told", sort=False)
+    counts = table.pivot_table(index="type", columns="slice", values="n_assigned", sort=False)
     show_frame(counts.astype(int).rename_axis(columns=None).reset_index(), title="Cells of each type")

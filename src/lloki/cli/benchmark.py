@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show
-from lloki.cli.voice import speaking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,11 +111,10 @@ def benchmark(
 
     What a run has computed is not computed again, and neither is what an earlier benchmark has.
     """
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug):
         if _task(task) == "alignment":
             _alignment(
                 inputs,
-                voice,
                 out=out,
                 fixed=fixed,
                 moving=moving,
@@ -141,7 +140,7 @@ def benchmark(
             layer=layer,
             umap=umap,
             seed=seed,
-            progress=voice.progress,
+            progress=True,
         )
     _show(result.methods, "method", "Methods (0 to 1, higher is better)")
     if result.ablations is not None:
@@ -159,13 +158,13 @@ def _task(name: str) -> str:
     return name
 
 
-def _alignment(inputs: list[Path], voice: Any, *, out: Path, **settings: Any) -> None:
+def _alignment(inputs: list[Path], *, out: Path, **settings: Any) -> None:
     from lloki.benchmark.alignment import benchmark_alignment, summarize
     from lloki.errors import ConfigError
 
     if len(inputs) != 1:
         raise ConfigError("--task alignment takes the folder of one run")
-    means = summarize(benchmark_alignment(inputs[0], out=out, progress=voice.progress, **settings))
+    means = summarize(benchmark_alignment(inputs[0], out=out, progress=True, **settings))
     rows = [
         [f"{r['overlap']:.0%}", str(r["method"]), *(float(r[c]) for c in means.columns[2:])]
         for _, r in means.iterrows()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
-from lloki.cli.references import match_slices
 from lloki.cli.tables import show_checks
-from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.io:check_slices")
 def check(
     slices: options.Slices = None,
     reference: options.Reference = None,
@@ -23,28 +22,27 @@ def check(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
-    """Say what is right and wrong with slices; status 1 if one cannot be used."""
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug):
-        from lloki.io import check_slices
+    """Report what is right and wrong with slices; exits with status 1 if one cannot be used."""
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    with reporting(debug=debug):
+        from lloki.io import ReadOptions
+        from lloki.run._plan import check_inputs
 
-        read: dict[str, Any] = {
-            "layer": layer,
-            "slice_key": slice_key,
-            "label_key": label_key,
-            "allow_normalized": allow_normalized,
-        }
-        checks = check_slices(inputs.paths, **read, **inputs.about())
-        matched = None
-        if reference is not None:
-            matched = match_slices(inputs, checks, reference, reference_layer=reference_layer, **read)
-    show_checks(checks, matched)
-    bad = sum(not c.ok for c in checks)
+        how |= given(
+            layer=layer,
+            reference_layer=reference_layer,
+            slice_key=slice_key,
+            label_key=label_key,
+            allow_normalized=allow_normalized,
+        )
+        checked = check_inputs(paths, ReadOptions(**how), reference=reference)
+    show_checks(checked)
+    bad, total = sum(not c.ok for c in checked.slices), len(checked.slices)
     if bad:
-        typer.echo(f"{bad} of {len(checks)} slices cannot be used as they are.")
-    if bad or (matched and matched.errors):
+        typer.echo(f"{bad} of {total} slices cannot be used as they are.")
+    if not checked.ok:
         raise typer.Exit(1)
-    typer.echo("All can be used." if len(checks) > 1 else "It can be used.")
+    typer.echo("All can be used." if total > 1 else "It can be used.")

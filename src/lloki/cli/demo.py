@@ -9,30 +9,32 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show_result
-from lloki.cli.voice import speaking
 
 LABEL = "cell_type"
 
 
+@defaults_from("lloki.run:RunConfig")
 def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for tissue and results.")
     ] = Path("lloki_demo"),
     cells: Annotated[int, typer.Option(min=50, help="Cells in each of the three slices.")] = 3000,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of training; fewer are quicker.")] = None,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
     """Make tissue, seen by three made-up platforms with different gene panels, and integrate it."""
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug):
         import lloki
         from lloki.io import atomic
 
         data = out / "data"
         with atomic(data) as temporary:
-            made = lloki.datasets.tissue(n_cells=cells, seed=seed).write(temporary)
+            made = lloki.datasets.tissue(n_cells=cells, **given(seed=seed)).write(temporary)
         *slices, reference = (data / path.name for path in made)
         result = lloki.integrate(
             slices,
@@ -40,8 +42,8 @@ def demo(
             out=out,
             label_key=LABEL,
             epochs=epochs,
-            seed=seed,
-            progress=voice.progress,
+            progress=True,
+            **given(seed=seed),
         )
     show_result(result)
     by_hand = ["lloki", "integrate", *map(str, slices), "--reference", str(reference), "--out", str(out)]

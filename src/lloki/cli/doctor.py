@@ -7,9 +7,9 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from lloki.cli.console import reporting
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show
-from lloki.cli.voice import speaking
 
 _FOR = {
     "spatialdata": "reading SpatialData stores",
@@ -21,8 +21,8 @@ _FOR = {
 
 
 def doctor(debug: Debug = False) -> None:
-    """Say what is installed, which device and how many threads are used, and how to get what is optional."""
-    with speaking(debug=debug):
+    """Report installed packages, device and threads, and how to get what is optional."""
+    with reporting(debug=debug):
         import psutil
         import torch
 

@@ -1,11 +1,11 @@
-"""What a person sees when a command fails: one sentence, and an exit status that scripts can tell apart.
+"""What users see when a command fails: one message, and an exit status that scripts can distinguish.
 
 ======  ==============================================================================
 status  meaning
 ======  ==============================================================================
 0       done
-1       the data, a model or a place to write to is at fault (any ``LlokiError``)
-2       the command line, ``--config`` or ``--samplesheet`` is at fault (``ConfigError``)
+1       an error in the data, a model or the output folder (any ``LlokiError``)
+2       an error in the command line, ``--config`` or ``--samplesheet`` (``ConfigError``)
 130     stopped with Ctrl-C
 ======  ==============================================================================
 """
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
             error.message += source_of(error)
             raise
         except KeyboardInterrupt as error:
-            typer.echo("Stopped; run the same command again to go on.", err=True)
+            typer.echo("Stopped; run the same command again to continue.", err=True)
             raise typer.Exit(130) from error
 
 

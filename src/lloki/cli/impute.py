@@ -8,105 +8,109 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
     look_at,
+    parameters_of,
     read_integrated,
-    read_lender,
+    read_reference,
     write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 _SHOWN = 15  # genes printed; all are in the table
 
 
+@defaults_from("lloki.tl:impute", gene="genes", source="sources")
 def impute(
     integrated: options.Integrated,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Slice that did not measure the genes.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Slice to impute.")],
     out: options.Out,
     gene: Annotated[
         list[str] | None,
         typer.Option(
             metavar="GENE",
-            help="Gene to estimate; repeatable. Default: all that a donor has and the target has not.",
+            help="Gene to impute; repeatable. Default: all that a source has and the target lacks.",
             rich_help_panel=_SLICES,
         ),
     ] = None,
-    donor: Annotated[
+    source: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SLICE",
-            help="Slice to take from; repeatable. Default: all others.",
+            help="Slice to impute from; repeatable. Default: all others.",
             rich_help_panel=_SLICES,
         ),
     ] = None,
-    reference: options.Lender = None,
-    slice_key: options.SliceColumn = "slice",
+    reference: options.AdditionalReference = None,
+    slice_key: options.SliceColumn = None,
     layer: options.CountsLayer = None,
-    key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Neighbors in each donor.", rich_help_panel=_METHOD)] = 30,
-    least: Annotated[
-        float,
+    use_rep: options.UseRep = None,
+    n_neighbors: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of neighbors in each source.", rich_help_panel=_METHOD),
+    ] = None,
+    min_score: Annotated[
+        float | None,
         typer.Option(
-            help="Least hold-out score (Spearman): other genes are left out.", rich_help_panel=_METHOD
+            help="Minimum hold-out score (Spearman); other genes are left out.", rich_help_panel=_METHOD
         ),
-    ] = 0.1,
+    ] = None,
     keep_all: Annotated[
         bool,
         typer.Option(
             "--keep-all",
-            help="Leave no gene out, not even those that could not be tried.",
+            help="Impute all genes, even those that could not be validated.",
             rich_help_panel=_METHOD,
         ),
     ] = False,
-    seed: options.Seed = 0,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
-    """Estimate genes that a slice did not measure, each tried first where the truth is known."""
+    """Impute genes that a slice did not measure, each validated where it was measured."""
     page = out / "imputation.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
-        lender = None if reference is None else read_lender(reference, key=key, slices=adata)
+        single = None
+        if reference is not None:
+            single = read_reference(reference, use_rep=use_rep or keys.JOINT, slices=adata)
 
         import pandas as pd
 
         import lloki
         from lloki.report.pages import DRAWN, best_first, build_imputation_page
 
-        floor = None if keep_all else least
-        found = lloki.tl.impute(
-            adata,
-            target,
+        asked = given(
             genes=gene,
-            donors=donor,
-            reference=lender,
-            key=key,
+            sources=source,
+            reference=single,
+            use_rep=use_rep,
             slice_key=slice_key,
             layer=layer,
-            k=k,
-            least=floor,
+            n_neighbors=n_neighbors,
+            min_score=min_score,
             seed=seed,
         )
+        found = lloki.tl.impute(adata, target, **(asked | ({"min_score": None} if keep_all else {})))
+        min_score = parameters_of(found, "impute")["min_score"]
         left_out = found.uns[keys.UNS]["impute"]["left_out"]
         both = pd.concat([found.var.assign(imputed=True), left_out.assign(imputed=False)])
         genes = best_first(both).rename_axis("gene")
         write_results(out, "imputed", found, {"genes": genes})
-        cells = 0 if lender is None else lender.n_obs
-        build_imputation_page(found, left_out, target=target, least=floor, reference=cells, out=page)
+        cells = 0 if single is None else single.n_obs
+        build_imputation_page(found, left_out, target=target, least=min_score, reference=cells, out=page)
         best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
         scores = {"scores": lloki.pl.imputation_scores(found)}
         write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
-    left = [
-        "spread",
-        *(c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)),
-    ]  # on the page
-    shown = genes.reset_index().drop(columns=left).head(_SHOWN)
+    detected = [c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)]  # on the page
+    shown = genes.reset_index().drop(columns=["spread", *detected]).head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
-    show_frame(shown, title=f"Best genes of {len(genes)}, those tried across slices first")
+    show_frame(shown, title=f"Best genes of {len(genes)}, those validated across slices first")

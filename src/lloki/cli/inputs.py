@@ -1,9 +1,8 @@
-"""From the arguments that name slices to those of :func:`lloki.io.read_slices`."""
+"""From the arguments that name slices to keywords of :func:`lloki.integrate`, `project` and so on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,57 +14,9 @@ if TYPE_CHECKING:
     from lloki.io.sources import Source
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Slices with what was said about each; the lists hold one entry a slice.
-
-    Attributes
-    ----------
-    paths
-        Files.
-    names
-        Their sample names, chosen or from the file.
-    technology
-        Sample name → technology, for those it was given for.
-    panels, layers
-        ``None`` leaves it to the file, or to ``--layer``.
-    named
-        Whether any name was chosen.
-    """
-
-    paths: list[Path]
-    names: list[str]
-    technology: dict[str, str] = field(default_factory=dict)
-    panels: list[str | None] | None = None
-    layers: list[str | None] | None = None
-    named: bool = False
-
-    def about(self) -> dict[str, Any]:
-        """As keyword arguments of `read_slices`, `integrate` and so on."""
-        return {
-            "technology": self.technology or None,
-            "samples": self.names if self.named else None,
-            "panels": self.panels,
-            "layers": self.layers,
-        }
-
-    def only(self, paths: Collection[str]) -> Inputs:
-        """Keep the inputs at these paths, under the names they have here."""
-        stay = [i for i, path in enumerate(self.paths) if str(path) in paths]
-        names = [self.names[i] for i in stay]
-        return Inputs(
-            [self.paths[i] for i in stay],
-            names,
-            {name: t for name, t in self.technology.items() if name in names},
-            None if self.panels is None else [self.panels[i] for i in stay],
-            None if self.layers is None else [self.layers[i] for i in stay],
-            named=True,
-        )
-
-
 def named_inputs(
     slices: Sequence[Path] | None, *, samplesheet: Path | None = None, technology: Sequence[str] | None = None
-) -> Inputs:
+) -> tuple[list[Path], dict[str, Any]]:
     """Put the slices of the command line or the sheet together.
 
     Parameters
@@ -75,7 +26,13 @@ def named_inputs(
     samplesheet
         A table in their place.
     technology
-        ``NAME=FILE`` each; wins over the sheet.
+        ``NAME=FILE`` each; overrides the sheet.
+
+    Returns
+    -------
+    paths, how
+        Files, and how to read them, as far as it was given: ``samples``, ``technology``, ``panels`` and
+        ``layers`` of :class:`lloki.io.ReadOptions`.
 
     Raises
     ------
@@ -84,9 +41,10 @@ def named_inputs(
     """
     from lloki.io.sources import plan_sources
 
+    how: dict[str, Any] = {}
     if samplesheet is None:
-        sources = plan_sources(list(slices or []))
-        inputs = Inputs(list(slices or []), [s.sample for s in sources])
+        paths, technologies = list(slices or []), dict[str, str]()
+        sources = plan_sources(paths)
     elif slices:
         raise ConfigError("Slices are named twice: give either files or --samplesheet, not both.")
     else:
@@ -94,20 +52,19 @@ def named_inputs(
         paths = [row.path for row in rows]
         names = [row.sample or s.sample for row, s in zip(rows, plan_sources(paths))]
         sources = plan_sources(paths, samples=names)
-        inputs = Inputs(
-            paths,
-            names,
-            {name: row.technology for name, row in zip(names, rows) if row.technology},
-            [row.panel or None for row in rows],
-            [row.layer or None for row in rows],
-            named=any(row.sample for row in rows),
-        )
+        technologies = {name: row.technology for name, row in zip(names, rows) if row.technology}
+        columns: dict[str, list[Any]] = {
+            "samples": names if any(row.sample for row in rows) else [],
+            "panels": [row.panel or None for row in rows],
+            "layers": [row.layer or None for row in rows],
+        }
+        how = {name: values for name, values in columns.items() if any(values)}
     for text in technology or ():
         name, _, file = text.partition("=")
         if not name or not file:
-            raise ConfigError(f"--technology {text}: write NAME=FILE, for example MERFISH={inputs.paths[0]}.")
-        inputs.technology[_sample_of(file, name, sources)] = name
-    return inputs
+            raise ConfigError(f"--technology {text}: write NAME=FILE, for example MERFISH={paths[0]}.")
+        technologies[_sample_of(file, name, sources)] = name
+    return paths, how | ({"technology": technologies} if technologies else {})
 
 
 def _sample_of(file: str, name: str, sources: Sequence[Source]) -> str:

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.dry_run import show_plan
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
 from lloki.cli.settings import Config, tables
 from lloki.cli.tables import show_result
-from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.run:integrate", train_labels_of="train_label_slices")
 def integrate(
     ctx: typer.Context,
     out: options.Out,
@@ -28,15 +30,15 @@ def integrate(
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     embedder: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="factor; scgpt or geneformer, with --model; precomputed:KEY (an obsm key of the slices); "
             "or an installed embedder's name.",
             rich_help_panel="Method",
         ),
-    ] = "factor",
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -44,8 +46,9 @@ def integrate(
         ),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method")
-    ] = "default",
+        str | None,
+        typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method"),
+    ] = None,
     no_fp: Annotated[
         bool,
         typer.Option(
@@ -89,16 +92,16 @@ def integrate(
         ),
     ] = None,
     benchmark: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Metrics that score the run by --label-key: fast, full (minutes) or none.",
             rich_help_panel="Method",
         ),
-    ] = "fast",
+    ] = None,
     resolution: Annotated[
-        float, typer.Option(help="Of the clusters in the report.", rich_help_panel="Method")
-    ] = 1.0,
-    seed: options.Seed = 0,
+        float | None, typer.Option(help="Leiden resolution.", rich_help_panel="Method")
+    ] = None,
+    seed: options.Seed = None,
     project_only: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,12 +113,12 @@ def integrate(
     device: Annotated[
         str | None,
         typer.Option(
-            help="auto, cpu, cuda or mps, for training and for pretrained embedders; left out, auto.",
+            help="auto, cpu, cuda or mps, for training and for pretrained embedders.",
             rich_help_panel="Running",
         ),
     ] = None,
-    skip_bad: options.SkipBad = False,
-    workers: options.Workers = 1,
+    skip_bad: options.SkipBad = None,
+    workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     dry_run: Annotated[
         bool,
@@ -127,58 +130,38 @@ def integrate(
 ) -> None:
     """Bring slices of any platforms and panels into one batch-free embedding.
 
-    Run it again after a stop, or with a slice more: only what is missing is computed.
+    Re-running resumes; adding slices is incremental.
     """
     fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug) as voice:
-        from lloki.run import RunConfig
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    how |= fields | given(
+        reference=reference,
+        layer=layer,
+        reference_layer=reference_layer,
+        slice_key=slice_key,
+        allow_normalized=allow_normalized,
+        embedder=embedder,
+        model=model,
+        preset=preset,
+        n_neighbors=n_neighbors,
+        alpha=alpha,
+        epochs=epochs,
+        label_key=label_key,
+        train_labels=train_labels,
+        train_label_slices=train_labels_of,
+        project_only=project_only,
+        benchmark=benchmark,
+        resolution=resolution,
+        seed=seed,
+        skip_bad=skip_bad,
+        device=device,
+    )
+    with reporting(debug=debug) as console:
+        if dry_run:
+            raise typer.Exit(0 if show_plan(paths, out=out, **how) else 1)
         from lloki.run import integrate as run
 
-        settings = RunConfig.make(
-            preset=preset,
-            n_neighbors=n_neighbors,
-            alpha=alpha,
-            epochs=epochs,
-            seed=seed,
-            embedder=embedder,
-            model=None if model is None else str(model),
-            label_key=label_key,
-            train_labels=train_labels,
-            train_label_slices=tuple(train_labels_of or ()),
-            benchmark=benchmark,
-            resolution=resolution,
-            **fields,
-        )
-        read: dict[str, Any] = {
-            "layer": layer,
-            "slice_key": slice_key,
-            "allow_normalized": allow_normalized,
-        }
-        if dry_run:
-            ok = show_plan(
-                inputs,
-                settings,
-                reference=reference,
-                reference_layer=reference_layer,
-                skip_bad=skip_bad,
-                **read,
-            )
-            raise typer.Exit(0 if ok else 1)
-        result = run(
-            inputs.paths,
-            reference=reference,
-            out=out,
-            config=settings,
-            reference_layer=reference_layer,
-            project_only=project_only or (),
-            skip_bad=skip_bad,
-            device=device,
-            workers=workers,
-            scheduler=scheduler,
-            progress=voice.progress,
-            **read,
-            **inputs.about(),
-        )
-        voice.messages(result.run["messages"], files=[reference] if reference else [])
+        places = given(workers=workers, scheduler=scheduler)
+        result = run(paths, out=out, progress=True, **how, **places)
+        console.messages(result.run["messages"], files=[reference] if reference else [])
     show_result(result)

@@ -1,11 +1,12 @@
-"""What the commands that go on from an integration read and write."""
+"""Input and output of the commands that analyze an integration."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-PAGES = {  # of each command; its other files lie beside
+PAGES = {  # of each command, in the folder of its other files
     "alignment.html",
     "annotation.html",
     "imputation.html",
@@ -41,25 +42,33 @@ def read_integrated(path: Path) -> AnnData:
         raise InputError("does not exist", where=str(path), hint="Give the file's path.")
     try:
         return anndata.read_h5ad(path)
-    except Exception as error:  # of other HDF5 files anndata says so by whatever fails first
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # on other HDF5 files anndata raises whatever fails first
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."
-        raise InputError(f"cannot be read ({said})", where=str(path), hint=hint) from error
+        raise InputError(f"cannot be read ({reason})", where=str(path), hint=hint) from error
 
 
-def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None = None) -> AnnData:
-    """Read single cells that lend labels or genes to slices.
+def parameters_of(adata: AnnData, function: str) -> dict[str, Any]:
+    """Read the parameters that a function of ``lloki.tl`` recorded."""
+    from lloki import keys
+
+    parameters: dict[str, Any] = json.loads(adata.uns[keys.UNS][function]["parameters"])
+    return parameters
+
+
+def read_reference(path: Path, *, use_rep: str, slices: AnnData, label_key: str | None = None) -> AnnData:
+    """Read an additional reference of single cells, for label transfer or imputation.
 
     Parameters
     ----------
     path
         An AnnData file, such as ``lloki project-reference`` writes.
-    key
+    use_rep
         ``obsm`` key of the joint embedding.
     slices
-        Whom they lend to.
+        The slices to label or impute.
     label_key
-        ``obs`` column that they must have.
+        ``obs`` column that it must have.
 
     Raises
     ------
@@ -69,29 +78,30 @@ def read_lender(path: Path, *, key: str, slices: AnnData, label_key: str | None 
     """
     from lloki.errors import InputError
 
-    lender, where = read_integrated(path), str(path)
-    run_first = "Run lloki project-reference first, with the run of these slices, and give what it wrote."
-    if key not in lender.obsm:
-        raise InputError("is absent", where=where, slot=f"obsm[{key!r}]", hint=run_first)
-    if key in slices.obsm and lender.obsm[key].shape[1] != slices.obsm[key].shape[1]:
-        text = f"has {lender.obsm[key].shape[1]} columns where the slices have {slices.obsm[key].shape[1]}"
-        raise InputError(text, where=where, slot=f"obsm[{key!r}]", hint=run_first)
-    if label_key is not None and label_key not in lender.obs:
-        there = ", ".join(map(str, lender.obs)) or "none"
+    reference, where = read_integrated(path), str(path)
+    run_first = "Run lloki project-reference with the run of these slices first, and give its output."
+    if use_rep not in reference.obsm:
+        raise InputError("is absent", where=where, slot=f"obsm[{use_rep!r}]", hint=run_first)
+    if use_rep in slices.obsm and reference.obsm[use_rep].shape[1] != slices.obsm[use_rep].shape[1]:
+        widths = [a.obsm[use_rep].shape[1] for a in (reference, slices)]
+        text = f"has {widths[0]} columns where the slices have {widths[1]}"
+        raise InputError(text, where=where, slot=f"obsm[{use_rep!r}]", hint=run_first)
+    if label_key is not None and label_key not in reference.obs:
+        there = ", ".join(map(str, reference.obs)) or "none"
         hint = f"Name one that both have, or rename it. There are: {there}."
         raise InputError("the column is absent", where=where, slot=f"obs[{label_key!r}]", hint=hint)
-    if label_key is not None and lender.obs[label_key].isna().all():
+    if label_key is not None and reference.obs[label_key].isna().all():
         raise InputError("holds no label", where=where, slot=f"obs[{label_key!r}]", hint="Name another.")
-    return lender
+    return reference
 
 
 def check_place(page: Path) -> None:
-    """See that the folder of a page does not hold another command's results.
+    """Check that the folder of a page does not hold another command's results.
 
     Raises
     ------
     ConfigError
-        If it does: tables and figures of one would take the place of the other's.
+        If it does: tables and figures of one would overwrite the other's.
     """
     from lloki.errors import ConfigError
 
@@ -112,7 +122,7 @@ def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, Dat
 
 
 def write_figures(out: Path, drawn: Mapping[str, Figure]) -> None:
-    """Write the folder ``figures`` with a PNG of each name, less what file names cannot have."""
+    """Write the folder ``figures`` with a PNG file of each name, without characters that file names lack."""
     from lloki.io import atomic
 
     with atomic(out / "figures") as folder:
@@ -125,12 +135,12 @@ def write_figures(out: Path, drawn: Mapping[str, Figure]) -> None:
 
 
 def look_at(page: Path) -> None:
-    """Say first where to look."""
+    """Print where the page is, first of all."""
     typer.echo(f"Look at: {page.resolve()}")
 
 
 def types_in_space(adata: AnnData, column: str, slice_key: str) -> dict[str, Figure]:
-    """Draw the cell types of every slice where its cells lie, if that is known."""
+    """Draw the cell types of every slice in space, if there are positions."""
     from lloki import keys, pl
 
     if keys.SPATIAL not in adata.obsm:

@@ -1,4 +1,4 @@
-"""What ``lloki models inspect`` finds out about slices, and how it is shown."""
+"""The genes of slices that a model uses: what ``lloki models inspect`` prints."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from lloki.embed import Embedder
     from lloki.models import ModelFacts
 
-_SHOWN = 10  # genes of a kind, where not all are asked for
+_SHOWN = 10  # genes of a kind; --json lists all
 
 
 @dataclass(frozen=True)
 class SliceReport:
-    """What a model makes of one slice.
+    """How a model uses the genes of one slice.
 
     Attributes
     ----------
     slice
         Its name.
     genes, used, exact
-        How many it has, how many of them the model uses, and how many of these by the name they have.
+        How many it has, how many of them the model uses, and how many of these under the name they have.
     mapped
         Gene → the model's name for it, where that is another.
     how
@@ -37,7 +37,7 @@ class SliceReport:
     dropped
         Gene → why the model does not use it.
     counts_kept
-        Share of all counts that is in the genes used; ``None`` without counts.
+        Share of all counts that falls on the genes used; ``None`` without counts.
     per_cell
         Quartiles of that share over cells; ``None`` likewise.
     problem
@@ -57,7 +57,7 @@ class SliceReport:
 
 
 def report_slice(embedder: Embedder, adata: AnnData) -> SliceReport:
-    """Match the genes of a checked slice, and count what stays."""
+    """Match the genes of a checked slice with the model's, and compute the share of counts kept."""
     from lloki import keys
     from lloki.genes import counts_kept
     from lloki.models import match_panel
@@ -88,11 +88,11 @@ def as_json(facts: ModelFacts, reports: Sequence[SliceReport]) -> dict[str, Any]
 
 
 def show_facts(facts: ModelFacts, *, loads: bool) -> None:
-    """Print what the folder says of the model."""
+    """Print the architecture and the files of the model."""
     sizes = {"embedder": facts.embedder, **facts.sizes}
     if facts.vocabulary:
         sizes["vocabulary"] = facts.vocabulary
-    sizes["weights"] = "loaded, and agree with the sizes" if loads else "not loaded"
+    sizes["weights"] = "loaded; they agree with the sizes" if loads else "not loaded"
     show(("model", ""), [(word, _plain(value)) for word, value in sizes.items()])
     show(
         ("file", "MB", "sha256", "published as"),
@@ -100,8 +100,8 @@ def show_facts(facts: ModelFacts, *, loads: bool) -> None:
     )
 
 
-def show_reports(reports: Sequence[SliceReport], *, every: bool) -> None:
-    """Print one line a slice, then the genes."""
+def show_reports(reports: Sequence[SliceReport]) -> None:
+    """Print one line per slice, then the genes."""
     from lloki.genes import ORTHOLOG_SOURCE, ORTHOLOG_VERSION
 
     columns = (
@@ -122,22 +122,22 @@ def show_reports(reports: Sequence[SliceReport], *, every: bool) -> None:
         rows.append((r.slice, r.genes, r.used, r.exact, len(r.mapped), len(r.dropped), *shares))
     show(columns, rows)
     for r in reports:
-        _list(f"{r.slice}: mapped", [f"{g} → {name}" for g, name in r.mapped.items()], every=every)
+        _list(f"{r.slice}: mapped", [f"{g} → {name}" for g, name in r.mapped.items()])
         whys: dict[str, list[str]] = {}
         for gene, why in r.dropped.items():
-            whys.setdefault(why if every else why.partition(" (")[0], []).append(gene)
+            whys.setdefault(why.partition(" (")[0], []).append(gene)
         for why, genes in whys.items():
-            _list(f"{r.slice}: dropped, {why}", genes, every=every)
+            _list(f"{r.slice}: dropped, {why}", genes)
         if r.problem:
             typer.secho(f"Warning: {r.slice} would be refused: {r.problem}", fg="yellow")
     if any("ortholog" in r.how.values() for r in reports):
         typer.echo(f"Orthologs: {ORTHOLOG_SOURCE}; {ORTHOLOG_VERSION}.")
 
 
-def _list(title: str, names: Sequence[str], *, every: bool) -> None:
+def _list(title: str, names: Sequence[str]) -> None:
     if names:
         more = len(names) - _SHOWN
-        shown = names if every or more <= 0 else [*names[:_SHOWN], f"and {more} more (--all names them)"]
+        shown = names if more <= 0 else [*names[:_SHOWN], f"and {more} more (--json lists all)"]
         typer.echo(f"{title} ({len(names)}): {', '.join(shown)}")
 
 

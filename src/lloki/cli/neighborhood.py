@@ -7,25 +7,35 @@ from typing import Annotated, Any
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
+from lloki.cli.integrated import (
+    check_place,
+    look_at,
+    parameters_of,
+    read_integrated,
+    write_figures,
+    write_results,
+)
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:neighborhood_program")
+@defaults_from("lloki.analysis.neighborhood_inputs:NeighborhoodConfig")
 def neighborhood(
     integrated: options.Integrated,
     out: options.Out,
     focal: Annotated[
-        str, typer.Option(metavar="TYPE", help="Cell type that may have a program.", rich_help_panel=_SLICES)
+        str, typer.Option(metavar="TYPE", help="Cell type whose genes are tested.", rich_help_panel=_SLICES)
     ],
     neighbor: Annotated[
         str, typer.Option(metavar="TYPE", help="Cell type around it.", rich_help_panel=_SLICES)
     ],
     label_key: options.TypeColumn,
-    slice_key: options.SliceColumn = "slice",
+    slice_key: options.SliceColumn = None,
     dataset_key: Annotated[
         str | None,
         typer.Option(
@@ -34,20 +44,22 @@ def neighborhood(
         ),
     ] = None,
     layer: options.CountsLayer = None,
-    key: options.JointKey = "X_lloki",
-    k: Annotated[
-        int,
-        typer.Option(min=1, help="Nearest cells among which the type is counted.", rich_help_panel=_METHOD),
-    ] = 100,
+    use_rep: options.UseRep = None,
+    n_neighbors: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of nearest cells among which the type is counted.", rich_help_panel=_METHOD
+        ),
+    ] = None,
     permutations: Annotated[
-        int, typer.Option(min=1, help="Shuffles of positions to compare with.", rich_help_panel=_METHOD)
-    ] = 200,
-    seed: options.Seed = 0,
+        int | None, typer.Option(min=1, help="Number of permutations of positions.", rich_help_panel=_METHOD)
+    ] = None,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
-    """Find what cells of one type express where another type is around them, if anything."""
+    """Find the neighborhood program of a cell type: genes that depend on another type around it."""
     page = out / "neighborhood.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
         adata = read_integrated(integrated)
 
@@ -60,19 +72,22 @@ def neighborhood(
             focal=focal,
             neighbor=neighbor,
             label_key=label_key,
-            dataset_key=dataset_key,
-            key=key,
-            slice_key=slice_key,
-            layer=layer,
-            k=k,
-            permutations=permutations,
-            seed=seed,
+            **given(
+                dataset_key=dataset_key,
+                use_rep=use_rep,
+                slice_key=slice_key,
+                layer=layer,
+                n_neighbors=n_neighbors,
+                permutations=permutations,
+                seed=seed,
+            ),
         )
         genes, correlations = found.genes, found.correlations
         write_results(out, "neighborhood", adata, {"genes": genes, "correlations": correlations})
+        slice_key, k = slice_key or keys.SLICE, parameters_of(adata, "neighborhood_program")["n_neighbors"]
         names: dict[str, Any] = {"neighbor": neighbor, "label_key": label_key, "slice_key": slice_key}
         build_neighborhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
-        scored, drawn = adata.obs[keys.PROGRAM_SCORE].notna(), {}
+        scored, drawn = adata.obs[keys.NEIGHBORHOOD_SCORE].notna(), {}
         if scored.any():
             drawn["score"] = lloki.pl.program(adata, group=dataset_key or slice_key)
         for name in dict.fromkeys(adata.obs.loc[scored, slice_key].astype(str)):
@@ -80,8 +95,10 @@ def neighborhood(
         write_figures(out, drawn)
     look_at(page)
     typer.echo(f"Slices with scores: {(out / 'neighborhood.h5ad').resolve()}")
-    typer.echo(f"{'A program was found' if found.found else 'No program was found'}. {found.reason}")
-    for said, listed in (("Up", found.up), ("Down", found.down)):
+    typer.echo(
+        f"{'Neighborhood program found' if found.found else 'No neighborhood program found'}. {found.reason}"
+    )
+    for direction, listed in (("Up", found.up), ("Down", found.down)):
         if listed:
-            typer.echo(f"{said}: {', '.join(listed)}")
-    show_frame(correlations, title=f"Score against the share of {neighbor}")
+            typer.echo(f"{direction}: {', '.join(listed)}")
+    show_frame(correlations, title=f"Correlation of score and share of {neighbor}")

@@ -26,7 +26,7 @@ Technology = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE",
-        help="Technology of a slice, where its file does not say (uns or obs 'technology'). Repeatable.",
+        help="Technology of a slice, where its file has no uns or obs 'technology'. Repeatable.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -36,7 +36,7 @@ Reference = Annotated[
         "--reference",
         "-r",
         metavar="REF",
-        help="scRNA-seq of like tissue, with counts.",
+        help="scRNA-seq of matched tissue, with raw counts.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -54,7 +54,7 @@ ReferenceLayer = Annotated[
 ]
 SliceKey = Annotated[
     str | None,
-    typer.Option(help="obs column that tells the sections of one file apart.", rich_help_panel=_INPUTS),
+    typer.Option(help="obs column that separates the sections of one file.", rich_help_panel=_INPUTS),
 ]
 LabelKey = Annotated[
     str | None,
@@ -63,53 +63,53 @@ LabelKey = Annotated[
     ),
 ]
 AllowNormalized = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--allow-normalized",
-        help="Accept values that are not counts; logarithms are undone.",
+        help="Accept values that are not counts; log-transformed values are transformed back.",
         rich_help_panel=_INPUTS,
     ),
 ]
 SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Set slices with an error aside and go on.", rich_help_panel=_RUNNING),
+    bool | None,
+    typer.Option("--skip-bad", help="Skip invalid slices.", rich_help_panel=_RUNNING),
 ]
 Workers = Annotated[
-    int,
-    typer.Option(min=1, help="Processes for what is done slice by slice.", rich_help_panel=_RUNNING),
+    int | None,
+    typer.Option(min=1, help="Processes for the per-slice stages.", rich_help_panel=_RUNNING),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="An existing Dask scheduler for them instead, for example tcp://head:8786.",
+        help="Address of a Dask scheduler to use instead, for example tcp://head:8786.",
         rich_help_panel=_RUNNING,
     ),
 ]
 Integrated = Annotated[
     Path, typer.Argument(metavar="INTEGRATED.h5ad", help="Slices with a joint embedding, in one AnnData.")
 ]
-Lender = Annotated[
+AdditionalReference = Annotated[
     Path | None,
     typer.Option(
         "--reference",
         "-r",
         metavar="REF.h5ad",
-        help="Single cells that lend too, as lloki project-reference wrote them.",
+        help="Single cells as an additional reference, as written by lloki project-reference.",
         rich_help_panel=_SLICES,
     ),
 ]
 SliceColumn = Annotated[
-    str, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
+    str | None, typer.Option("--slice-key", help="obs column that names the slices.", rich_help_panel=_SLICES)
 ]
 TypeColumn = Annotated[
     str, typer.Option("--label-key", help="obs column of cell types.", rich_help_panel=_SLICES)
 ]
-JointKey = Annotated[
-    str, typer.Option("--key", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
+UseRep = Annotated[
+    str | None, typer.Option("--use-rep", help="obsm key of the joint embedding.", rich_help_panel=_METHOD)
 ]
 CountsLayer = Annotated[
     str | None,
-    typer.Option("--layer", help="Layer of counts, where X does not hold them.", rich_help_panel=_SLICES),
+    typer.Option("--layer", help="Layer with raw counts. Default: X.", rich_help_panel=_SLICES),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_METHOD)]
+Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", rich_help_panel=_METHOD)]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import Console, reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import Voice, speaking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,43 +23,50 @@ if TYPE_CHECKING:
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:metagenes", genes=None)
+@defaults_from("lloki.analysis:ProgramConfig")
 def programs(
     integrated: options.Integrated,
     out: options.Out,
-    key: Annotated[
-        str, typer.Option(help="obsm key of features of 0 or more.", rich_help_panel=_SLICES)
-    ] = "X_lloki",
+    use_rep: Annotated[
+        str | None, typer.Option(help="obsm key of non-negative features.", rich_help_panel=_SLICES)
+    ] = None,
     genes: Annotated[
         bool,
         typer.Option(
-            "--genes", help="Use the genes that all slices measure instead.", rich_help_panel=_SLICES
+            "--genes", help="Use the genes that all slices measured instead.", rich_help_panel=_SLICES
         ),
     ] = False,
-    slice_key: options.SliceColumn = "slice",
+    slice_key: options.SliceColumn = None,
     label_key: Annotated[
         str | None,
-        typer.Option(help="obs column of cell types: which of them use which.", rich_help_panel=_SLICES),
+        typer.Option(help="obs column of cell types, for enrichment.", rich_help_panel=_SLICES),
     ] = None,
-    k: Annotated[int, typer.Option("-k", "--metagenes", help="How many.", rich_help_panel=_METHOD)] = 15,
+    n_metagenes: Annotated[
+        int | None,
+        typer.Option("-k", "--n-metagenes", help="Number of metagenes.", rich_help_panel=_METHOD),
+    ] = None,
     iterations: Annotated[
-        int, typer.Option(help="Most iterations with affinities.", rich_help_panel=_METHOD)
-    ] = 200,
+        int | None,
+        typer.Option(help="Maximum number of iterations with affinities.", rich_help_panel=_METHOD),
+    ] = None,
     domains: Annotated[
         bool, typer.Option("--domains", help="Find spatial domains as well.", rich_help_panel=_METHOD)
     ] = False,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_METHOD)
-    ] = "auto",
-    seed: options.Seed = 0,
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_METHOD)
+    ] = None,
+    seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
-    """Find gene programs that slices share, and which of them go together in space."""
+    """Find gene programs shared by slices, and which of them go together in space."""
     page = out / "programs.html"
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug) as console:
         check_place(page)
         adata = read_integrated(integrated)
 
         import lloki
+        from lloki import keys
         from lloki.analysis import ProgramConfig
         from lloki.errors import InputError
         from lloki.report.pages import build_programs_page
@@ -70,24 +78,23 @@ def programs(
                 hint=f"There are: {', '.join(adata.obs.columns)}.",
             )
         unfinished = out / "unfinished.pt"
+        fields = given(n_metagenes=n_metagenes, iterations=iterations, seed=seed)
+        config = ProgramConfig.from_dict(fields)
+        where = given(use_rep=use_rep, slice_key=slice_key)
         found = lloki.tl.metagenes(
             adata,
-            key=None if genes else key,
-            slice_key=slice_key,
-            k=k,
-            iterations=iterations,
-            device=device,
+            **(where | ({"use_rep": None} if genes else {})),
+            **fields,
+            **given(device=device),
             checkpoint=unfinished,
-            seed=seed,
-            advance=voice.progress.task(
-                "gene programs", ProgramConfig().pretraining + iterations, "iterations"
-            ),
+            progress=True,
         )
         if domains:
-            lloki.tl.domains(adata, key=key, slice_key=slice_key, seed=seed)
+            lloki.tl.domains(adata, **where, **given(seed=seed))
+        slice_key = slice_key or keys.SLICE
         moran = lloki.tl.moran(adata, slice_key=slice_key)
         enrichment = lloki.tl.enrichment(adata, label_key, slice_key=slice_key) if label_key else None
-        loadings = _loadings(adata, slice_key, voice)
+        loadings = _loadings(adata, slice_key, console)
         tables = _tables(adata, found, moran, enrichment, loadings)
         write_results(out, "programs", adata, tables)
         build_programs_page(
@@ -100,7 +107,7 @@ def programs(
             slice_key=slice_key,
             out=page,
         )
-        _draw(adata, out, slice_key, label_key, k, domains)
+        _draw(adata, out, slice_key, label_key, config.n_metagenes, domains)
         unfinished.unlink(missing_ok=True)
     look_at(page)
     typer.echo(f"States in obsm['X_lloki_metagenes']: {(out / 'programs.h5ad').resolve()}")
@@ -110,15 +117,15 @@ def programs(
     )
 
 
-def _loadings(adata: AnnData, slice_key: str, voice: Voice) -> DataFrame | None:
-    """Weights of genes, None where there are no counts: an embedding is enough for all else."""
+def _loadings(adata: AnnData, slice_key: str, console: Console) -> DataFrame | None:
+    """Gene loadings, None without counts: an embedding is enough for all else."""
     from lloki import tl
     from lloki.errors import InputError
 
     try:
         return tl.gene_loadings(adata, slice_key=slice_key)
     except InputError as error:
-        voice.warn(f"the genes of programs are not named: {error}")
+        console.warn(f"genes of gene programs are left out: {error}")
         return None
 
 
@@ -129,7 +136,7 @@ def _tables(
     enrichment: dict[str, DataFrame] | None,
     loadings: DataFrame | None,
 ) -> dict[str, DataFrame]:
-    """Tables to write: metagenes, affinities, Moran's I, the objective, types and genes if they are known."""
+    """Tables to write: metagenes, affinities, Moran's I, objective; enrichment and loadings if any."""
     import pandas as pd
 
     from lloki import keys
@@ -149,11 +156,13 @@ def _tables(
     return tables
 
 
-def _draw(adata: AnnData, out: Path, slice_key: str, label_key: str | None, k: int, domains: bool) -> None:
-    """Write every figure as a PNG."""
+def _draw(
+    adata: AnnData, out: Path, slice_key: str, label_key: str | None, n_metagenes: int, domains: bool
+) -> None:
+    """Write every figure as a PNG file."""
     from lloki import pl
 
-    drawn = {f"metagene{i + 1}": pl.metagene(adata, i + 1, slice_key=slice_key) for i in range(k)}
+    drawn = {f"metagene{i + 1}": pl.metagene(adata, i + 1, slice_key=slice_key) for i in range(n_metagenes)}
     drawn |= {"affinity": pl.affinity(adata), "moran": pl.moran(adata, slice_key=slice_key)}
     if label_key is not None:
         drawn["enrichment"] = pl.enrichment(adata, label_key, slice_key=slice_key)

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.inputs import named_inputs
-from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.run:project")
 def project(
     run: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder that lloki integrate wrote.", rich_help_panel="Inputs")
@@ -25,40 +27,42 @@ def project(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     fit_token: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--fit-token",
             help="Fit the batch token of technologies and panels that the run does not know; all else of its "
             "model stays as it is.",
             rich_help_panel="Method",
         ),
-    ] = False,
-    skip_bad: options.SkipBad = False,
-    workers: options.Workers = 1,
+    ] = None,
+    skip_bad: options.SkipBad = None,
+    workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     debug: Debug = False,
 ) -> None:
     """Embed new slices with a finished run's model. The run's own embedding does not change."""
-    inputs = named_inputs(slices, samplesheet=samplesheet, technology=technology)
-    with speaking(debug=debug) as voice:
+    paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
+    with reporting(debug=debug) as console:
         import lloki
 
         adata = lloki.project(
-            inputs.paths,
+            paths,
             run=run,
             out=out,
-            layer=layer,
-            allow_normalized=allow_normalized,
-            slice_key=slice_key,
-            label_key=label_key,
-            fit_token=fit_token,
-            skip_bad=skip_bad,
-            workers=workers,
-            scheduler=scheduler,
-            progress=voice.progress,
-            **inputs.about(),
+            progress=True,
+            **how,
+            **given(
+                layer=layer,
+                allow_normalized=allow_normalized,
+                slice_key=slice_key,
+                label_key=label_key,
+                fit_token=fit_token,
+                skip_bad=skip_bad,
+                workers=workers,
+                scheduler=scheduler,
+            ),
         )
-        voice.messages(json.loads((out / "run.json").read_text())["messages"])
+        console.messages(json.loads((out / "run.json").read_text())["messages"])
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'projected.h5ad').resolve()}")

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
-from lloki.cli.voice import speaking
 
 
+@defaults_from("lloki.run:project_reference")
 def project_reference(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="Single cells with counts.")],
     run: Annotated[
@@ -19,25 +21,23 @@ def project_reference(
     ],
     out: options.Out,
     technology: Annotated[
-        str, typer.Option(help="Its name; a batch token is fitted for it.", rich_help_panel="Inputs")
-    ] = "scRNA-seq",
+        str | None, typer.Option(help="Its name; a batch token is fitted for it.", rich_help_panel="Inputs")
+    ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer that holds counts.", rich_help_panel="Inputs")
     ] = None,
-    allow_normalized: options.AllowNormalized = False,
+    allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
     """Give single cells a place in a finished run's space, to carry labels and genes over from them."""
-    with speaking(debug=debug) as voice:
+    with reporting(debug=debug):
         import lloki
 
         adata = lloki.project_reference(
             reference,
             run=run,
             out=out,
-            technology=technology,
-            layer=layer,
-            allow_normalized=allow_normalized,
-            progress=voice.progress,
+            progress=True,
+            **given(technology=technology, layer=layer, allow_normalized=allow_normalized),
         )
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'reference.h5ad').resolve()}")

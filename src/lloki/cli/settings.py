@@ -1,8 +1,8 @@
 """``--config FILE.toml``: defaults for a command's options, which the command line overrides.
 
-The file becomes the command's ``default_map`` before its other options are looked at, so a value from the
-file is converted and checked as one from the command line is. The tables ``[fp]`` and ``[cae]`` hold the
-fields of `FPConfig` and `CAEConfig` that have no option of their own.
+The file becomes the command's ``default_map`` before its other options are processed, so its values are
+checked as values from the command line are, and their types by the defaults of the command's functions. The
+tables ``[fp]`` and ``[cae]`` hold the fields of `FPConfig` and `CAEConfig` that have no option of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from lloki._names import did_you_mean
+from lloki.cli.defaults import function_defaults
 from lloki.errors import ConfigError
 
 _FILE, _TABLES = "lloki.config", "lloki.tables"  # in ctx.meta
@@ -28,6 +29,7 @@ def _load(ctx: typer.Context, file: Path | None) -> Path | None:
         values = _parse(file)
         options = {p.name: p for p in ctx.command.params if p.name and p.name not in _NOT_IN_FILE}
         tables = {name: values.pop(name) for name in ("fp", "cae") if isinstance(values.get(name), dict)}
+        defaults = function_defaults(ctx.command)
         ctx.default_map = {}
         for key, value in values.items():
             name = key.replace("-", "_")
@@ -40,6 +42,11 @@ def _load(ctx: typer.Context, file: Path | None) -> Path | None:
                 value = [value]
             elif isinstance(value, (list, dict)) and not _takes_several(options[name]):
                 raise ConfigError(f"{file}: {key} takes one value, got {value!r}.")
+            default = defaults.get(name)
+            if isinstance(default, (bool, int, float, str)) and not _same_type(value, default):
+                raise ConfigError(
+                    f"{file}: {key} must have the type of its default {default!r}, got {value!r}."
+                )
             ctx.default_map[name] = _beside(file, value) if name in _PATHS else value
         ctx.meta[_FILE] = file
         ctx.meta[_TABLES] = {name: _fields(file, name, table, set(options)) for name, table in tables.items()}
@@ -52,21 +59,21 @@ Config = Annotated[
         metavar="FILE.toml",
         callback=_load,
         is_eager=True,
-        help="Any option by its long name, and tables \\[fp] and \\[cae] for the other fields of the "
-        "method's two halves. Relative paths are relative to it. The command line wins.",
+        help="Options by their long names, and tables \\[fp] and \\[cae] with parameters of LLOKI-FP and "
+        "LLOKI-CAE. Relative paths are relative to the file. The command line takes precedence.",
         rich_help_panel="Inputs",
     ),
 ]
 
 
 def tables(ctx: typer.Context) -> Mapping[str, dict[str, Any]]:
-    """``{"fp": {...}, "cae": {...}}`` of the file, as far as it has them."""
+    """Return the tables of the file: ``{"fp": {...}, "cae": {...}}``, as far as it has them."""
     found: dict[str, dict[str, Any]] = ctx.meta.get(_TABLES, {})
     return found
 
 
 def source_of(error: Any) -> str:
-    """``" (in FILE.toml)"`` if the value that a usage error is about came from the file."""
+    """Return ``" (in FILE.toml)"`` if the value of a usage error came from the file."""
     ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
     if ctx is None or param is None or _FILE not in ctx.meta:
         return ""
@@ -88,7 +95,7 @@ def _takes_several(option: Any) -> bool:
 
 
 def _beside(file: Path, value: Any) -> Any:
-    """Paths in the file are relative to it, wherever the command is run."""
+    """Resolve paths in the file relative to it."""
     if isinstance(value, list):
         return [_beside(file, v) for v in value]
     return str(file.parent / value) if isinstance(value, str) else value
@@ -105,19 +112,21 @@ def _fields(file: Path, table: str, values: dict[str, Any], options: set[str]) -
     checked = {}
     for key, value in values.items():
         name, place = key.replace("-", "_"), f"{file} [{table}]"
-        if name in known and name in options:  # one home for each value: else which of the two would win?
-            raise ConfigError(f"{place}: {key} is an option; write it above the tables.")
+        if name in known and name in options:  # else it would be unclear which of the two counts
+            raise ConfigError(f"{place}: {key} is an option; move it above the tables.")
         if name not in known:
             raise ConfigError(
                 f"{place}: there is no field {key!r}. {did_you_mean(name, set(known) - options)}"
             )
-        if not _alike(value, known[name]):
-            raise ConfigError(f"{place}: {key} must be like its default {known[name]!r}, got {value!r}.")
+        if not _same_type(value, known[name]):
+            raise ConfigError(
+                f"{place}: {key} must have the type of its default {known[name]!r}, got {value!r}."
+            )
         checked[name] = value
     return checked
 
 
-def _alike(value: Any, default: Any) -> bool:
+def _same_type(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):

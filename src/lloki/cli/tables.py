@@ -11,10 +11,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lloki.cli.references import Matched
-    from lloki.io import SliceCheck
     from lloki.run import Result
-    from lloki.run.plan import PlannedStage
+    from lloki.run._plan import Checked, PlannedStage
 
 _PIPE_WIDTH = 160  # where there is no terminal whose width would bound it
 
@@ -35,39 +33,35 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
-def show_checks(checks: Sequence[SliceCheck], matched: Matched | None = None) -> None:
-    """Print one line a slice, then every error and warning; ``matched`` adds those of a reference."""
+def show_checks(checked: Checked) -> None:
+    """Print one line per slice, then every error and warning."""
     from lloki.io.messages import together
 
+    checks, matched = checked.slices, checked.genes_in_reference
     columns = ["slice", "technology", "panel", "cells", "genes", "values", "gene names", "state"]
     rows: list[list[object]] = []
     for c in checks:
         species = "" if c.species == "unknown" else f"{c.species} "
         state = _count(c.errors, "error") or _count(c.warnings, "warning") or "good"
         rows.append([c.name, c.technology, c.panel, c.cells, c.genes, c.scale, f"{species}{c.ids}", state])
-    errors = [error for c in checks for error in c.errors]
-    warnings = together((c.name, c.path, warning) for c in checks for warning in c.warnings)
-    if matched is not None:
+    if matched:
         columns.insert(5, "in reference")
         for row in rows:
-            row.insert(5, matched.genes.get(str(row[0]), ""))
-        errors += matched.errors
-        warnings += matched.warnings
+            found = matched.get(str(row[0]))
+            row.insert(5, f"{found[0]} of {found[1]}" if found else "")
+    errors = [*(error for c in checks for error in c.errors), *checked.errors]
+    warnings = together((c.name, c.path, warning) for c in checks for warning in c.warnings)
     show(columns, rows)
     for text in dict.fromkeys(errors):
         typer.secho(f"Error: {text}", fg="red")
-    for text in dict.fromkeys(warnings):
+    for text in dict.fromkeys([*warnings, *checked.warnings]):
         typer.secho(f"Warning: {text}", fg="yellow")
 
 
 def show_stages(stages: Sequence[PlannedStage]) -> None:
-    """Print the stages of a plan with their estimated cost."""
-    rows: list[Sequence[object]] = [
-        (s.stage, s.units, duration(s.core_seconds), f"{s.memory_mb / 1024:.1f} GB") for s in stages
-    ]
-    total, peak = sum(s.core_seconds for s in stages), max((s.memory_mb for s in stages), default=0.0)
-    rows.append(("in all", sum(s.units for s in stages), duration(total), f"{peak / 1024:.1f} GB"))
-    show(("stage", "units", "core time, about", "memory, about"), rows)
+    """Print the stages of a plan: their units of work, how many of these are done, and their cells."""
+    rows = [(s.stage, s.units, s.done, s.cells) for s in stages]
+    show(("stage", "units", "already done", "cells"), rows)
 
 
 def show_result(result: Result) -> None:
@@ -84,13 +78,6 @@ def show_frame(frame: pd.DataFrame, *, title: str | None = None) -> None:
     """Print a small data frame."""
     rows = [list(row) for row in frame.itertuples(index=False)]
     show([str(c).replace("_", " ") for c in frame.columns], rows, title=title)
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _count(things: Sequence[Any], noun: str) -> str:

@@ -8,62 +8,71 @@ import typer
 
 from lloki import keys
 from lloki.cli import options
+from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.integrated import (
     check_place,
     look_at,
     read_integrated,
-    read_lender,
+    read_reference,
     types_in_space,
     write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
-from lloki.cli.voice import speaking
 
 _SLICES, _METHOD = "Slices", "Method"
 
 
+@defaults_from("lloki.tl:transfer_labels", source="sources")
 def transfer_labels(
     integrated: options.Integrated,
     out: options.Out,
     label_key: Annotated[
         str,
-        typer.Option(help="obs column of cell types; cells without one get one.", rich_help_panel=_SLICES),
+        typer.Option(
+            help="obs column of cell types; cells without one are labeled.", rich_help_panel=_SLICES
+        ),
     ],
     source: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SLICE",
-            help="Slice whose labels count; repeatable. Default: all with labels.",
+            help="Slice to take labels from; repeatable. Default: all with labels.",
             rich_help_panel=_SLICES,
         ),
     ] = None,
-    reference: options.Lender = None,
-    slice_key: options.SliceColumn = "slice",
-    key: options.JointKey = "X_lloki",
-    k: Annotated[int, typer.Option(min=1, help="Labeled neighbors that vote.", rich_help_panel=_METHOD)] = 15,
+    reference: options.AdditionalReference = None,
+    slice_key: options.SliceColumn = None,
+    use_rep: options.UseRep = None,
+    n_neighbors: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of labeled neighbors that vote.", rich_help_panel=_METHOD),
+    ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Least confidence of a label.", rich_help_panel=_METHOD)
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0, max=1, help="Minimum confidence of a label.", rich_help_panel=_METHOD),
+    ] = None,
     novelty: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Unknown are cells farther off than all but this share of known ones.",
+            help="Cells farther from labeled ones than all but this share of left-out cells are unknown.",
             rich_help_panel=_METHOD,
         ),
-    ] = 0.01,
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Carry cell types from labeled slices or single cells to others, unknown where in doubt."""
+    """Transfer cell types from labeled slices or single cells, with a calibrated confidence."""
     page = out / "labels.html"
-    with speaking(debug=debug):
+    with reporting(debug=debug):
         check_place(page)
-        adata, lender = read_integrated(integrated), None
+        adata, single = read_integrated(integrated), None
         if reference is not None:
-            lender = read_lender(reference, key=key, slices=adata, label_key=label_key)
+            representation = use_rep or keys.JOINT
+            single = read_reference(reference, use_rep=representation, slices=adata, label_key=label_key)
 
         import lloki
         from lloki.report.pages import build_labels_page
@@ -71,22 +80,25 @@ def transfer_labels(
         found = lloki.tl.transfer_labels(
             adata,
             label_key=label_key,
-            sources=source,
-            reference=lender,
-            slice_key=slice_key,
-            key=key,
-            k=k,
-            threshold=threshold,
-            novelty=novelty,
+            **given(
+                sources=source,
+                reference=single,
+                slice_key=slice_key,
+                use_rep=use_rep,
+                n_neighbors=n_neighbors,
+                threshold=threshold,
+                novelty=novelty,
+            ),
         )
+        slice_key = slice_key or keys.SLICE
         write_results(out, "labeled", adata, {"types": found.table})
         build_labels_page(adata, found, slice_key=slice_key, out=page)
         reliability = {"reliability": lloki.pl.reliability(found)}
         write_figures(out, reliability | types_in_space(adata, keys.LABEL, slice_key))
-    told = ~found.given[: adata.n_obs]
-    unknown = float((found.labels[: adata.n_obs][told] == lloki.analysis.UNKNOWN).mean())
+    asked = ~found.given[: adata.n_obs]
+    unknown = float((found.labels[: adata.n_obs][asked] == lloki.analysis.UNKNOWN).mean())
     look_at(page)
     typer.echo(f"Labeled slices: {(out / 'labeled.h5ad').resolve()}")
-    typer.echo(f"{int(told.sum())} cells labeled, {unknown:.0%} of them unknown.")
-    typer.echo(f"Confidence is off by {found.error:.3f} on average, by leaving out {found.left_out}.")
+    typer.echo(f"{int(asked.sum())} cells labeled, {unknown:.0%} of them unknown.")
+    typer.echo(f"Expected calibration error: {found.error:.3f}, by leaving out {found.left_out}.")
     show_frame(found.table, title="Types")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lloki.embed.base import Embedder, SliceSummary, get_embedder, load_embedder, save_embedder, settings_of
 from lloki.embed.factor import Factor, FactorConfig
 from lloki.embed.precomputed import Precomputed
-
-if TYPE_CHECKING:
-    from lloki.embed.geneformer import Geneformer
-    from lloki.embed.scgpt import ScGPT
 
 __all__ = [
     "Embedder",
@@ -27,8 +23,12 @@ __all__ = [
     "settings_of",
 ]
 
+if TYPE_CHECKING:
+    from lloki.embed.geneformer import Geneformer
+    from lloki.embed.scgpt import ScGPT
+else:
 
-def __getattr__(name: str) -> Any:
-    if name in ("ScGPT", "Geneformer"):  # torch loads with them
-        return getattr(import_module(f"lloki.embed.{name.lower()}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in ("ScGPT", "Geneformer"):  # torch loads with them
+            return getattr(import_module(f"lloki.embed.{name.lower()}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

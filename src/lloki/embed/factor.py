@@ -79,11 +79,11 @@ class Factor:
             total += first
             square += second
         mean = total / max(n, 1)
-        centerd = square - n * np.outer(mean, mean)
-        scale = np.sqrt(np.maximum(np.diag(centerd), 0) / max(n, 1))
+        centered = square - n * np.outer(mean, mean)
+        scale = np.sqrt(np.maximum(np.diag(centered), 0) / max(n, 1))
         scale[scale < 1e-8] = 0.0  # marks a gene that never varies here: it counts as not measured
         unit = np.where(scale > 0, scale, 1.0)
-        moment = centerd / np.outer(unit, unit)
+        moment = centered / np.outer(unit, unit)
         return SliceSummary(
             tuple(genes), {"n": np.array(float(n)), "mean": mean, "scale": scale, "moment": moment}
         )

@@ -1,8 +1,8 @@
 """Figures that say how good an integration is."""
 
+from lloki.evaluate._quality import effective_dimensions, mixing, preservation, purity, quality
 from lloki.evaluate.baselines import expression_pca, harmony, normalized
 from lloki.evaluate.metrics import METRICS, PROFILES, aggregate, entering, min_max
-from lloki.evaluate.quality import effective_dimensions, mixing, preservation, purity, quality
 from lloki.evaluate.sampling import scored_cells, stratified
 from lloki.evaluate.score import scib, score_cells
 from lloki.evaluate.transfer import transfer_accuracy

@@ -1,9 +1,9 @@
 """LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbors, and denoise them."""
 
+from lloki.fp._propagate import denoise, propagate
 from lloki.fp.align import PASSES, FPResult, align_features
 from lloki.fp.config import OFF, PRESETS, FPConfig
 from lloki.fp.expression import log_normalize
-from lloki.fp.propagate import denoise, propagate
 from lloki.fp.sparsity import (
     cell_sparsity,
     imputation_budgets,

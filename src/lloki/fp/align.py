@@ -10,9 +10,9 @@ from scipy import sparse
 
 from lloki._progress import Advance
 from lloki.errors import InputError
+from lloki.fp._propagate import denoise, propagate
 from lloki.fp.config import FPConfig
 from lloki.fp.expression import log_normalize
-from lloki.fp.propagate import denoise, propagate
 from lloki.fp.sparsity import cell_sparsity, imputation_budgets, sparsity_targets, wasserstein
 from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 

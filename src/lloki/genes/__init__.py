@@ -7,9 +7,9 @@ ships with the package (:func:`gene_table`, :func:`orthologs`).
 
 from __future__ import annotations
 
+from lloki.genes._orthologs import ORTHOLOG_SOURCE, ORTHOLOG_VERSION, GeneTable, gene_table, orthologs
 from lloki.genes.identifiers import Identifiers, identify, is_control
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
-from lloki.genes.orthologs import ORTHOLOG_SOURCE, ORTHOLOG_VERSION, GeneTable, gene_table, orthologs
 from lloki.genes.panels import PanelCoverage, coverage, is_panel_name, match_reference, panel_name
 from lloki.genes.vocabulary import CountsKept, VocabularyMatch, counts_kept, match_vocabulary
 

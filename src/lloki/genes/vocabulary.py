@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lloki.errors import GeneError
+from lloki.genes._orthologs import SPECIES, GeneTable, KnownSpecies, gene_table, orthologs
 from lloki.genes.identifiers import identify
-from lloki.genes.orthologs import SPECIES, GeneTable, KnownSpecies, gene_table, orthologs
 from lloki.genes.panels import PanelCoverage
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Cell graphs: who is next to whom in expression, weighted by how near they lie in space. Sparse only."""
 
+from lloki.graph._leiden import leiden
 from lloki.graph.knn import Near, cosine_neighbors, mutual_nearest, nearest, unit_rows
-from lloki.graph.leiden import leiden
 from lloki.graph.spatial import spatial_bandwidth, spatial_graph
 
 __all__ = [

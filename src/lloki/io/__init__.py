@@ -7,11 +7,13 @@ and kept in ``uns["lloki"]["messages"]``), or refused with an error that names t
 from __future__ import annotations
 
 from lloki.io.hashing import content_hash
+from lloki.io.options import ReadOptions
 from lloki.io.reference import read_reference
 from lloki.io.slices import SliceCheck, check_slices, iter_slices, read_slices
 from lloki.io.writing import atomic
 
 __all__ = [
+    "ReadOptions",
     "SliceCheck",
     "atomic",
     "check_slices",

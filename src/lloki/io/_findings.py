@@ -32,18 +32,18 @@ class Findings:
         self.old: frozenset[str] = frozenset()
 
     def recall(self, messages: Iterable[str]) -> None:
-        """Take over what was said when the same slice was read before; it is not said again."""
+        """Take over the messages from when the same slice was read before; they are not issued again."""
         self.messages = list(map(str, messages))
         self.old = frozenset(self.messages)
 
     def corrected(self, message: str) -> None:
         """Keep a message, a sentence without a full stop, under the name of the file."""
-        if not any(said.endswith(f": {message}") for said in self.old):
+        if not any(old.endswith(f": {message}") for old in self.old):
             self.messages.append(f"{self.where}: {message}")
 
     @property
     def new(self) -> list[str]:
-        """Messages that were not said before."""
+        """Messages that were not issued before."""
         return [message for message in self.messages if message not in self.old]
 
     def attempt(self, step: Callable[[], T]) -> T | None:

@@ -104,7 +104,7 @@ def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None
 
 
 def has_column(adata: AnnData, key: str, findings: Findings, *, parameter: str) -> bool:
-    """Whether ``obs`` has a column; if not, say so (another input of the same call may have it)."""
+    """Whether ``obs`` has a column; if not, a message (another input of the same call may have it)."""
     if key in adata.obs.columns:
         return True
     near = difflib.get_close_matches(key, list(map(str, adata.obs.columns)), n=1)
@@ -149,7 +149,7 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
             f"is missing for {number(missing, 'cell')}",
             where=findings.where,
             slot=f"obs['{slice_key}']",
-            hint="Remove those cells, or say which section they are in.",
+            hint="Remove those cells, or give their sections.",
         )
     text = as_text(column).to_numpy()
     return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}

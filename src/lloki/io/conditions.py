@@ -20,18 +20,18 @@ from lloki.io.sources import Source, stem
 def technology_of(
     adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str, str], findings: Findings
 ) -> str:
-    """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's own name, said aloud."""
+    """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's name, with a warning."""
     if source.sample in chosen:
         return chosen[source.sample]
-    said = adata.uns.get(keys.TECHNOLOGY)
-    if said is not None and np.size(said) == 1 and str(np.ravel(said)[0]).strip():
-        return str(np.ravel(said)[0])
+    given = adata.uns.get(keys.TECHNOLOGY)
+    if given is not None and np.size(given) == 1 and str(np.ravel(given)[0]).strip():
+        return str(np.ravel(given)[0])
     found = _one(obs, keys.TECHNOLOGY, findings.where)
     if found:
         return found
     name = source.sample if isinstance(source.data, AnnData) else stem(source.data)
     findings.corrected(
-        f"no technology is given; its name {name!r} stands for it (--technology NAME={source.sample})"
+        f"no technology is given; its name {name!r} is used (--technology NAME={source.sample})"
     )
     return name
 
@@ -50,7 +50,7 @@ def _one(obs: pd.DataFrame, column: str, where: str) -> str:
             f"holds {some(values)} in one section",
             where=where,
             slot=f"obs['{column}']",
-            hint=f"Tell the sections apart (--slice-key {column}), or remove the column.",
+            hint=f"Split the file by it (--slice-key {column}), or remove the column.",
         )
     return values[0] if values and values[0].strip() else ""
 
@@ -67,7 +67,7 @@ def with_ours(
     ours
         By name, one value or (n,) values.
     findings
-        Gets a message for each renamed column, but for the one the sections were told apart by.
+        Gets a message for each renamed column, but for the one that names the sections.
     slice_key
         That column.
     drop

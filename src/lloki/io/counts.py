@@ -42,7 +42,7 @@ class Counts:
 
 
 def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_normalized: bool) -> Counts:
-    """Take the counts out of an AnnData, saying what their scale is.
+    """Take the counts out of an AnnData, and infer their scale.
 
     Parameters
     ----------

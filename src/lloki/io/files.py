@@ -10,6 +10,7 @@ import anndata
 import h5py
 import zarr
 from anndata import AnnData
+from anndata.io import read_elem
 
 from lloki.errors import InputError, LlokiError
 from lloki.io._findings import some
@@ -24,8 +25,8 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
     Parameters
     ----------
     source
-        ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, or an AnnData. What it is, is told by its
-        content; its name does not matter.
+        ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, or an AnnData. The content decides which; the
+        name does not matter.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
         If it is SpatialData and the package ``spatialdata`` is absent.
     """
     with warnings.catch_warnings():
-        # anndata warns of repeated names, old formats and integer indices; the checks say these in our words
+        # anndata warns of repeated names, old formats and integer indices; the checks report these
         warnings.simplefilter("ignore")
         if isinstance(source, AnnData):
             return source.to_memory() if source.isbacked else source
@@ -60,19 +61,25 @@ def _open_h5ad(path: Path) -> AnnData:
     where = str(path)
     if path.stat().st_size == 0:
         raise InputError("is an empty file (0 bytes)", where=where, hint="Copy or download it again.")
-    with path.open("rb"):  # a missing permission is said as such
-        pass
-    if not h5py.is_hdf5(path):
-        raise InputError(
-            "is not an .h5ad (HDF5) file", where=where, hint=f"{_FORMATS}; unpack or convert it first."
-        )
     try:
         with h5py.File(path, "r") as file:
-            present, misfit = set(file), _misfit(file)
+            return _read_h5ad(path, file)
+    except PermissionError:
+        raise
     except OSError as error:
+        if not os.access(path, os.R_OK):
+            raise PermissionError(path) from error
+        if not h5py.is_hdf5(path):
+            raise InputError(
+                "is not an .h5ad (HDF5) file", where=where, hint=f"{_FORMATS}; unpack or convert it first."
+            ) from error
         raise InputError(
             f"is damaged or cut short ({error})", where=where, hint="Copy or download the file again."
         ) from error
+
+
+def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
+    where, present, misfit = str(path), set(file), _misfit(file)
     if not {"obs", "var"} <= present:
         raise InputError(
             f"is HDF5 but not AnnData: it holds {some(sorted(present))} in place of X, obs and var",
@@ -82,7 +89,10 @@ def _open_h5ad(path: Path) -> AnnData:
     if misfit:
         raise misfit_error(where, *misfit)
     try:
-        return anndata.read_h5ad(path)
+        if file.attrs.get("encoding-type") == "anndata":
+            adata: AnnData = read_elem(file)
+            return adata
+        return anndata.read_h5ad(path)  # written before anndata 0.8: it knows the old layouts, and opens anew
     except PermissionError:
         raise
     except Exception as error:  # a damaged file raises whatever h5py, anndata or pandas meets first
@@ -115,7 +125,7 @@ def _open_zarr(path: Path) -> AnnData:
                 where=where,
                 hint=f"{_FORMATS}.",
             )
-        return anndata.read_zarr(path)
+        return anndata.read_zarr(group)
     except (LlokiError, PermissionError):
         raise
     except Exception as error:  # as for h5ad

@@ -1,4 +1,4 @@
-"""What is said of slices, put together for a reader: a correction that many share is one line."""
+"""Messages about slices, grouped for a reader: a correction that many share is one line."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 
 
 def line(text: str, names: Iterable[str]) -> str:
-    """Say of some slices, by their names, what is true of all of them: ``a, b: text``."""
+    """One line for slices that share a message: ``a, b: text``."""
     return f"{some(names)}: {text}"
 
 
-def together(said: Iterable[tuple[str, str, str]]) -> list[str]:
+def together(messages: Iterable[tuple[str, str, str]]) -> list[str]:
     """One line for each thing that was corrected, however many slices it was corrected in.
 
     Parameters
     ----------
-    said
+    messages
         Slice, its input, and a message that begins with the input.
 
     Returns
@@ -43,9 +43,9 @@ def together(said: Iterable[tuple[str, str, str]]) -> list[str]:
         The message itself where one input has it, which all of its sections may; else the slices' names and
         the message without its input.
     """
-    said = list(said)
+    messages = list(messages)
     whole: dict[str, set[str]] = {}
-    for _, where, text in said:
+    for _, where, text in messages:
         whole.setdefault(bare(text, where), set()).add(text)
-    groups = grouped((name, bare(text, where)) for name, where, text in said)
+    groups = grouped((name, bare(text, where)) for name, where, text in messages)
     return [whole[text].pop() if len(whole[text]) == 1 else line(text, names) for text, names in groups]

@@ -6,6 +6,7 @@ import numpy as np
 from anndata import AnnData
 
 from lloki import keys
+from lloki._keywords import keywords
 from lloki.io._findings import Findings, number, warn_once_each
 from lloki.io.cells import read_obs
 from lloki.io.counts import read_counts
@@ -14,6 +15,7 @@ from lloki.io.files import open_input
 from lloki.io.sources import Input
 
 
+@keywords
 def read_reference(source: Input, *, layer: str | None = None, allow_normalized: bool = False) -> AnnData:
     """Read and check a single-cell reference.
 
@@ -44,20 +46,35 @@ def read_reference(source: Input, *, layer: str | None = None, allow_normalized:
         Once for each thing corrected.
     """
     where = "reference" if isinstance(source, AnnData) else str(source)
+    adata, messages = check_reference(
+        open_input(source), where=where, layer=layer, allow_normalized=allow_normalized
+    )
+    warn_once_each(messages, stacklevel=3)
+    return adata
+
+
+def check_reference(
+    adata: AnnData, *, where: str, layer: str | None = None, allow_normalized: bool = False
+) -> tuple[AnnData, list[str]]:
+    """Check an opened reference; as `read_reference`, which names the parameters and the errors.
+
+    Returns
+    -------
+    reference, messages
+        The checked AnnData, and what was corrected.
+    """
     findings = Findings(where, strict=True)
-    adata = open_input(source)
     counts = read_counts(adata, findings, layer=layer, allow_normalized=allow_normalized)
     x, var, ids = read_features(counts.x, counts.var, findings)
     obs = read_obs(adata, findings)
     empty = int((np.diff(x.indptr) == 0).sum())
     if empty:
         findings.corrected(f"{number(empty, 'cell')} without any count; kept, and left out of the statistics")
-    warn_once_each(findings.messages, stacklevel=2)
-    said = {
+    info = {
         "source": where,
         "scale": counts.scale,
         "gene_ids": ids.kind,
         "species": ids.species,
         "messages": findings.messages,
     }
-    return AnnData(X=x, obs=obs, var=var, uns={keys.UNS: said})
+    return AnnData(X=x, obs=obs, var=var, uns={keys.UNS: info}), findings.messages

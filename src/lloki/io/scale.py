@@ -1,9 +1,9 @@
 """Whether a matrix holds counts, and if not, what was done to them; arrays in, arrays out.
 
 Normalizing a cell multiplies its counts by one factor, so the values of a cell stay whole multiples of a
-unit: the value of a count of one, which sparse counts nearly always hold. That tells a normalized matrix from
-one that never was counts, tells a logarithm (undone, the values are multiples again), and gives the counts
-back.
+unit: the value of a count of one, which sparse counts nearly always hold. That distinguishes a normalized
+matrix from one that never was counts, reveals a logarithm (undone, the values are multiples again), and gives
+the counts back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def infer_scale(x: sparse.csr_matrix) -> ScaleName:
-    """Say what the values of a matrix are.
+    """Infer what the values of a matrix are.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
 
 
 def round_counts(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int]:
-    """Round the noise of floating point off counts, and say how many real fractions are left."""
+    """Round the noise of floating point off counts, and count the real fractions that are left."""
     whole = _whole(x.data)
     out = x.copy()
     out.data = np.where(whole, np.rint(x.data), x.data).astype(np.float32)
@@ -93,7 +93,7 @@ def recover_counts(x: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def undo_log(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, str]:
-    """Undo ``log(1 + x)``: to counts where the values tell the base, else to the values of base e.
+    """Undo ``log(1 + x)``: to counts where the values show the base, else to the values of base e.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 
 def _proportional(x: sparse.csr_matrix) -> bool:
-    """Tell whether values are whole multiples of the smallest value of their cell."""
+    """Whether values are whole multiples of the smallest value of their cell."""
     smallest = _row_min(x)
     base = np.repeat(smallest, np.diff(x.indptr))
     ratio = x.data[base > 0].astype(np.float64) / base[base > 0]

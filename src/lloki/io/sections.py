@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,21 +19,11 @@ from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
 from lloki.io.files import open_input
 from lloki.io.frames import without_unused
+from lloki.io.options import ReadOptions
 from lloki.io.sources import Source, is_checked
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
-_STACKED = 0.1  # share of cells at the position of another from which it is worth a word
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What holds for all inputs of one call; see :func:`lloki.io.read_slices`."""
-
-    allow_normalized: bool = False
-    slice_key: str | None = None
-    label_key: str | None = None
-    k: int = 40
-    technology: Mapping[str, str] = field(default_factory=dict)
+_STACKED = 0.1  # share of cells at the position of another that is worth a message
 
 
 @dataclass
@@ -74,7 +63,7 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     options
         What holds for all inputs.
     strict
-        Raise the first error; otherwise collect all that can be found and return sections without AnnData.
+        Raise the first error; otherwise collect all, and a section with an error has no AnnData.
 
     Returns
     -------
@@ -103,7 +92,7 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     if parts is None:
         return [Section(source.sample, source, findings, columns=columns)]
     if genes:
-        _say_empty_genes(genes[0], genes[1].index, findings)
+        _report_empty_genes(genes[0], genes[1].index, findings)
     whole = _Whole(adata, obs, counts, genes, coords, slice_key)
     sections = []
     for part, rows in parts.items():
@@ -123,7 +112,7 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
     findings, source, facts = section.findings, section.source, section.facts
     obs = whole.obs.iloc[rows]
     technology = findings.attempt(
-        lambda: technology_of(whole.adata, obs, source, options.technology, findings)
+        lambda: technology_of(whole.adata, obs, source, options.technology or {}, findings)
     )
     facts |= {"cells": len(rows), "technology": technology or ""}
     if len(rows) < 2:
@@ -132,10 +121,9 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
             slot=f"obs['{whole.slice_key}']" if whole.slice_key else "X",
             hint="Leave this slice out.",
         )
-    elif len(rows) <= options.k:
-        findings.corrected(
-            f"has {number(len(rows), 'cell')}, too few for {options.k} neighbors each; all others are used"
-        )
+    elif len(rows) <= options.n_neighbors:
+        few = f"has {number(len(rows), 'cell')}, too few for {options.n_neighbors} neighbors each"
+        findings.corrected(f"{few}; all others are used")
     if whole.coords is not None:
         _check_positions(whole.coords[rows], findings)
     if whole.counts is None or whole.genes is None:
@@ -172,17 +160,17 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
     plain = (str, int, float, bool, np.generic)  # not images and the like, which belong to the input
     uns = {key: value for key, value in adata.uns.items() if isinstance(value, plain)}
     uns.pop(keys.TECHNOLOGY, None)  # obs has it, or what the caller gave in its place
-    said: dict[str, Any] = {"source": section.source.where, "scale": whole.counts.scale}
-    if before:  # what was said of the file when it was read still holds
-        said = {key: str(adata.uns[keys.UNS][key]) for key in ("source", "scale")}
-    said |= {"gene_ids": ids.kind, "species": ids.species}
-    said["messages"] = list(dict.fromkeys(section.findings.messages))
+    info: dict[str, Any] = {"source": section.source.where, "scale": whole.counts.scale}
+    if before:  # what was found when the file was read still holds
+        info = {key: str(adata.uns[keys.UNS][key]) for key in ("source", "scale")}
+    info |= {"gene_ids": ids.kind, "species": ids.species}
+    info["messages"] = list(dict.fromkeys(section.findings.messages))
     obsm = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
     return AnnData(
         X=x,
         obs=obs,
         var=var.copy(),
-        uns={**uns, keys.UNS: said},
+        uns={**uns, keys.UNS: info},
         obsm={keys.SPATIAL: coords[rows], **obsm},
     )
 
@@ -191,7 +179,7 @@ def _rows(value: Any, rows: np.ndarray) -> Any:
     return value.iloc[rows].copy() if isinstance(value, pd.DataFrame) else value[rows]
 
 
-def _say_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Findings) -> None:
+def _report_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Findings) -> None:
     never = np.bincount(x.indices, minlength=x.shape[1]) == 0
     if never.any():
         findings.corrected(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from anndata import AnnData
 
 from lloki import keys
-from lloki.errors import ConfigError, InputError
+from lloki._keywords import keywords
+from lloki.errors import InputError
 from lloki.io._findings import warn_once_each
 from lloki.io.cells import missing_column
 from lloki.io.messages import together
-from lloki.io.sections import ReadOptions, Section, read_sections
-from lloki.io.sources import Input, Source, plan_sources
+from lloki.io.options import ReadOptions
+from lloki.io.sections import Section, read_sections
+from lloki.io.sources import Slices
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,21 @@ class SliceCheck:
         """Whether it can be used."""
         return not self.errors
 
+    @classmethod
+    def of(cls, section: Section) -> SliceCheck:
+        """Facts and findings of a section as read."""
+        return cls(
+            name=section.name,
+            path=section.source.where,
+            errors=section.findings.errors,
+            warnings=section.findings.messages,
+            **section.facts,
+        )
 
+
+@keywords
 def read_slices(
-    paths: Sequence[Input],
+    paths: Slices,
     *,
     layer: str | None = None,
     allow_normalized: bool = False,
@@ -71,22 +84,22 @@ def read_slices(
     panels: Sequence[str | None] | None = None,
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
-    k: int = 40,
+    n_neighbors: int = 40,
 ) -> list[AnnData]:
     """Read and check slices; one new AnnData a section, nothing of the input changed.
 
     Parameters
     ----------
     paths
-        ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, AnnData in memory, in any mixture. Slices
-        that this function returned may be given again and come back equal.
+        One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, or AnnData in memory, in any
+        mixture. Slices that this function returned may be given again and come back equal.
     layer
         Where the counts are, for all inputs: a layer, ``"raw"`` for ``adata.raw``, or ``None`` for ``X``.
     allow_normalized
         Accept values that are not counts. Logarithms are undone (exactly, where the values show how they were
         made); z-scores are refused all the same, for nothing of their zeros is left.
     slice_key
-        ``obs`` column that tells the sections of a file apart; each becomes an AnnData named
+        ``obs`` column that names the sections of a file; each becomes an AnnData named
         ``sample:section``. An input without that column is one section, but one input must have it.
     technology
         From sample name to technology. Else ``uns["technology"]``, else ``obs["technology"]``, else the
@@ -96,12 +109,12 @@ def read_slices(
     panels
         Names of the panels; by default ``obs["panel"]``, else a label made from the set of genes.
     layers
-        Like ``layer``, one an input; ``None`` falls back to ``layer``.
+        Like ``layer``, one per input; ``None`` falls back to ``layer``.
     label_key
         ``obs`` column of cell labels, made categorical; one input at least must have it. Labels are never
         used to read.
-    k
-        Neighbors that will be asked for; sections with fewer cells are warned of.
+    n_neighbors
+        Neighbors per cell in the stages to come; a section with fewer cells gets a warning.
 
     Returns
     -------
@@ -131,49 +144,66 @@ def read_slices(
     -----
     Time and memory grow with the stored values; about a second and 0.2 GB for 37,000 cells of 250 genes.
     """
-    options = ReadOptions(allow_normalized, slice_key, label_key, k, dict(technology or {}))
-    sources = _sources(paths, layer, samples, panels, layers, options)
+    options = ReadOptions(
+        layer=layer,
+        allow_normalized=allow_normalized,
+        slice_key=slice_key,
+        label_key=label_key,
+        technology=technology,
+        samples=samples,
+        panels=panels,
+        layers=layers,
+        n_neighbors=n_neighbors,
+    )
     new: list[tuple[str, str, str]] = []
     slices: list[AnnData] = []
-    for adata, section in _read(sources, options):
+    for adata, section in _read(paths, options):
         slices.append(adata)
         new += [(section.name, section.source.where, text) for text in section.findings.new]
-    warn_once_each(together(new), stacklevel=2)
+    warn_once_each(together(new), stacklevel=3)
     return slices
 
 
-def iter_slices(
-    paths: Sequence[Input], *, technology: Mapping[str, str] | None = None, **options: Any
-) -> Iterator[AnnData]:
+def iter_slices(paths: Slices, options: ReadOptions | None = None) -> Iterator[AnnData]:
     """Yield what :func:`read_slices` returns, one slice at a time, so that only one input is in memory.
 
     Parameters
     ----------
-    paths, technology, options
-        As for :func:`read_slices`. Corrected things are in ``uns["lloki"]["messages"]`` and not warned of.
+    paths
+        As for :func:`read_slices`.
+    options
+        How to read them. Corrections are in ``uns["lloki"]["messages"]``; no warnings are issued.
     """
-    per_input = {name: options.pop(name, None) for name in ("layer", "samples", "panels", "layers")}
-    read = ReadOptions(technology=dict(technology or {}), **options)
-    for adata, _ in _read(_sources(paths, options=read, **per_input), read):
+    for adata, _ in _read(paths, options or ReadOptions()):
         yield adata
 
 
-def _read(sources: Sequence[Source], options: ReadOptions) -> Iterator[tuple[AnnData, Section]]:
-    """Read source after source; what is wrong between them is known, and raised, at the end."""
+def _read(paths: Slices, options: ReadOptions) -> Iterator[tuple[AnnData, Section]]:
+    """Read input after input; what is wrong between them is known, and raised, at the end."""
     sections: list[Section] = []
-    for source in sources:
-        found = read_sections(source, options, strict=True)
+    for found in iter_sections(paths, options, strict=True):
         sections += found
         for section in found:
             adata, section.adata = section.adata, None
             if adata is not None:
                 yield adata, section
-    for error in _across(sections, options):
+                del adata  # before the next input is read
+    for error in errors_between(sections, options):
         raise error
 
 
+def iter_sections(paths: Slices, options: ReadOptions, *, strict: bool) -> Iterator[list[Section]]:
+    """Open input after input, each once, and yield its sections.
+
+    Whoever takes them sets ``section.adata`` to ``None`` when done with it, so that one input is in memory.
+    """
+    for source in options.sources(paths):
+        yield read_sections(source, options, strict=strict)
+
+
+@keywords
 def check_slices(
-    paths: Sequence[Input],
+    paths: Slices,
     *,
     layer: str | None = None,
     allow_normalized: bool = False,
@@ -183,73 +213,61 @@ def check_slices(
     panels: Sequence[str | None] | None = None,
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
-    k: int = 40,
+    n_neighbors: int = 40,
 ) -> list[SliceCheck]:
-    """Say what is right and wrong with slices: reads as :func:`read_slices` does, but never raises for data.
+    """Report what is right and wrong with slices: reads as :func:`read_slices`, but never raises for data.
 
     Parameters
     ----------
-    paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, k
+    paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, n_neighbors
         As for :func:`read_slices`.
 
     Returns
     -------
     list of SliceCheck
-        One a section, or one an input that could not be cut into sections, in the order of ``paths``. All
+        One per section, or one per input that could not be cut into sections, in the order of ``paths``. All
         errors of an input are listed, not only the first.
 
     Raises
     ------
     ConfigError
-        If the parameters contradict each other, which is no matter of the data.
+        If the parameters contradict each other, whatever the data.
     """
-    options = ReadOptions(allow_normalized, slice_key, label_key, k, dict(technology or {}))
+    options = ReadOptions(
+        layer=layer,
+        allow_normalized=allow_normalized,
+        slice_key=slice_key,
+        label_key=label_key,
+        technology=technology,
+        samples=samples,
+        panels=panels,
+        layers=layers,
+        n_neighbors=n_neighbors,
+    )
     sections: list[Section] = []
-    for source in _sources(paths, layer, samples, panels, layers, options):
-        found = read_sections(source, options, strict=False)
+    for found in iter_sections(paths, options, strict=False):
         for section in found:
             section.adata = None  # only the facts are kept: memory stays that of one input
         sections += found
-    for error in _across(sections, options):
-        for section in sections:
-            section.findings.errors.append(str(error))
+    compare_sections(sections, options)
+    return [SliceCheck.of(section) for section in sections]
+
+
+def compare_sections(sections: Sequence[Section], options: ReadOptions) -> list[InputError]:
+    """Add to the findings of sections what shows only when all were read; return its errors."""
+    errors = errors_between(sections, options)
+    for section in sections:
+        section.findings.errors += map(str, errors)
     species = {section.facts["species"]: section.name for section in sections if section.facts.get("species")}
     species.pop("unknown", None)
     if len(species) > 1:
-        told = " and ".join(f"{name} ({kind})" for kind, name in species.items())
+        both = " and ".join(f"{name} ({kind})" for kind, name in species.items())
         for section in sections:
-            section.findings.messages.append(f"slices of different species, by their gene names: {told}")
-    return [
-        SliceCheck(
-            name=section.name,
-            path=section.source.where,
-            errors=section.findings.errors,
-            warnings=section.findings.messages,
-            **section.facts,
-        )
-        for section in sections
-    ]
+            section.findings.messages.append(f"slices of different species, by their gene names: {both}")
+    return errors
 
 
-def _sources(
-    paths: Sequence[Input],
-    layer: str | None,
-    samples: Sequence[str] | None,
-    panels: Sequence[str | None] | None,
-    layers: Sequence[str | None] | None,
-    options: ReadOptions,
-) -> list[Source]:
-    sources = plan_sources(paths, layer=layer, samples=samples, panels=panels, layers=layers)
-    unknown = sorted(set(options.technology) - {source.sample for source in sources})
-    if unknown:
-        known = ", ".join(source.sample for source in sources)
-        raise ConfigError(
-            f"technology names {unknown[0]!r}, which is none of the samples. They are: {known}."
-        )
-    return sources
-
-
-def _across(sections: Sequence[Section], options: ReadOptions) -> list[InputError]:
+def errors_between(sections: Sequence[Section], options: ReadOptions) -> list[InputError]:
     """Find what is wrong between inputs: a key that none of them has, a name that two sections share."""
     errors: list[InputError] = []
     read = [section for section in sections if section.columns is not None]

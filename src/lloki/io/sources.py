@@ -15,6 +15,7 @@ from lloki import keys
 from lloki.errors import ConfigError
 
 Input: TypeAlias = str | os.PathLike[str] | AnnData
+Slices: TypeAlias = Sequence[Input] | Input
 _ENDINGS = (".h5ad", ".zarr", ".h5")
 
 
@@ -48,17 +49,22 @@ class Source:
 
 def is_checked(adata: AnnData) -> bool:
     """Whether an AnnData came out of :func:`lloki.io.read_slices`, as one section."""
-    said = adata.uns.get(keys.UNS)
+    info = adata.uns.get(keys.UNS)
     return (
-        isinstance(said, Mapping)
-        and {"source", "scale", "messages"} <= set(said)
+        isinstance(info, Mapping)
+        and {"source", "scale", "messages"} <= set(info)
         and {keys.SLICE, keys.SAMPLE} <= set(adata.obs.columns)
         and adata.obs[keys.SLICE].nunique() == 1
     )
 
 
+def as_list(inputs: Slices) -> list[Input]:
+    """List of inputs; a single one need not be in a list."""
+    return [inputs] if isinstance(inputs, (str, os.PathLike, AnnData)) else list(inputs)
+
+
 def plan_sources(
-    paths: Sequence[Input],
+    paths: Slices,
     *,
     layer: str | None = None,
     samples: Sequence[str] | None = None,
@@ -70,12 +76,12 @@ def plan_sources(
     Parameters
     ----------
     paths
-        The inputs. Two files of one name (``a/x.h5ad``, ``b/x.h5ad``) are told apart by their folder
-        (``a_x``, ``b_x``), so that a name does not depend on the order of the inputs.
+        The inputs. Two files of one name (``a/x.h5ad``, ``b/x.h5ad``) are named with their folder (``a_x``,
+        ``b_x``), so that a name does not depend on the order of the inputs.
     layer
-        Layer for every input that ``layers`` says nothing about.
+        Layer for every input without an entry in ``layers``.
     samples, panels, layers
-        One an input, or ``None``.
+        One per input, or ``None``.
 
     Raises
     ------
@@ -83,13 +89,14 @@ def plan_sources(
         If there is no input, if a list has another length than ``paths``, if a name is used twice, or if one
         path is given twice.
     """
-    if isinstance(paths, (str, os.PathLike, AnnData)):
-        paths = [paths]
+    paths = as_list(paths)
     if not paths:
         raise ConfigError("No slices were given. Name at least one file.")
     for name, values in (("samples", samples), ("panels", panels), ("layers", layers)):
         if values is not None and len(values) != len(paths):
-            raise ConfigError(f"{name} has {len(values)} entries for {len(paths)} inputs. Give one an input.")
+            raise ConfigError(
+                f"{name} has {len(values)} entries for {len(paths)} inputs. Give one per input."
+            )
     files = Counter(str(Path(path).resolve()) for path in paths if not isinstance(path, AnnData))
     twice = [file for file, count in files.items() if count > 1]
     if twice:

@@ -16,7 +16,7 @@ _ELEMENTS = frozenset({"tables", "shapes", "labels", "points", "images"})
 
 
 def is_spatial_data(attrs: Mapping[str, Any], present: set[str]) -> bool:
-    """Tell a SpatialData store from an AnnData one by the root's attributes, or by its element groups."""
+    """Whether a store is SpatialData rather than AnnData, by its root's attributes or its groups."""
     return "spatialdata_attrs" in attrs or ("obs" not in present and bool(present & _ELEMENTS))
 
 
@@ -70,7 +70,7 @@ def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
     link = table.uns.get("spatialdata_attrs")
     if not link:
         raise InputError(
-            "has no coordinates and does not say which element its rows annotate",
+            "has no coordinates and does not name the element that its rows annotate",
             where=where,
             slot="tables",
             hint="Put centroids into the table's obsm['spatial'].",

@@ -40,7 +40,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Notes
     -----
-    A folder cannot replace another in one step: the old one is moved aside first, and back if the move fails.
+    A folder cannot replace another in one step: the old one is renamed first, and back if the move fails.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.stem[:100]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
@@ -59,13 +59,13 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OutputError:
         raise
     except Exception as error:  # a full disk is an OSError, or h5py's RuntimeError, or safetensors' own
-        # HDF5 fails once more when it closes the file, and that error hides the one that says why
-        told = _reason(error, target.parent) or (
+        # HDF5 fails once more when it closes the file, and that error hides the one with the reason
+        reason = _reason(error, target.parent) or (
             _reason(error.__context__, target.parent) if isinstance(error.__context__, Exception) else ""
         )
-        if not told:
+        if not reason:
             raise
-        raise OutputError(f"{target}: {told} Nothing was left half-written.") from error
+        raise OutputError(f"{target}: {reason} Nothing was left half-written.") from error
     finally:
         _remove(temporary)
 
@@ -74,18 +74,18 @@ def _replace(temporary: Path, target: Path) -> None:
     if not target.is_dir() or target.is_symlink():
         os.replace(temporary, target)
         return
-    aside = temporary.with_name(temporary.name + ".old")
-    os.replace(target, aside)
+    old = temporary.with_name(temporary.name + ".old")
+    os.replace(target, old)
     try:
         os.replace(temporary, target)
     except OSError:
-        os.replace(aside, target)
+        os.replace(old, target)
         raise
-    _remove(aside)
+    _remove(old)
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Say why a write failed, in plain words; ``""`` for an error that is not about the place written to."""
+    """Reason why a write failed; ``""`` for an error that is not about the place written to."""
     number, text = getattr(error, "errno", None), str(error)
     about = getattr(error, "filename", None)
     if about is not None:
@@ -93,7 +93,7 @@ def _reason(error: Exception, folder: Path) -> str:
         # in the folder, or one of its parents where making it failed; else it is an input that was read
         if whole not in (inside, *inside.parents) and inside not in whole.parents:
             return ""
-    if number in _FULL or any(said in text for said in _FULL_TEXTS):
+    if number in _FULL or any(full in text for full in _FULL_TEXTS):
         return "the disk is full. Free some space or choose another place with --out (out=)."
     if number in _DENIED or "Permission denied" in text or "Read-only file system" in text:
         return f"cannot be written ({text}). Choose a place you may write to with --out (out=)."
@@ -115,5 +115,5 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(OSError):  # it was never made; the error on its way says more
+        with suppress(OSError):  # it was never made; the error being raised says more
             path.unlink()

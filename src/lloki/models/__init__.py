@@ -1,4 +1,4 @@
-"""Published weights: which there are, how to bring them here, and what a folder of weights holds."""
+"""Published weights: the registry, downloads, and what a folder of weights holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring published weights into a folder that the embedders take."""
+"""Download published weights into a folder that the embedders take."""
 
 from __future__ import annotations
 
@@ -63,12 +63,11 @@ def fetch(
     name: str,
     *,
     to: str | os.PathLike[str] | None = None,
-    offline: bool = False,
     base_url: str | None = None,
     sha256: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Fetched:
-    """Download a published model, or say that it is there.
+    """Download a published model, or find it where it was downloaded before.
 
     Parameters
     ----------
@@ -76,14 +75,12 @@ def fetch(
         One of :func:`~lloki.models.published_models`.
     to
         The folder; by default ``NAME`` in :func:`models_folder`.
-    offline
-        Never touch the network: check what is there, and say what is missing.
     base_url
         A mirror, which has the files under their names in the folder.
     sha256
         File name → hash it must have: pins what the registry does not know, and wins over what it knows.
     progress
-        Told of the MB of each file.
+        Whether to show the bytes received; ``None`` is ``lloki.settings.progress``.
 
     Returns
     -------
@@ -93,51 +90,48 @@ def fetch(
     Raises
     ------
     DownloadError
-        If a file cannot be had; the message says what to do. Files that came before stay.
+        If a file cannot be downloaded; those that were complete stay.
     OutputError
         If another file of that name is in the folder (nothing is overwritten), the disk is full, or the
         folder cannot be written.
     ConfigError
         If there is no such model, or ``sha256`` names no file of it.
+    MissingExtraError
+        If pooch is not installed: ``pip install 'lloki[models]'``.
 
     Notes
     -----
-    A stopped download goes on where it was; see :func:`~lloki.models.download.download`. One that is done is
-    only read again, at about 1 GB/s.
+    Files that are there are not downloaded again, only hashed, at about 1 GB/s; a file whose download was
+    stopped is downloaded from its beginning.
     """
     model = published(name)
     pins = dict(sha256 or {})
-    strange = [file for file in pins if file not in {f.name for f in model.files}]
-    if strange:
-        raise ConfigError(f"{name} has no file {strange[0]!r}. It has: {_names(model.files)}.")
+    unknown = [file for file in pins if file not in {f.name for f in model.files}]
+    if unknown:
+        raise ConfigError(f"{name} has no file {unknown[0]!r}. It has: {_names(model.files)}.")
     folder = Path(to).expanduser() if to is not None else models_folder() / name
     absent = [file for file in model.files if not (folder / file.name).exists()]
-    if offline and absent:
-        raise DownloadError(
-            f"{name} is not all here: {folder} lacks {_names(absent)}. Where there is a network, run: "
-            f"lloki models fetch {name} --to DIR; then copy the files into {folder}."
-        )
     by_hand = [file for file in absent if not (file.url or base_url)]
     if by_hand:
         raise DownloadError(
-            f"{_names(by_hand)} of {name} can be had in a browser only. Download from {model.page} into "
-            f"{folder}, then run the same again."
+            f"{_names(by_hand)} of {name} can be downloaded in a browser only. Download from {model.page} "
+            f"into {folder}, then run the same again."
         )
     _make(folder)
     found = []
     for file in model.files:
         url = f"{base_url.rstrip('/')}/{file.name}" if base_url else file.url
-        found.append(_bring(folder / file.name, url, pins.get(file.name, file.sha256), progress))
+        found.append(_get(folder / file.name, url, pins.get(file.name, file.sha256), progress))
     return Fetched(folder, tuple(found))
 
 
-def _bring(target: Path, url: str, wanted: str | None, progress: Progress | None) -> FetchedFile:
+def _get(target: Path, url: str, wanted: str | None, progress: Progress | bool | None) -> FetchedFile:
     new = not target.exists()
     found = download(url, target, sha256=wanted, progress=progress) if new else file_sha256(target)
     if wanted is not None and found != wanted.lower():
         raise OutputError(
-            f"{target}: is another file than the published one (sha256 {found}, not {wanted}). It is left as "
-            "it is: move it away, or choose another place with --to (to=)."
+            f"{target}: is another file than the published one (sha256 {found}, not {wanted}). It was not "
+            "changed: move it away, or choose another folder with --to (to=)."
         )
     return FetchedFile(target.name, found, checked=wanted is not None, new=new)
 
@@ -151,5 +145,5 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot be made ({error.strerror}). Choose another place with --to (to=)."
+            f"{folder}: cannot be made ({error.strerror}). Choose another folder with --to (to=)."
         ) from error

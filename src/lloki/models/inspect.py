@@ -1,4 +1,4 @@
-"""What a folder of weights holds, and what it makes of a panel of genes."""
+"""What a folder of weights holds, and which genes of a panel the model uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lloki.genes import VocabularyMatch
 from lloki.models.download import file_sha256
 from lloki.models.registry import published_models
 
-# what is shown of each architecture's settings: word → key of its file
+# settings of each architecture that are shown: description → key in its file
 _SIZES: dict[str, tuple[str, dict[str, str]]] = {
     "scgpt": (
         "args.json",
@@ -53,7 +53,7 @@ class FileFacts:
     sha256
         Of its content.
     published_as
-        The published model that has this very file; ``""`` if none is known.
+        The published model with the same file; ``""`` if none is known.
     """
 
     name: str
@@ -71,9 +71,9 @@ class ModelFacts:
     embedder
         The embedder that takes it.
     sizes
-        The architecture in words → numbers.
+        Description of each size of the architecture → number.
     vocabulary
-        Names that the model knows, special tokens counted; 0 where that is not known without loading it.
+        Number of tokens, special ones included; 0 where that is unknown without loading the model.
     files
         What it holds.
     """
@@ -85,7 +85,7 @@ class ModelFacts:
 
 
 def embedder_of(folder: Path) -> str:
-    """Name of the embedder that takes this folder, by the files it holds.
+    """Identify the embedder that takes this folder by its files.
 
     Raises
     ------
@@ -101,27 +101,26 @@ def embedder_of(folder: Path) -> str:
         return "geneformer"
     held = ", ".join(sorted(names)[:10]) or "nothing"
     raise ModelError(
-        f"{folder}: holds no model that is known by its files: neither args.json and vocab.json (scgpt) nor "
-        f"config.json and token_dictionary* (geneformer). It holds: {held}. If another embedder takes it, "
-        "say which with --embedder."
+        f"{folder}: the embedder cannot be identified: there are neither args.json and vocab.json (scgpt) "
+        f"nor config.json and token_dictionary* (geneformer). The folder holds: {held}. If another embedder "
+        "takes it, name it with --embedder."
     )
 
 
 def inspect_model(folder: Path, *, embedder: str | None = None) -> ModelFacts:
-    """Read what a folder says of its model: sizes from its settings, hashes of its files.
+    """Read the sizes of a model from its settings, and hash its files.
 
     Parameters
     ----------
     folder
         As given to ``--model``.
     embedder
-        The embedder that takes it; by default told from its files.
+        The embedder that takes it; by default identified by the files.
 
     Returns
     -------
     ModelFacts
-        Whether the weights agree with it is seen when the embedder loads them. Files are read once, at about
-        1 GB/s.
+        Weights are not loaded; whether they agree with the sizes is checked by the embedder.
 
     Raises
     ------
@@ -147,9 +146,10 @@ def inspect_model(folder: Path, *, embedder: str | None = None) -> ModelFacts:
 
 
 def match_panel(embedder: Embedder, genes: Sequence[str]) -> VocabularyMatch:
-    """Say what an embedder makes of a panel; never raises for too few genes.
+    """Match the genes of a panel with an embedder's; never raises for too few genes.
 
-    Embedders with a method ``match`` tell which name each gene has for them; others, which they use.
+    Embedders with a method ``match`` give the name that each gene has in the model; others only which genes
+    they use.
     """
     match = getattr(embedder, "match", None)
     if match is not None:
@@ -174,5 +174,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path}: holds no table of settings")
+        raise ModelError(f"{path}: holds no settings")
     return found

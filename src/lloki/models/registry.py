@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from lloki._names import did_you_mean
 from lloki.errors import ConfigError
 
 
@@ -35,20 +35,20 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """Weights that somebody published.
+    """Published weights of one model.
 
     Attributes
     ----------
     name
-        What to call it in ``lloki models fetch``.
+        Its name in ``lloki models fetch``.
     embedder
         The embedder that takes the folder.
     what
         What it was trained on, and its size.
     page
-        Where it is described and given out.
+        Page that describes and distributes it.
     license
-        The terms, as far as they are stated.
+        License, as far as it is stated.
     files
         What the folder holds.
     """
@@ -63,7 +63,7 @@ class PublishedModel:
 
 @cache
 def published_models() -> Mapping[str, PublishedModel]:
-    """All published models that lloki knows of, by name."""
+    """Return all published models that lloki knows of, by name."""
     table = tomllib.loads((files("lloki.models") / "published.toml").read_text(encoding="utf-8"))
     return MappingProxyType({name: _model(name, entry) for name, entry in table.items()})
 
@@ -74,13 +74,11 @@ def published(name: str) -> PublishedModel:
     Raises
     ------
     ConfigError
-        If there is none of that name; says which there are.
+        If there is none of that name.
     """
     known = published_models()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"no published model is called {name!r}.{hint} There are: {', '.join(known)}.")
+        raise ConfigError(f"there is no published model {name!r}. {did_you_mean(name, known)}")
     return known[name]
 
 

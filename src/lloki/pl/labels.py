@@ -33,7 +33,7 @@ def reliability(curve: pd.DataFrame | LabelTransfer) -> Figure:
     from lloki.report import labeling
 
     table = curve if isinstance(curve, pd.DataFrame) else curve.curve
-    missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
+    missing = [c for c in ("confidence", "accuracy", "n_cells") if c not in table]
     if missing:
         raise InputError("the column is absent", slot=missing[0], hint="Pass what transfer_labels returned")
     return labeling.reliability_curve(table, ink=INK)
@@ -87,7 +87,7 @@ def imputation_scores(adata: ad.AnnData) -> Figure:
         slot = f"uns[{keys.UNS!r}]"
         raise InputError("holds no imputation", slot=slot, hint="Pass what lloki.tl.impute returned")
     scores = pd.concat([adata.var, said["left_out"]])
-    return labeling.score_curve(scores, least=json.loads(said["parameters"])["least"], ink=INK)
+    return labeling.score_curve(scores, least=json.loads(said["parameters"])["min_score"], ink=INK)
 
 
 def imputed(adata: ad.AnnData, gene: str, *, truth: NDArray | None = None) -> Figure:

@@ -30,11 +30,11 @@ def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
     """
     from lloki.report import programs
 
-    for column in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE, group):
+    for column in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE, group):
         if column not in adata.obs:
             hint = "Run lloki.tl.neighborhood_program first, or set group"
             raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
-    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE))
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE))
     return programs.score_against_share(share, score, adata.obs[group].astype(str).to_numpy(), ink=INK)
 
 
@@ -59,7 +59,7 @@ def program_in_space(
     """
     from lloki.report import programs
 
-    for column in (keys.PROGRAM_SCORE, label_key, slice_key):
+    for column in (keys.NEIGHBORHOOD_SCORE, label_key, slice_key):
         if column not in adata.obs:
             hint = "Run lloki.tl.neighborhood_program first"
             raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
@@ -69,7 +69,7 @@ def program_in_space(
     here = adata.obs[rows]
     return programs.scores_in_space(
         obsm(adata, keys.SPATIAL)[rows, :2],
-        here[keys.PROGRAM_SCORE].to_numpy(float),
+        here[keys.NEIGHBORHOOD_SCORE].to_numpy(float),
         (here[label_key].astype(str) == neighbor).to_numpy(),
         title=slice,
         ink=INK,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki.align import AlignResult
-from lloki.align.evidence import z_score
+from lloki.align._evidence import z_score
 from lloki.align.extent import cell_spacing
 from lloki.report.figures import INK, WIDTH, legend, plot_area, scale_bar
 from lloki.report.palette import OTHER

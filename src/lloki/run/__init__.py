@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lloki.run._integrate import integrate
+from lloki.run._plan import Plan, plan
+from lloki.run._project import project
+from lloki.run._project_reference import project_reference
 from lloki.run.config import RunConfig
-from lloki.run.integrate import integrate
-from lloki.run.plan import Plan, plan
-from lloki.run.project import project
-from lloki.run.project_reference import project_reference
 from lloki.run.result import Result
 
 __all__ = ["Plan", "Result", "RunConfig", "integrate", "plan", "project", "project_reference"]

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from lloki import keys
 from lloki.io.frames import as_text
-from lloki.run.inputs import SliceRecord
+from lloki.run.slices import SliceRecord
 from lloki.run.store import load_arrays
 
 
@@ -49,7 +49,7 @@ def assemble(
     -----
     Time and memory grow with the stored counts of all slices.
     """
-    x, genes, measured = _counts([(s.path, s.genes) for s in slices])
+    x, genes, measured = _counts([(s.piece.path, s.genes) for s in slices])
     var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
     joined = AnnData(X=x, obs=_obs(slices), var=var)
     joined.varm[keys.MEASURED] = measured
@@ -59,7 +59,7 @@ def assemble(
     joined.uns[keys.UNS] = {
         **facts,
         "slices": [s.name for s in slices],
-        "sources": [str(s.said.get("source", "")) for s in slices],
+        "sources": [str(s.info.get("source", "")) for s in slices],
     }
     return joined
 

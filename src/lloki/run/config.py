@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
 
-from lloki.cae.config import CAEConfig
+from lloki._names import did_you_mean
+from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed.base import Embedder
 from lloki.errors import ConfigError
-from lloki.fp.config import FPConfig
+from lloki.fp.config import PRESETS, FPConfig, FPOptions
+
+
+class RunOptions(TypedDict, total=False):
+    """Keywords of :func:`lloki.integrate` that make a configuration."""
+
+    embedder: str
+    model: str | Path | None
+    preset: str
+    fp: FPConfig | FPOptions | Literal[False] | None
+    cae: CAEConfig | CAEOptions | None
+    n_neighbors: int | None
+    alpha: float | None
+    epochs: int | None
+    label_key: str | None
+    train_labels: str | None
+    train_label_slices: Sequence[str]
+    benchmark: Literal["fast", "full", "none"]
+    resolution: float
+    seed: int
+
+
+_KNOWN = frozenset(RunOptions.__annotations__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run computes. Inputs, places and workers are not part of it: they do not change results.
+    """What a run computes. Inputs, places, device and workers are not part of it.
 
     Attributes
     ----------
@@ -37,9 +61,9 @@ class RunConfig:
         Metrics that score the run by ``label_key``: ``"fast"``, ``"full"`` (:func:`lloki.evaluate.scib`) or
         ``"none"``.
     resolution
-        Of the Leiden clusters of the joint embedding.
+        Leiden resolution.
     seed
-        Of everything random.
+        Random seed.
     """
 
     embedder: str = "factor"
@@ -66,65 +90,27 @@ class RunConfig:
             raise ConfigError(f"benchmark must be 'fast', 'full' or 'none', got {self.benchmark!r}")
 
     @classmethod
-    def make(
-        cls,
-        *,
-        preset: str = "default",
-        n_neighbors: int | None = None,
-        alpha: float | None = None,
-        epochs: int | None = None,
-        seed: int = 0,
-        fp: Mapping[str, Any] | Literal[False] | None = None,
-        cae: Mapping[str, Any] | None = None,
-        **rest: Any,
-    ) -> RunConfig:
-        """Put a configuration together from a preset and what the user changed.
-
-        Parameters
-        ----------
-        preset
-            LLOKI-FP preset.
-        n_neighbors, alpha
-            Neighbors and share of the neighbors in LLOKI-FP; ``None`` keeps the preset's.
-        epochs
-            Of the autoencoder, in place of its steps.
-        seed
-            Random seed, of every stage.
-        fp, cae
-            Any other field of `FPConfig` and `CAEConfig`. ``fp=False`` leaves LLOKI-FP out.
-        rest
-            Other fields of this class.
+    def make(cls, **options: Unpack[RunOptions]) -> RunConfig:
+        """Put a configuration together from a preset and what the user changed; see :func:`lloki.integrate`.
 
         Raises
         ------
         ConfigError
             If a name is unknown or a value out of range.
         """
-        if not isinstance(seed, int) or seed < 0:  # before a stage says it in words of its own
+        given: dict[str, Any] = dict(options)
+        cae, epochs, seed = given.pop("cae", None), given.pop("epochs", None), given.setdefault("seed", 0)
+        if not isinstance(seed, int) or seed < 0:  # before a stage reports it in its own words
             raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
-        named = (("n_neighbors", n_neighbors), ("alpha", alpha))
-        short = {name: value for name, value in named if value is not None}
-        if fp is False and (short or preset != "default"):
-            said = ", ".join(short) or "preset"
-            raise ConfigError(f"{said} is a setting of LLOKI-FP, which fp=False (--no-fp) leaves out")
-        features = None
-        if fp is not False:
-            features = FPConfig.preset(preset, **({"seed": seed} | short | dict(fp or {})))
-        trained: dict[str, Any] = {"seed": seed} | dict(cae or {})
-        if epochs is not None:
-            trained["epochs"] = epochs
-        if rest.get("model") is not None:
-            rest["model"] = str(rest["model"])
-        try:
-            return cls(
-                preset=preset,
-                fp=features,
-                cae=replace(CAEConfig(), **trained),
-                seed=seed,
-                **rest,
-            )
-        except TypeError as error:
-            raise ConfigError(f"unknown setting: {error}") from error
+        fp = _fp(options)
+        trained = cae if isinstance(cae, CAEConfig) else CAEConfig.from_dict({"seed": seed} | dict(cae or {}))
+        if given.get("model") is not None:
+            given["model"] = str(given["model"])
+        own = {name: value for name, value in given.items() if name not in ("fp", "n_neighbors", "alpha")}
+        unknown = sorted(own.keys() - {f.name for f in fields(cls)})
+        if unknown:
+            raise ConfigError(f"there is no option {unknown[0]!r}. {did_you_mean(unknown[0], _KNOWN)}")
+        return cls(fp=fp, cae=trained if epochs is None else replace(trained, epochs=epochs), **own)
 
     @property
     def n_neighbors(self) -> int:
@@ -150,3 +136,24 @@ class RunConfig:
         values["fp"] = FPConfig.from_dict(values["fp"]) if values["fp"] else None
         values["cae"] = CAEConfig.from_dict(values["cae"])
         return cls(**values)
+
+
+def _fp(options: RunOptions) -> FPConfig | None:
+    """Parameters of LLOKI-FP, or ``None`` to leave it out."""
+    preset, fp = options.get("preset", "default"), options.get("fp")
+    named = {"n_neighbors": options.get("n_neighbors"), "alpha": options.get("alpha")}
+    given = {name: value for name, value in named.items() if value is not None}
+    if fp is False:
+        if given or preset != "default":
+            first = ", ".join(given) or "preset"
+            raise ConfigError(f"{first} is a setting of LLOKI-FP, which fp=False (--no-fp) leaves out")
+        return None
+    if isinstance(fp, FPConfig):
+        if preset != "default":
+            raise ConfigError("a whole FPConfig was given and a preset as well. Give one of them.")
+        return FPConfig.from_dict(fp.to_dict() | given)
+    if preset not in PRESETS:
+        raise ConfigError(f"no preset {preset!r}. Choose one of: {', '.join(PRESETS)}")
+    return FPConfig.from_dict(
+        PRESETS[preset].to_dict() | {"seed": options.get("seed", 0)} | given | dict(fp or {})
+    )

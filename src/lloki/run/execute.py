@@ -117,7 +117,7 @@ class Workers:
                 for i in left:
                     futures[pool.submit(function, units[i])] = i
             except BrokenProcessPool:
-                pass  # what was submitted before is told below
+                pass  # what was submitted before is handled below
             for future in as_completed(futures):
                 if not isinstance(future.exception(), BrokenProcessPool):
                     done.add(futures[future])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lloki.errors import ConfigError
 from lloki.io.frames import as_text
 from lloki.run.config import RunConfig
-from lloki.run.inputs import Message, SliceRecord
+from lloki.run.slices import Message, SliceRecord
 
 Labels = dict[str, list[str | None]]
 
@@ -18,7 +18,7 @@ def train_labels(config: RunConfig, trained: Sequence[SliceRecord]) -> Labels | 
     Parameters
     ----------
     config
-        Says which column of which slices.
+        Names the column and the slices.
     trained
         Slices to train on. Labels of slices that are only embedded are never taken.
 
@@ -52,7 +52,7 @@ def train_labels(config: RunConfig, trained: Sequence[SliceRecord]) -> Labels | 
 
 
 def trained_on(config: RunConfig, labels: Labels | None) -> list[Message]:
-    """Say on which slices scores by ``label_key`` are no test, since training saw these labels."""
+    """Report on which slices scores by ``label_key`` are no test, since training saw these labels."""
     if labels is None or config.train_labels != config.label_key:
         return []
     text = (

@@ -25,22 +25,22 @@ from lloki.evaluate import quality
 from lloki.io import atomic
 from lloki.report import build_report
 from lloki.run.assemble import assemble
-from lloki.run.call import Call
 from lloki.run.config import RunConfig
-from lloki.run.inputs import SliceRecord
+from lloki.run.inputs import Inputs
+from lloki.run.opening import Opened
 from lloki.run.record import versions
 from lloki.run.reference import Reference
 from lloki.run.scores import labels_of, own_scores
-from lloki.run.stages import Aligned, Embedded, Opened
+from lloki.run.slices import SliceRecord
+from lloki.run.stages import Aligned, Embedded, Stages
 from lloki.run.store import load_arrays
-from lloki.run.work import Work
 
 REFERENCE = "reference.npz"  # of the folder "model"
 
 
 def write_outputs(
-    work: Work,
-    call: Call,
+    stages: Stages,
+    inputs: Inputs,
     opened: Opened,
     embedded: Embedded,
     aligned: Aligned,
@@ -49,14 +49,20 @@ def write_outputs(
     *,
     started: float,
 ) -> None:
-    """Write model, tables, joint AnnData, report and, last, ``run.json``: it tells that a run is finished."""
-    folder, config, recorder = work.store.folder.parent, work.config, work.recorder
+    """Write model, tables, joint AnnData, report and, last, ``run.json``, the mark of a finished run."""
+    folder, config, recorder = stages.store.folder.parent, stages.config, stages.store.recorder
     model, reference = aligned.model, opened.reference
     slices, trained = opened.slices, [s.name for s in opened.trained]
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
-        save_model(folder / "model", model, embedded.embedder, config, reference, slices, trained)
+        save_model(
+            *(folder / "model", model, embedded.embedder, embedded.embedder_key),
+            config=config,
+            reference=reference,
+            slices=slices,
+            trained=trained,
+        )
         features = {name: unit.path for name, unit in embedded.features.items()}
         embedder = load_embedder(embedded.embedder)
         qc, sparsity = quality_control(slices, features, embedder)
@@ -92,13 +98,14 @@ def write_outputs(
     run = {
         "lloki": __version__,
         "versions": versions(),
-        "call": call.to_dict(),
+        "inputs": inputs.to_dict(),
+        "device": stages.device,
         "parameters": config.to_dict(),
         "seed": config.seed,
         "slices": [
             {
                 "name": s.name,
-                "source": s.said.get("source", ""),
+                "source": s.info.get("source", ""),
                 "hash": s.hash,
                 "token": s.token,
                 "cells": s.cells,
@@ -132,6 +139,8 @@ def save_model(
     folder: Path,
     model: CAEModel,
     embedder_folder: Path,
+    embedder_key: str,
+    *,
     config: RunConfig,
     reference: Reference | None,
     slices: Sequence[SliceRecord],
@@ -149,7 +158,7 @@ def save_model(
             "lloki": __version__,
             "config": config.to_dict(),
             "panels": panels,
-            "embedder_key": embedder_folder.name,
+            "embedder_key": embedder_key,
         }
         (temporary / "run.json").write_text(json.dumps(facts, indent=1))
 
@@ -230,7 +239,7 @@ def _try_space(path: Path, size: int) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file that no longer tells the truth.
+    """Remove a file that is out of date.
 
     Raises
     ------

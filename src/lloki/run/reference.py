@@ -14,7 +14,7 @@ from scipy import sparse
 
 from lloki.embed import Embedder, SliceSummary
 from lloki.fp import cell_sparsity, log_normalize, reference_sparsity
-from lloki.run.inputs import SliceRecord
+from lloki.run.slices import SliceRecord
 from lloki.run.store import key_of, load_arrays, save_arrays
 
 

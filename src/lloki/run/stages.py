@@ -1,156 +1,218 @@
-"""The stages in their order: inputs opened once, then embedded under one set of parameters."""
+"""The stages of a run over its store, in their order: each is computed, or found done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lloki.cae import CAEModel
-from lloki.embed import Embedder
-from lloki.errors import ConfigError
-from lloki.io import read_reference
-from lloki.keys import UNS
-from lloki.run.call import Call
-from lloki.run.door import check_inputs
-from lloki.run.inputs import Demands, Message, SliceRecord, gather
-from lloki.run.labels import Labels, train_labels, trained_on
+from lloki._log import logger
+from lloki._progress import Progress
+from lloki.cae import CAEModel, fit_token, train
+from lloki.cae.token import STEPS as TOKEN_STEPS
+from lloki.embed import Embedder, SliceSummary, save_embedder
+from lloki.run._view import view
+from lloki.run.config import RunConfig
+from lloki.run.execute import Workers
+from lloki.run.opening import Opened
+from lloki.run.pieces import (
+    Pieces,
+    embedding_units,
+    feature_units,
+    plan_pieces,
+    summary_units,
+    token_piece,
+)
 from lloki.run.reference import Reference
-from lloki.run.store import load_arrays
-from lloki.run.units import EmbeddingUnit, FeatureUnit
-from lloki.run.work import Work
+from lloki.run.slices import SliceRecord
+from lloki.run.store import Piece, Store, load_arrays, write_arrays
+from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit, Unit, compute
 
-
-@dataclass(frozen=True)
-class Opened:
-    """Checked inputs in the store.
-
-    Attributes
-    ----------
-    slices, trained
-        All of them, and those that are trained on.
-    reference
-        Cut to the slices' genes; ``None`` for an embedder that does not read expression.
-    labels
-        Slice → label of each cell, of those that training may see; ``None`` if it sees none.
-    messages
-        What was corrected or set aside.
-    """
-
-    slices: list[SliceRecord]
-    trained: list[SliceRecord]
-    reference: Reference | None
-    labels: Labels | None
-    messages: list[Message]
+Rows = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Opened inputs after LLOKI-FP and the embedder.
+    """Slices after LLOKI-FP and the embedder.
 
     Attributes
     ----------
     features
         Slice → its unit of LLOKI-FP; empty without a reference.
-    embedder
-        Folder of the fitted embedder.
+    embedder, embedder_key
+        Folder of the fitted embedder, and its key.
     units, rows
         Slice → its unit of embedding, and the (n, d) that it holds.
     """
 
     features: dict[str, FeatureUnit]
     embedder: Path
+    embedder_key: str
     units: dict[str, EmbeddingUnit]
-    rows: dict[str, NDArray[np.float32]]
+    rows: Rows
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """What LLOKI-CAE made of them: the model, its key, and slice → (n, 128)."""
+    """What LLOKI-CAE made of them: the model, and slice → (n, 128)."""
 
     model: CAEModel
-    key: str
-    joint: dict[str, NDArray[np.float32]]
+    joint: Rows
 
 
-def open_inputs(work: Work, call: Call, embedder: Embedder) -> Opened:
-    """Check every input and copy it into the store; nothing is computed yet.
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run.
 
-    Raises
-    ------
-    InputError, GeneError, ConfigError
-        See :func:`lloki.integrate`.
-    """
-    with work.recorder.measure("check", "all slices"):
-        given = check_inputs(call.slices, read=call.read, skip_bad=call.skip_bad)
-        _trained(given.tokens, call.project_only, known=(*given.tokens, *given.aside))
-        single_cells, demands, messages = None, Demands(embedder=embedder), list[Message]()
-        if work.config.aligns(embedder):
-            single_cells = read_reference(
-                call.reference, layer=call.reference_layer, allow_normalized=call.read.allow_normalized
-            )
-            said = single_cells.uns[UNS]
-            demands = replace(demands, genes=list(single_cells.var_names), reference_name=said["source"])
-            messages = [{"slice": "reference", "text": str(text)} for text in said["messages"]]
-        elif call.reference is not None:
-            text = f"{work.config.embedder} without LLOKI-FP: the reference is not used"
-            messages = [{"slice": "reference", "text": text}]
-        records, more = gather(given, work.store, demands=demands, skip_bad=call.skip_bad)
-        tokens = {r.name: r.token for r in records}
-        names = _trained(tokens, call.project_only, known=(*given.tokens, *given.aside))
-        trained = [r for r in records if r.name in names]
-        reference = Reference.cut(single_cells, trained, records) if single_cells is not None else None
-        labels = train_labels(work.config, trained)  # said before any work if they are not there
-    return Opened(records, trained, reference, labels, [*messages, *more, *trained_on(work.config, labels)])
-
-
-def embed_slices(work: Work, opened: Opened, embedder: Embedder) -> Embedded:
-    """Take opened inputs through LLOKI-FP and the embedder, or find that done."""
-    ref = opened.reference
-    features = work.features(opened.slices, ref) if ref is not None else {}
-    fitted, fit_key = work.fit(embedder, opened.trained, features, ref)
-    units = work.embed(opened.slices, features, fitted, fit_key)
-    rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
-    return Embedded(features, fitted, units, rows)
-
-
-def align_slices(work: Work, opened: Opened, embedded: Embedded) -> Aligned:
-    """Train LLOKI-CAE on the trained slices, or find that done, and encode all."""
-    model, key = work.align(opened.trained, embedded.rows, embedded.units, opened.labels)
-    with work.recorder.measure("encode", "all slices"):
-        joint = {
-            r.name: model.encode(embedded.rows[r.name], r.token, slice_name=r.name) for r in opened.slices
-        }
-    return Aligned(model, key, joint)
-
-
-def _trained(tokens: Mapping[str, str], project_only: Sequence[str], *, known: Sequence[str]) -> list[str]:
-    """Names of the slices to train on; every other one must have the technology and panel of one of them.
-
-    Parameters
+    Attributes
     ----------
-    tokens
-        Slice → batch token.
-    project_only
-        Not to be trained on.
-    known
-        Names that there are, with those of slices that were set aside.
+    store, config
+        Where pieces are kept, and the parameters.
+    progress
+        Where to report.
+    workers
+        Where units are computed.
+    device
+        Name of the torch device, the same for all workers.
     """
-    only = {project_only} if isinstance(project_only, str) else set(project_only)
-    unknown = sorted(only - set(known))
-    if unknown:
-        raise ConfigError(
-            f"project_only names {unknown[0]!r}, which is no slice. They are: {', '.join(known)}."
+
+    store: Store
+    config: RunConfig
+    progress: Progress
+    workers: Workers
+    device: str
+
+    def plan(self, opened: Opened, embedder: Embedder) -> Pieces:
+        """Name all pieces of a run of these inputs."""
+        return plan_pieces(self.store, self.config, opened, embedder, device=self.device)
+
+    def embed(self, opened: Opened, embedder: Embedder, pieces: Pieces) -> Embedded:
+        """Take opened inputs through LLOKI-FP and the embedder, which is fitted first if it learns."""
+        self._units("Aligning features", pieces.features)
+        self._units("Summarizing slices", pieces.summaries)
+        self._fit(embedder, opened, pieces)
+        return self._embedded(pieces.features, pieces.fit.path, pieces.fit.key, pieces.embedding)
+
+    def embed_by(
+        self,
+        records: Sequence[SliceRecord],
+        reference: Reference | None,
+        embedder: Embedder,
+        folder: Path,
+        fit_key: str,
+    ) -> Embedded:
+        """Take slices through LLOKI-FP and an embedder that another run has fitted, in ``folder``."""
+        features = feature_units(self.store, self.config, records, reference)
+        summaries = summary_units(self.store, self.config, records, features, embedder)
+        self._units("Aligning features", features)
+        self._units("Summarizing slices", summaries)
+        units = embedding_units(
+            *(self.store, self.config, records, features, summaries, embedder, folder, fit_key),
+            device=self.device,
         )
-    trained = [name for name in tokens if name not in only]
-    able = {tokens[name] for name in trained}
-    for name, token in tokens.items():
-        if token not in able:
-            raise ConfigError(
-                f"slice {name!r} is not trained on, and no trained slice has its technology and panel "
-                f"({token}). Train on it, or on another slice like it."
+        return self._embedded(features, folder, fit_key, units)
+
+    def align(self, opened: Opened, embedded: Embedded, piece: Piece) -> Aligned:
+        """Train LLOKI-CAE on the trained slices, resuming a run that was stopped, and encode all."""
+        trained = opened.trained
+        checkpoint = piece.path.with_name(f"{piece.path.name}.checkpoint")
+
+        def make(folder: Path) -> None:
+            steps = self.config.cae.total_steps(sum(r.cells for r in trained))
+            model = train(
+                {r.name: embedded.rows[r.name] for r in trained},
+                {r.name: r.token for r in trained},
+                labels=opened.labels,
+                config=self.config.cae,
+                device=self.device,
+                checkpoint=checkpoint,
+                advance=self.progress.task("Aligning batches", steps, "steps"),
             )
-    return trained
+            model.save(folder)
+
+        folder = self.store.cached(piece, make)
+        checkpoint.unlink(missing_ok=True)
+        model = CAEModel.load(folder, device=self.device)
+        with self.store.recorder.measure("encode", "all slices"):
+            joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
+        return Aligned(model, joint)
+
+    def encode(self, model: CAEModel, r: SliceRecord, rows: Rows, *, trained: bool) -> NDArray[np.float32]:
+        """Joint embedding of one slice; ``trained``: by its own part of the condition, where it has one."""
+        name = r.name if trained else None
+        return model.encode(rows[r.name], r.token, slice_name=name)
+
+    def fit_token(
+        self, model: CAEModel, model_key: str, token: str, rows: Rows, units: Mapping[str, EmbeddingUnit]
+    ) -> tuple[CAEModel, str]:
+        """Add a token to a model, from all slices ``rows`` that have it."""
+
+        def make(folder: Path) -> None:
+            advance = self.progress.task("Fitting the batch token", TOKEN_STEPS, "steps")
+            fit_token(model, rows, token=token, advance=advance).save(folder)
+
+        piece = token_piece(self.store, model_key, token, list(rows), units)
+        return CAEModel.load(self.store.cached(piece, make), device=self.device), piece.key
+
+    def view(
+        self, joint: NDArray[np.float32], records: Sequence[SliceRecord], piece: Piece
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """UMAP and clusters, made in the order of names so that the order given does not matter."""
+        start = np.cumsum([0, *(r.cells for r in records)])
+        order = sorted(range(len(records)), key=lambda i: records[i].name)
+        rows = np.concatenate([np.arange(start[i], start[i + 1]) for i in order])
+
+        def make(path: Path) -> None:
+            advance = self.progress.task("Computing UMAP and clusters", len(joint))
+            umap, clusters = view(joint[rows], resolution=self.config.resolution, seed=self.config.seed)
+            write_arrays(path, {"umap": umap, "clusters": clusters})
+            advance(len(joint))
+
+        arrays = load_arrays(self.store.cached(piece, make))
+        back = np.argsort(rows)
+        return arrays["umap"][back], arrays["clusters"][back]
+
+    def _fit(self, embedder: Embedder, opened: Opened, pieces: Pieces) -> None:
+        def make(folder: Path) -> None:
+            advance, fitted = self.progress.task("Fitting the embedder", 1, "fits"), embedder
+            if embedder.joint:
+                units = {r.name: pieces.summaries[r.name] for r in opened.trained}
+                parts = {n: SliceSummary(units[n].genes, load_arrays(units[n].path)) for n in sorted(units)}
+                ref = opened.reference
+                fitted = embedder.fit(parts, ref.summary(embedder) if ref else SliceSummary(()))
+            folder.mkdir()
+            save_embedder(fitted, folder)
+            advance(1)
+
+        self.store.cached(pieces.fit, make)
+
+    def _embedded(
+        self, features: dict[str, FeatureUnit], folder: Path, key: str, units: dict[str, EmbeddingUnit]
+    ) -> Embedded:
+        self._units("Embedding cells", units)
+        rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
+        return Embedded(features, folder, key, units, rows)
+
+    def _units(
+        self, description: str, units: Mapping[str, FeatureUnit | SummaryUnit | EmbeddingUnit]
+    ) -> None:
+        """Compute units that are missing, here or on workers."""
+        record = self.store.recorder.stages.append
+        for u in (done := [u for u in units.values() if u.piece.done]):
+            record(compute(u))
+        missing = [u for u in units.values() if u.piece not in {u.piece for u in done}]
+        if not missing:
+            return
+        advance = self.progress.task(description, sum(u.cells for u in missing))
+        sizes = {u.piece.name: u.cells for u in missing}
+        here = self.workers.here
+        function: Callable[[Unit], Any] = (lambda unit: compute(unit, advance)) if here else compute
+        for found in self.workers.run(function, missing):
+            record(found)
+            if not here:
+                advance(sizes[found.unit])
+            logger.debug("%s %s: %.1f s", found.stage, found.unit, found.seconds)

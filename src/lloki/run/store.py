@@ -1,4 +1,4 @@
-"""Where finished pieces of a run lie: one file a piece, named by a hash of all that went into it."""
+"""Where finished pieces of a run lie: one file or folder each, named by a hash of all that went into it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,50 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from lloki._log import logger
+from lloki._version import __version__
 from lloki.errors import OutputError, RunError
 from lloki.io import atomic
+from lloki.run.record import Recorder, StageRecord, metered
 
-# Raise when the numbers that a stage computes change: pieces made by an older version are then made again.
-RECIPE = 1
+# Raise a stage's number when what it computes changes: pieces of an older recipe are then made again, and all
+# that were made from them.
+RECIPES: Mapping[str, int] = MappingProxyType(
+    {
+        "slices": 1,
+        "features": 1,
+        "summary": 1,
+        "fit": 1,
+        "embedding": 1,
+        "training": 1,
+        "token": 1,
+        "view": 1,
+        # of lloki.benchmark
+        "harmony": 1,
+        "pca": 1,
+        "scvi": 1,
+        "scores": 1,
+        "umap": 1,
+        "trials": 1,
+    }
+)
 
 _LEFT_OVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # what `lloki.io.atomic` was writing when it was killed
 
 
 def key_of(*parts: Any) -> str:
     """Hash plain values, dataclasses and arrays to 16 hex digits; equal inputs give equal keys anywhere."""
-    digest = hashlib.sha256(str(RECIPE).encode())
+    digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(str((part.shape, part.dtype.str)).encode() + np.ascontiguousarray(part).tobytes())
@@ -38,6 +60,49 @@ def key_of(*parts: Any) -> str:
             digest.update(json.dumps(plain, sort_keys=True, default=str).encode())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
+
+
+def stage_key(stage: str, *inputs: Any) -> str:
+    """Key of what a stage makes of its inputs: by its recipe, this version of lloki and the inputs."""
+    return key_of(stage, RECIPES[stage], __version__, *inputs)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Place of one finished piece of work: its stage, the name people know it by, its key and path."""
+
+    stage: str
+    name: str
+    key: str
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether it is there."""
+        return self.path.exists()
+
+
+def cached(piece: Piece, make: Callable[[Path], object]) -> StageRecord:
+    """Make a piece unless it is there.
+
+    Parameters
+    ----------
+    piece
+        Where it belongs.
+    make
+        Writes it, a file or a folder, to the path that it is called with; that takes the piece's place when
+        it is whole.
+
+    Returns
+    -------
+    StageRecord
+        Whether it was computed or reused, and its cost.
+    """
+    if piece.done:
+        return StageRecord(piece.stage, piece.name, piece.key, status="reused")
+    with metered(piece.stage, piece.name, piece.key) as record, atomic(piece.path) as temporary:
+        make(temporary)
+    return record
 
 
 def hash_of_files(path: str | None) -> str:
@@ -63,6 +128,8 @@ class Store:
     ----------
     folder
         Made if absent.
+    recorder
+        Where pieces are recorded as computed or reused.
 
     Raises
     ------
@@ -72,15 +139,17 @@ class Store:
         If another run is at work there.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, recorder: Recorder | None = None) -> None:
         self.folder = Path(os.path.abspath(folder))  # workers may have another working directory
+        self.recorder = recorder or Recorder()
+        self._new: list[Path] = []
         self._lock: int | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> Store:
         self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         try:
-            with atomic(self.folder / ".writable") as probe:  # said before any work, not after an hour of it
+            with atomic(self.folder / ".writable") as probe:  # fails before any work, not after an hour of it
                 probe.write_text("")
             (self.folder / ".writable").unlink(missing_ok=True)
             self._lock = _lock(self.folder)
@@ -99,26 +168,52 @@ class Store:
             for folder in self._made:
                 folder.rmdir()
 
-    def path(self, stage: str, name: str, key: str, ending: str = ".npz") -> Path:
-        """Place of one piece. The key tells pieces apart; the name, of any characters, is for people."""
+    def piece(self, stage: str, name: str, *inputs: Any, ending: str = ".npz") -> Piece:
+        """Place of what a stage makes of its inputs. The name, of any characters, is for people."""
+        key = stage_key(stage, *inputs)
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:60]
-        return self.folder / stage / f"{readable}-{key}{ending}"
+        return Piece(stage, name, key, self.folder / stage / f"{readable}-{key}{ending}")
+
+    def cached(self, piece: Piece, make: Callable[[Path], object]) -> Path:
+        """Make a piece unless it is there, see :func:`cached`; return its path."""
+        record = cached(piece, make)
+        self.recorder.stages.append(record)
+        if record.status == "computed":
+            self._new.append(piece.path)
+        return piece.path
+
+    @contextmanager
+    def provisional(self) -> Iterator[None]:
+        """If the block raises, remove the pieces that it made."""
+        self._new.clear()
+        try:
+            yield
+        except BaseException:
+            for path in self._new:
+                _remove(path)
+                with suppress(OSError):  # other pieces of the stage are there
+                    path.parent.rmdir()
+            raise
 
     def _sweep(self) -> None:
         for path in (*self.folder.parent.glob(".*"), *self.folder.glob("*/.*")):
             if _LEFT_OVER.match(path.name):
                 logger.debug("removing %s, which a run that was stopped left unfinished", path)
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lock(folder: Path) -> int | None:
     """Hold the folder until the file descriptor is closed or the process ends, however it ends."""
     try:
         import fcntl
-    except ImportError:  # Windows: two runs in one folder are not told apart there
+    except ImportError:  # Windows: two runs in one folder are not detected there
         return None
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -137,6 +232,12 @@ def _lock(folder: Path) -> int | None:
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays and CSR matrices to one ``.npz``, atomically."""
+    with atomic(path) as temporary:
+        write_arrays(temporary, arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays and CSR matrices to one ``.npz``."""
     flat: dict[str, Any] = {}
     for name, value in arrays.items():
         if sparse.issparse(value):
@@ -147,7 +248,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
             flat[name] = np.asarray(value)
             if flat[name].dtype == object:
                 raise TypeError(f"{name!r} is no array of numbers or text")
-    with atomic(path) as temporary, open(temporary, "wb") as file:
+    with path.open("wb") as file:
         np.savez(file, **flat)
 
 
@@ -170,7 +271,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
                     pieces = tuple(file[f"{stem}.{p}"] for p in ("data", "indices", "indptr"))
                     out[stem] = sparse.csr_matrix(pieces, shape=tuple(file[name]))
     except FileNotFoundError as error:
-        raise OutputError(f"{path}: is missing. Start the run again: it makes it anew.") from error
+        raise OutputError(f"{path}: is missing. Start the run again to make it anew.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}). Remove it and start the run again.") from error
     return out

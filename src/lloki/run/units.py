@@ -6,7 +6,7 @@ A unit that finds its result in place does nothing, so it can be run again after
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,21 @@ from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import InputError, LlokiError, RunError
 from lloki.fp import FPConfig, align_features
 from lloki.fp.align import PASSES
-from lloki.run.record import StageRecord, metered
-from lloki.run.store import load_arrays, save_arrays
+from lloki.run.record import StageRecord
+from lloki.run.store import Piece, cached, load_arrays, save_arrays, write_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Fields that all units have: the slice's name, the key of the result and its place."""
+    """Fields that all units have: the place of the result and the slice's cells."""
 
-    stage: str
-    name: str
+    piece: Piece
     cells: int
-    key: str
-    path: Path
+
+    @property
+    def path(self) -> Path:
+        """Of the result."""
+        return self.piece.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +76,25 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
         With the name of the slice; RunError for what lloki does not raise on purpose, such as too little
         memory.
     """
-    if unit.path.exists():
-        return StageRecord(unit.stage, unit.name, unit.key, status="reused")
+    stage, name = unit.piece.stage, unit.piece.name
     try:
-        with metered(unit.stage, unit.name, unit.key) as record:
-            _COMPUTE[type(unit)](unit, advance)
+        record = cached(unit.piece, lambda path: write_arrays(path, _COMPUTE[type(unit)](unit, advance)))
     except InputError as error:
         if error.where:
             raise
-        raise type(error)(error.what, where=unit.name, slot=error.slot, hint=error.hint) from error
+        raise type(error)(error.what, where=name, slot=error.slot, hint=error.hint) from error
     except LlokiError:
         raise
     except Exception as error:
         raise RunError(
-            f"{unit.name}: the stage {unit.stage!r} failed with {type(error).__name__}: {error}. What was "
-            "finished before is kept: the same call again goes on from there."
+            f"{name}: the stage {stage!r} failed with {type(error).__name__}: {error}. What was finished "
+            "before is kept: the same call again resumes there."
         ) from error
+    shutil.rmtree(_parts(unit), ignore_errors=True)
     return record
 
 
-def _features(unit: FeatureUnit, advance: Advance | None) -> None:
+def _features(unit: FeatureUnit, advance: Advance | None) -> Mapping[str, Any]:
     part = _thirds(advance)
     cells = load_arrays(unit.source)
     result = align_features(
@@ -103,7 +104,7 @@ def _features(unit: FeatureUnit, advance: Advance | None) -> None:
         config=unit.config,
         advance=part,
     )
-    save_arrays(unit.path, vars(result))
+    return vars(result)
 
 
 def _thirds(advance: Advance | None) -> Advance | None:
@@ -120,56 +121,54 @@ def _thirds(advance: Advance | None) -> Advance | None:
     return part
 
 
-def _summary(unit: SummaryUnit, advance: Advance | None) -> None:
+def _summary(unit: SummaryUnit, advance: Advance | None) -> Mapping[str, Any]:
     expression = load_arrays(unit.features)["expression"]
-    save_arrays(unit.path, unit.embedder.summarize(expression, unit.genes).arrays)
+    arrays = unit.embedder.summarize(expression, unit.genes).arrays
     if advance:
         advance(unit.cells)
+    return arrays
 
 
-def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> None:
+def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> Mapping[str, Any]:
     embedder = load_embedder(unit.model, device=unit.device)
     cells = load_arrays(unit.source)
-    if isinstance(embedder, Precomputed):
-        rows = cells["embedding"]
-        if advance:
-            advance(len(rows))
-    else:
-        rows = _in_pieces(unit, embedder, cells, advance)
-    save_arrays(unit.path, {"rows": rows})
-    shutil.rmtree(_pieces(unit), ignore_errors=True)
+    if not isinstance(embedder, Precomputed):
+        return {"rows": _in_parts(unit, embedder, cells, advance)}
+    if advance:
+        advance(unit.cells)
+    return {"rows": cells["embedding"]}
 
 
-def _in_pieces(
+def _in_parts(
     unit: EmbeddingUnit, embedder: Embedder, cells: dict[str, Any], advance: Advance | None
 ) -> NDArray[np.float32]:
-    """Embed a slice; what a slow embedder has done is kept: a stopped run goes on inside the slice."""
+    """Embed a slice; what a slow embedder has done is kept: a stopped run resumes inside the slice."""
     genes, names = tuple(cells["genes"].tolist()), cells["cells"].tolist()
     state = SliceSummary(genes, load_arrays(unit.summary) if unit.summary else {})
     expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
     rows = []
-    for part in blocks(len(names), getattr(embedder, "rows_per_piece", len(names))):
-        piece = _pieces(unit) / f"{part.start}-{part.stop}.npz"
-        if piece.exists():
-            rows.append(load_arrays(piece)["rows"])
+    for block in blocks(len(names), getattr(embedder, "rows_per_piece", len(names))):
+        part = _parts(unit) / f"{block.start}-{block.stop}.npz"
+        if part.exists():
+            rows.append(load_arrays(part)["rows"])
             if advance:
                 advance(len(rows[-1]))
             continue
         rows.append(
             embedder.embed(
-                expression[part], genes, state=state, cell_ids=names[part], seed=unit.seed, advance=advance
+                expression[block], genes, state=state, cell_ids=names[block], seed=unit.seed, advance=advance
             )
         )
         if len(rows[-1]) < len(names):
-            save_arrays(piece, {"rows": rows[-1]})
+            save_arrays(part, {"rows": rows[-1]})
     return np.concatenate(rows)
 
 
-def _pieces(unit: EmbeddingUnit) -> Path:
+def _parts(unit: Unit) -> Path:
     return unit.path.with_suffix("")
 
 
-_COMPUTE: dict[type[Unit], Callable[..., None]] = {
+_COMPUTE: dict[type[Unit], Callable[..., Mapping[str, Any]]] = {
     FeatureUnit: _features,
     SummaryUnit: _summary,
     EmbeddingUnit: _embedding,

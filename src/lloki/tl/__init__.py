@@ -1,17 +1,20 @@
-"""The method on AnnData: its stages one by one, and what is done with their result.
+"""The method on AnnData: its stages one by one, and analyses of the joint embedding.
 
-``align_features``, ``embed`` and ``align_batches`` take the user's own AnnData, one section each, and write
-slots into it; ``X`` is never changed, and neither are the cells or their order. What they read is checked by
-:func:`lloki.io.read_slices` first, every time; what it warns of is said once only if the slices passed are
-ones that it returned. The three in this order give what :func:`lloki.integrate` gives for the same slices in
-memory.
+Every function writes its results into the AnnData it is given, into slots that ``key_added`` names, and its
+parameters into ``uns["lloki"]``, and returns a result object. ``X``, the cells and their order are never
+changed; imputed expression is a new AnnData.
+
+``align_features``, ``embed`` and ``align_batches`` take one AnnData per slice. Input is checked by
+:func:`lloki.io.read_slices` on every call. The three in this order give the result of :func:`lloki.integrate`
+for the same slices in memory.
 
 The others take all slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each.
 """
 
 from lloki.tl.alignment import align_slices
 from lloki.tl.imputation import impute
-from lloki.tl.labels import annotate_by_markers, transfer_labels
+from lloki.tl.label_transfer import transfer_labels
+from lloki.tl.marker_annotation import annotate_by_markers
 from lloki.tl.neighborhoods import neighborhood_program
 from lloki.tl.program_measures import enrichment, gene_loadings, moran
 from lloki.tl.programs import domains, metagenes

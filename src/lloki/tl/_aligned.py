@@ -1,4 +1,4 @@
-"""The alignment of slices in a user's AnnData, and what is written back."""
+"""Alignment of slices in a user's AnnData, and writing the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lloki import keys
 from lloki.align import AlignConfig, AlignResult, Rigid, StackResult, Warp, align, align_stack, fit_warp
 from lloki.errors import ConfigError, LlokiWarning
 from lloki.tl._parts import owners, record
@@ -20,28 +19,27 @@ from lloki.tl._sections import Section, heights
 
 Doubles = NDArray[np.float64]
 
-WARP_WIDTH = 12.0  # cell spacings over which a deformation may change: some hundred cells
+WARP_WIDTH = 12.0  # length scale of deformations in cell spacings: some hundred cells
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Slices in the frame of one of them.
+    """Slices in the coordinate frame of one of them.
 
     Attributes
     ----------
     reference
-        Name of the slice whose frame it is.
+        Name of the slice whose frame is used.
     transforms
-        Slice → its own frame to the common one; None where that is not known.
+        Slice → transform from its own frame to the common one; None where it is undetermined.
     positions
-        Slice → (n, 2) its cells in its own frame.
+        Slice → (n, 2) positions of its cells in its own frame.
     moved
-        Slice → (n, 2) its cells in the common frame, deformed if that was asked for; NaN if not known.
+        Slice → (n, 2) positions in the common frame, after deformation if requested; NaN if undetermined.
     results
-        (fixed, moving) → the alignment of two slices: each with the reference, or in a stack each with its
-        neighbors.
+        (fixed, moving) → pairwise alignment: each slice with the reference, or in a stack with its neighbors.
     warps
-        Slice → deformation after the rigid step, if asked for.
+        Slice → deformation after the rigid step, if requested.
     stack
         How the poses of a stack were fitted.
     """
@@ -56,11 +54,11 @@ class Alignment:
 
     @property
     def placed(self) -> dict[str, Doubles]:
-        """Slice → (n, 2) its cells in the common frame, for those that have a place there."""
+        """Slice → (n, 2) positions in the common frame, for slices with a known transform."""
         return {name: xy for name, xy in self.moved.items() if self.transforms[name] is not None}
 
     def table(self) -> pd.DataFrame:
-        """One row a pair of slices: verdict, rotation and what it rests on."""
+        """One row per pair of slices: verdict, transform, and measures of its quality."""
         rows = []
         for (fixed, moving), r in self.results.items():
             rows.append(
@@ -82,16 +80,16 @@ class Alignment:
         return pd.DataFrame(rows)
 
     def facts(self) -> dict[str, Any]:
-        """Return transforms and verdicts as JSON can hold them."""
+        """Return transforms and verdicts in a form that JSON can hold."""
         slices = {}
         for name, t in self.transforms.items():
             inverse = None if t is None else t.inverse().matrix.tolist()
             slices[name] = {"matrix": None if t is None else t.matrix.tolist(), "inverse": inverse}
         pairs = [{"fixed": f, "moving": m, **r.to_dict()} for (f, m), r in self.results.items()]
-        said: dict[str, Any] = {"reference": self.reference, "slices": slices, "pairs": pairs}
+        facts: dict[str, Any] = {"reference": self.reference, "slices": slices, "pairs": pairs}
         if self.stack is not None:
             names = list(self.transforms)
-            said["stack"] = [
+            facts["stack"] = [
                 {
                     "fixed": names[i],
                     "moving": names[j],
@@ -100,7 +98,7 @@ class Alignment:
                 }
                 for (i, j), off in self.stack.disagreement.items()
             ]
-        return said
+        return facts
 
 
 def align_sections(
@@ -113,26 +111,26 @@ def align_sections(
     nonrigid: float | None,
     config: AlignConfig,
 ) -> Alignment:
-    """Align, each slice with the reference or as a stack.
+    """Align each slice with the reference, or all as a stack.
 
     Raises
     ------
     ConfigError
-        If there are fewer than two slices, no such reference, or a bound that is not above 0.
+        If there are fewer than two slices, no such reference, or ``nonrigid`` is not above 0.
     """
     names = [s.name for s in sections]
     fixed = names[0] if reference is None and names else reference
     if len(sections) < 2:
-        raise ConfigError(f"alignment needs two slices or more, got {len(sections)}.")
+        raise ConfigError(f"alignment needs at least two slices, got {len(sections)}.")
     if fixed not in names:
         raise ConfigError(f"the reference {fixed!r} is not among the slices. There are: {', '.join(names)}.")
     if nonrigid is not None and not nonrigid > 0:
-        raise ConfigError(f"nonrigid must be above 0, got {nonrigid}: the longest displacement allowed.")
+        raise ConfigError(f"nonrigid, the maximum displacement, must be above 0, got {nonrigid}.")
     at = names.index(fixed)
     if stack:
         if nonrigid is not None:
-            raise ConfigError("nonrigid deforms one slice onto another: align pairs, not a stack.")
-        return _as_stack(sections, at, reach=reach, use_ambiguous=use_ambiguous, config=config)
+            raise ConfigError("nonrigid is for pairs of slices, not for a stack. Leave out one of the two.")
+        return _as_stack(sections, at, reach, use_ambiguous, config)
     base = sections[at]
     results, moved, warps = {}, {fixed: base.xy[:, :2]}, {}
     transforms: dict[str, Rigid | None] = {fixed: Rigid.make(0)}
@@ -151,10 +149,18 @@ def align_sections(
     return Alignment(fixed, ordered, _positions(sections), moved, results, warps)
 
 
-def _as_stack(sections: Sequence[Section], at: int, **settings: Any) -> Alignment:
+def _as_stack(
+    sections: Sequence[Section], at: int, reach: int, use_ambiguous: bool, config: AlignConfig
+) -> Alignment:
     names = [s.name for s in sections]
-    embeddings, positions = [s.values for s in sections], [s.xy for s in sections]
-    fitted = align_stack(embeddings, positions, reference=at, **settings)
+    fitted = align_stack(
+        [s.values for s in sections],
+        [s.xy for s in sections],
+        reference=at,
+        reach=reach,
+        use_ambiguous=use_ambiguous,
+        config=config,
+    )
     return Alignment(
         names[at],
         dict(zip(names, fitted.transforms)),
@@ -181,55 +187,60 @@ def _warp(result: AlignResult, bound: float) -> Warp:
 
 
 def write_sections(
-    sections: Sequence[Section], alignment: Alignment, *, z: float | str | None, parameters: dict[str, Any]
+    sections: Sequence[Section],
+    alignment: Alignment,
+    *,
+    z: float | str | None,
+    parameters: dict[str, Any],
+    key_added: str,
 ) -> None:
-    """Write positions, matches and the record into the AnnData that the sections came from."""
+    """Write positions, matches and the record into the AnnData of the sections."""
     third = heights(sections, z)
     base = next(s for s in sections if s.name == alignment.reference)
     for own in owners(sections):
         width = 2 if third is None else 3
-        own.obsm[keys.ALIGNED] = np.full((own.n_obs, width), np.nan)
-        own.obs[keys.IN_OVERLAP] = np.zeros(own.n_obs, bool)
+        own.obsm[key_added] = np.full((own.n_obs, width), np.nan)
+        own.obs[f"{key_added}_in_overlap"] = np.zeros(own.n_obs, bool)
         if alignment.stack is None:
-            own.obs[keys.MATCH] = ""
-            own.obs[keys.MATCH_CONFIDENCE] = np.zeros(own.n_obs)
+            own.obs[f"{key_added}_match"] = ""
+            own.obs[f"{key_added}_match_confidence"] = np.zeros(own.n_obs)
     for i, s in enumerate(sections):
-        out = s.own.obsm[keys.ALIGNED]
+        out = s.own.obsm[key_added]
         out[s.rows, :2] = alignment.moved[s.name]
         if third is not None:
             out[s.rows, 2] = third[i]
-        _write_matches(s, base, alignment)
+        _write_matches(s, base, alignment, key_added)
+    parameters = parameters | {"key_added": key_added}
     record(owners(sections), "align_slices", parameters, facts=json.dumps(alignment.facts()))
 
 
-def _write_matches(s: Section, base: Section, alignment: Alignment) -> None:
+def _write_matches(s: Section, base: Section, alignment: Alignment, key_added: str) -> None:
     inside = np.zeros(s.own.n_obs, bool)
     inside[s.rows] = alignment.transforms[s.name] is not None
     result = alignment.results.get((base.name, s.name))
     if result is not None:
         inside[s.rows] &= result.in_overlap
-    s.own.obs[keys.IN_OVERLAP] |= inside
+    s.own.obs[f"{key_added}_in_overlap"] |= inside
     if result is None or alignment.stack is not None or alignment.transforms[s.name] is None:
         return
-    marks = result.landmarks
-    names, confidence = (
-        s.own.obs[keys.MATCH].to_numpy(object),
-        s.own.obs[keys.MATCH_CONFIDENCE].to_numpy(float),
-    )
-    names, confidence = names.copy(), confidence.copy()
+    marks, match = result.landmarks, f"{key_added}_match"
+    names = s.own.obs[match].to_numpy(object, copy=True)
+    confidence = s.own.obs[f"{match}_confidence"].to_numpy(float, copy=True)
     rows = s.rows[marks.moving]
     names[rows] = base.own.obs_names.to_numpy()[base.rows[marks.fixed]]
     confidence[rows] = marks.confidence
-    s.own.obs[keys.MATCH], s.own.obs[keys.MATCH_CONFIDENCE] = names, confidence
+    s.own.obs[match], s.own.obs[f"{match}_confidence"] = names, confidence
 
 
 def warn_of_verdicts(alignment: Alignment) -> None:
-    """Say aloud which alignments are not to be believed."""
+    """Warn of alignments that are not reliable."""
     for (fixed, moving), r in alignment.results.items():
         if r.verdict.word != "aligned":
             text = f"{moving} on {fixed}: {r.verdict.word}. {r.verdict.reason}"
             warnings.warn(text, LlokiWarning, stacklevel=4)
     for name, transform in alignment.transforms.items():
         if transform is None:
-            text = f"{name} has no place in the frame of {alignment.reference}: its positions there are NaN."
+            text = (
+                f"{name}: its transform to {alignment.reference} is undetermined; aligned positions are NaN."
+            )
             warnings.warn(text, LlokiWarning, stacklevel=4)

@@ -1,4 +1,4 @@
-"""A user's AnnData beside its checked copy: the one is read, the other written into."""
+"""A user's AnnData and its checked copy: the copy is read, the user's is written into."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _COLUMN = "lloki_column"  # var column of a checked copy: which column of the us
 
 @dataclass(frozen=True)
 class CheckedSlice:
-    """A section of n cells as the user holds it, and as checked.
+    """A section of n cells: the user's AnnData and its checked copy.
 
     Attributes
     ----------
     own
         The user's, with G features.
     checked
-        What :func:`lloki.io.read_slices` made of it: the same cells in the same order, g of the features.
+        What :func:`lloki.io.read_slices` returned for it: the same cells in the same order, g of the
+        features.
     columns
-        (g,) where these are in ``own``, ascending.
+        (g,) their columns in ``own``, ascending.
     """
 
     own: AnnData
@@ -55,7 +56,7 @@ class CheckedSlice:
         return sparse.csr_matrix(self.checked.X)
 
     def spread(self, x: sparse.csr_matrix) -> sparse.csr_matrix:
-        """(n, g) → (n, G): empty columns for features that were left out."""
+        """(n, g) → (n, G): empty columns for features that were excluded."""
         return sparse.csr_matrix(
             (x.data, self.columns[x.indices], x.indptr), shape=(x.shape[0], self.own.n_vars)
         )
@@ -66,12 +67,12 @@ class CheckedSlice:
 
 
 def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedSlice]:
-    """Check AnnData that stay the user's; ``read`` as for :func:`lloki.io.read_slices`."""
+    """Check copies of the user's AnnData; ``read`` as for :func:`lloki.io.read_slices`."""
     from lloki.io import read_slices
 
     own = [adatas] if isinstance(adatas, AnnData) else list(adatas)
-    # the same arrays in another shell, whose var can be given a column
-    shells = [
+    # new AnnData of the same arrays, so that var can get a column
+    copies = [
         AnnData(
             X=adata.X,
             obs=adata.obs,
@@ -82,5 +83,5 @@ def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedS
         )
         for adata in own
     ]
-    checked = read_slices(shells, **read)
+    checked = read_slices(copies, **read)
     return [CheckedSlice(a, c, c.var[_COLUMN].to_numpy(np.int64)) for a, c in zip(own, checked)]

@@ -1,4 +1,4 @@
-"""Slices in a user's AnnData, whether all in one or one each: what analyses read, and where they write."""
+"""Slices in a user's AnnData, all in one or one each: reading their slots and writing results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from lloki.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some rows of an AnnData that are one slice.
+    """The rows of an AnnData that are one slice.
 
     Attributes
     ----------
     name
-        Of the slice.
+        Name of the slice.
     own
         The user's AnnData.
     rows
-        (n,) its rows, ascending.
+        (n,) rows of the slice, ascending.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Part:
 
     def embedding(self, key: str) -> NDArray[np.floating]:
         """(n, d) joint embedding."""
-        return self.obsm(key, hint="Integrate the slices first, or set key.")
+        return self.obsm(key, hint="Integrate the slices first, or set use_rep.")
 
     def positions(self) -> NDArray[np.float64]:
-        """(n, 2 or 3) where the cells lie."""
-        return self.obsm(keys.SPATIAL, hint="Give the cells their positions.").astype(np.float64)
+        """(n, 2 or 3) positions of the cells."""
+        return self.obsm(keys.SPATIAL, hint="Add the positions of the cells.").astype(np.float64)
 
     def column(self, key: str) -> NDArray[np.str_] | None:
         """(n,) an ``obs`` column as text, ``""`` where it has no value; None if it is absent."""
@@ -72,7 +72,7 @@ class Part:
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        """(n,) whether cells have counts, as far as ``obs["lloki_flag"]`` tells."""
+        """(n,) whether cells have counts, by ``obs["lloki_flag"]`` if it is there."""
         flags = self.column(keys.FLAG)
         return np.ones(len(self.rows), bool) if flags is None else flags == ""
 
@@ -90,16 +90,18 @@ class Part:
         slot = "X" if layer is None else f"layers[{layer!r}]"
         x = self.own.X if layer is None else self.own.layers.get(layer)
         if x is None:
-            raise InputError("is absent", where=self.name, slot=slot, hint="Analyses of genes need counts.")
+            raise InputError(
+                "is absent", where=self.name, slot=slot, hint="Name the layer that holds counts."
+            )
         x = sparse.csr_matrix(x)[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
             text = "holds negative, NaN or infinite values"
-            raise InputError(text, where=self.name, slot=slot, hint="Pass raw counts, or name their layer.")
+            raise InputError(text, where=self.name, slot=slot, hint="Give raw counts, or name their layer.")
         columns = self._measured(x)
         return sparse.csr_matrix(x[:, columns]), [str(g) for g in self.own.var_names[columns]]
 
     def panel(self) -> NDArray[np.int64] | None:
-        """Columns of the genes that this slice measured, as far as the AnnData says so; else None."""
+        """Columns of the genes that this slice measured, if the AnnData records it; else None."""
         known = list(self.own.uns.get(keys.UNS, {}).get("slices", []))
         if keys.MEASURED in self.own.varm and self.name in known:
             return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
@@ -113,17 +115,17 @@ class Part:
 
 
 def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:
-    """Find the slices: of one AnnData by a column, of several each as a whole.
+    """Find the slices: by a column of one AnnData, or one per AnnData of a list.
 
     Raises
     ------
     InputError
-        If the column is absent, there is no cell, or two slices of a list have one name.
+        If the column is absent, there is no cell, or two slices of a list have the same name.
     """
     found: list[Part] = []
     if isinstance(adatas, AnnData):
         if slice_key not in adatas.obs:
-            hint = "Set slice_key to the column that names the slices, or pass a list of AnnData."
+            hint = "Set slice_key to the column that names the slices, or give a list of AnnData."
             raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", hint=hint)
         names = adatas.obs[slice_key].astype(str).to_numpy()
         found = [Part(name, adatas, np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
@@ -133,14 +135,14 @@ def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLI
             name = str(known[0]) if len(known) == 1 else f"slice{i + 1}"
             found.append(Part(name, adata, np.arange(adata.n_obs)))
     if not any(len(part.rows) for part in found):
-        raise InputError("there are no cells", hint="Pass one AnnData of all slices, or a list of them.")
+        raise InputError("there are no cells", hint="Give one AnnData of all slices, or a list of AnnData.")
     if len({part.name for part in found}) < len(found):
-        raise InputError("two slices have one name", slot=f"obs[{slice_key!r}]", hint="Give each its own.")
+        raise InputError("two slices have the same name", slot=f"obs[{slice_key!r}]", hint="Rename one.")
     return found
 
 
 def named(parts: Sequence[Part], names: Sequence[str] | str | None) -> list[Part]:
-    """Slices of these names, all if None.
+    """Select slices by name, all if None.
 
     Raises
     ------
@@ -158,12 +160,12 @@ def named(parts: Sequence[Part], names: Sequence[str] | str | None) -> list[Part
 
 
 def joint_embedding(parts: Sequence[Part], key: str) -> NDArray[np.floating]:
-    """(n, d) of all cells, slice after slice.
+    """Concatenate the embedding (n, d) of all cells, slice after slice.
 
     Raises
     ------
     InputError
-        If it is absent somewhere, not finite, or of different widths.
+        If it is absent in a slice, not finite, or of different widths.
     """
     found = [part.embedding(key) for part in parts]
     for part, x in zip(parts, found):
@@ -175,9 +177,9 @@ def joint_embedding(parts: Sequence[Part], key: str) -> NDArray[np.floating]:
 
 
 def write_column(parts: Sequence[Part], key: str, values: NDArray, *, categories: Any = None) -> None:
-    """Write values (n,) of all cells, slice after slice, into the ``obs`` that they came from.
+    """Write values (n,) of all cells, slice after slice, into the ``obs`` of their AnnData.
 
-    Cells of slices that are not among the parts get NaN, of categories no value.
+    Cells of slices that are not among the parts get NaN, or no category.
     """
     ends = np.cumsum([len(part.rows) for part in parts])[:-1]
     columns = {id(own): np.full(own.n_obs, np.nan, dtype=object) for own in owners(parts)}
@@ -194,12 +196,12 @@ def write_column(parts: Sequence[Part], key: str, values: NDArray, *, categories
 
 
 def owners(parts: Iterable[Part]) -> list[AnnData]:
-    """Every AnnData that the parts are of, once."""
+    """Every AnnData that holds one of the parts, once."""
     return list({id(part.own): part.own for part in parts}.values())
 
 
-def record(adatas: Iterable[AnnData], stage: str, parameters: Mapping[str, Any], **facts: Any) -> None:
-    """Write parameters and what was found into ``uns["lloki"]`` of every AnnData."""
-    said = {"version": __version__, "parameters": json.dumps(dict(parameters), default=str), **facts}
+def record(adatas: Iterable[AnnData], function: str, parameters: Mapping[str, Any], **facts: Any) -> None:
+    """Write parameters and results of a call into ``uns["lloki"]`` of every AnnData."""
+    entry = {"version": __version__, "parameters": json.dumps(dict(parameters), default=str), **facts}
     for own in adatas:
-        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), stage: said}
+        own.uns[keys.UNS] = {**own.uns.get(keys.UNS, {}), function: entry}

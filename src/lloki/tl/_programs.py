@@ -1,4 +1,4 @@
-"""Slices in a user's AnnData and their gene programs and domains: what is read, and what is written back."""
+"""Gene programs and domains on a user's AnnData: reading features, writing results."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from lloki.tl._sections import Section, read_sections
 def read_features(
     adatas: AnnData | Sequence[AnnData],
     *,
-    key: str | None,
+    use_rep: str | None,
     layer: str | None,
     genes: Sequence[str] | None,
     slice_key: str,
 ) -> tuple[list[Section], list[Any], list[str]]:
-    """Find slices, their features, and the features' names.
+    """Read slices, their features, and the features' names.
 
     Raises
     ------
     InputError
-        If a slot, a gene or all common genes are absent, or positions are not finite.
+        If a slot or a gene is absent, slices have no gene in common, or positions are not finite.
     """
-    if key is not None:
-        sections = read_sections(adatas, key=key, slice_key=slice_key, slices=None)
+    if use_rep is not None:
+        sections = read_sections(adatas, use_rep=use_rep, slice_key=slice_key, slices=None)
         width = sections[0].values.shape[1]
-        return sections, [s.values for s in sections], [f"{key}:{i}" for i in range(width)]
-    sections = read_sections(adatas, key=keys.SPATIAL, slice_key=slice_key, slices=None)
+        return sections, [s.values for s in sections], [f"{use_rep}:{i}" for i in range(width)]
+    sections = read_sections(adatas, use_rep=keys.SPATIAL, slice_key=slice_key, slices=None)
     wanted = [genes] if isinstance(genes, str) else genes
     names = common_genes(sections) if wanted is None else list(dict.fromkeys(wanted))
     if not names:
-        raise InputError("slices share no gene", hint="Give key= of an embedding, or slices of one panel.")
+        raise InputError(
+            "slices share no gene", hint="Set use_rep to an embedding, or give slices of one panel."
+        )
     return sections, [_expression(s, names, layer) for s in sections], names
 
 
@@ -51,7 +53,7 @@ def common_genes(sections: Sequence[Section]) -> list[str]:
     common = dict.fromkeys(map(str, first.var_names))
     for s in sections:
         columns, measured = s.panel(), s.own.varm.get(keys.MEASURED)
-        if columns is None:  # of all slices that are or were in this AnnData
+        if columns is None:  # of all slices of the integration
             columns = (
                 np.arange(s.own.n_vars) if measured is None else np.flatnonzero(np.all(measured, axis=1))
             )
@@ -81,28 +83,33 @@ def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sp
     return x if layer is not None else log_normalize(x)
 
 
-def graphs(sections: Sequence[Section], neighbors: int | None) -> list[sparse.csr_matrix]:
-    """Spatial graph of every slice."""
-    return [spatial_neighbors(s.xy, k=neighbors) for s in sections]
+def graphs(sections: Sequence[Section], n_neighbors: int | None) -> list[sparse.csr_matrix]:
+    """Compute the spatial graph of every slice."""
+    return [spatial_neighbors(s.xy, n_neighbors=n_neighbors) for s in sections]
 
 
 def names(k: int) -> pd.Index:
-    """Name K metagenes as tables do, from 1 as figures do."""
+    """Names of K metagenes in tables, from 1 as in figures."""
     return pd.Index([f"metagene{i + 1}" for i in range(k)], name="metagene")
 
 
 def write_metagenes(
-    sections: Sequence[Section], programs: Programs, *, features: Sequence[str], parameters: dict[str, Any]
+    sections: Sequence[Section],
+    programs: Programs,
+    *,
+    features: Sequence[str],
+    parameters: dict[str, Any],
+    key_added: str,
 ) -> None:
-    """Write states, metagenes and the record into the AnnData that the sections came from."""
+    """Write states, metagenes and the record into the AnnData of the sections."""
     for own in owners(sections):
-        own.obsm[keys.METAGENES] = np.zeros((own.n_obs, programs.config.k), np.float32)
+        own.obsm[key_added] = np.zeros((own.n_obs, programs.config.n_metagenes), np.float32)
     for s, states in zip(sections, programs.states):
-        s.own.obsm[keys.METAGENES][s.rows] = states
+        s.own.obsm[key_added][s.rows] = states
     record(
         owners(sections),
         "metagenes",
-        parameters,
+        parameters | {"key_added": key_added},
         facts=json.dumps(programs.facts()),
         slices=np.array([s.name for s in sections], object),
         features=np.array(list(features), object),
@@ -112,13 +119,15 @@ def write_metagenes(
     )
 
 
-def write_domains(sections: Sequence[Section], domains: Domains, parameters: dict[str, Any]) -> None:
+def write_domains(
+    sections: Sequence[Section], domains: Domains, *, parameters: dict[str, Any], key_added: str
+) -> None:
     """Write domains as D1, D2, …, the largest first, and the record."""
     labels = np.concatenate(domains.labels)
     names = np.array([f"D{i + 1}" for i in range(labels.max() + 1)], object)
-    write_column(sections, keys.DOMAIN, names[labels], categories=names)
-    write_column(sections, keys.DOMAIN_CONFIDENCE, np.concatenate(domains.confidence))
+    write_column(sections, key_added, names[labels], categories=names)
+    write_column(sections, f"{key_added}_confidence", np.concatenate(domains.confidence))
     facts = {}
     if domains.stability is not None:
         facts["stability"] = json.dumps({str(k): v for k, v in domains.stability.items()})
-    record(owners(sections), "domains", parameters, **facts)
+    record(owners(sections), "domains", parameters | {"key_added": key_added}, **facts)

@@ -1,4 +1,4 @@
-"""Slices with an embedding and positions, as alignment, programs and domains read them."""
+"""Slices with an embedding and positions, for alignment, gene programs and domains."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lloki.tl._parts import Part, named, read_parts
 
 @dataclass(frozen=True, eq=False)
 class Section(Part):
-    """A slice with what lies under a key, and where its cells lie.
+    """A slice with an embedding and positions.
 
     Attributes
     ----------
     values
-        (n, d) ``obsm[key]``.
+        (n, d) ``obsm[use_rep]``.
     xy
         (n, 2 or 3).
     """
@@ -31,17 +31,17 @@ class Section(Part):
 
 
 def read_sections(
-    adatas: AnnData | Sequence[AnnData], *, key: str, slice_key: str, slices: Sequence[str] | None = None
+    adatas: AnnData | Sequence[AnnData], *, use_rep: str, slice_key: str, slices: Sequence[str] | None = None
 ) -> list[Section]:
-    """Find the slices, all or those named, with their values and positions.
+    """Read the slices, all or those named, with their embedding and positions.
 
     Raises
     ------
     InputError
-        If values, positions or a slice that was asked for are absent, or hold NaN or infinity.
+        If an embedding, positions or a named slice is absent, or they hold NaN or infinity.
     """
     parts = named(read_parts(adatas, slice_key=slice_key), slices)
-    return [Section(p.name, p.own, p.rows, p.embedding(key), p.positions()) for p in parts]
+    return [Section(p.name, p.own, p.rows, p.embedding(use_rep), p.positions()) for p in parts]
 
 
 def heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray | float] | None:
@@ -56,7 +56,7 @@ def heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray 
     Raises
     ------
     InputError
-        If there is no such column, or it holds other things than numbers.
+        If there is no such column, or it holds values that are not numbers.
     """
     if z is None:
         if any(s.xy.shape[1] == 3 for s in sections):
@@ -70,7 +70,10 @@ def heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray 
             values = pd.to_numeric(s.own.obs[z].iloc[s.rows].astype(object), errors="coerce").to_numpy(float)
             if not np.isfinite(values).all():
                 raise InputError(
-                    "holds values that are no numbers", where=s.name, slot=f"obs[{z!r}]", hint="Fix it."
+                    "holds values that are not numbers",
+                    where=s.name,
+                    slot=f"obs[{z!r}]",
+                    hint="Correct them.",
                 )
             columns.append(values)
         return columns

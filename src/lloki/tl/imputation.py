@@ -1,4 +1,4 @@
-"""Genes that a slice did not measure, on AnnData."""
+"""Imputation of genes that a slice did not measure, on AnnData."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
+from lloki._keywords import keywords
 from lloki._names import free_name
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
@@ -21,80 +22,81 @@ if TYPE_CHECKING:
 _FEW = 8  # genes named in a message
 
 
+@keywords
 def impute(
     adatas: AnnData | Sequence[AnnData],
     target: str,
     *,
     genes: Sequence[str] | None = None,
-    donors: Sequence[str] | str | None = None,
+    sources: Sequence[str] | str | None = None,
     reference: AnnData | None = None,
-    key: str = keys.JOINT,
+    use_rep: str = keys.JOINT,
     slice_key: str = keys.SLICE,
     layer: str | None = None,
-    k: int = 30,
-    least: float | None = 0.1,
-    cells: int = 2000,
+    n_neighbors: int = 30,
+    min_score: float | None = 0.1,
+    n_cells: int = 2000,
     seed: int = 0,
 ) -> AnnData:
-    """Estimate genes that a slice did not measure, from its cells' neighbors in slices that did.
+    """Impute genes that a slice did not measure, from its cells' neighbors in slices that did.
 
-    Every gene is first tried where the truth is known, on the donors themselves, and is left out if that
-    fails: what was not validated is not imputed, unless asked for, and never without a warning.
+    Every gene is first imputed where it was measured, in the sources themselves, and is left out if its score
+    is low: genes that were not validated are imputed only on request, and with a warning.
 
     Parameters
     ----------
     adatas
         All slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each; with counts.
     target
-        Name of the slice whose cells get values.
+        Name of the slice to impute.
     genes
-        Which; default all that a donor measured and the target did not.
-    donors
-        Names of the slices that lend; default all others.
+        Genes to impute; default all that a source measured and the target did not.
+    sources
+        Names of the slices to impute from; default all others.
     reference
-        Further donor, such as scRNA-seq, with counts and the same ``obsm[key]``: what
+        Additional source, such as scRNA-seq, with counts and the same ``obsm[use_rep]``, as
         :func:`lloki.project_reference` returns. In tables it is called ``"reference"``.
-    key
+    use_rep
         ``obsm`` key of the joint embedding.
     slice_key
-        ``obs`` column that names the slices.
+        ``obs`` column that names the slices, as squidpy's ``library_key``.
     layer
-        Layer of counts, where ``X`` does not hold them. Of a reference that lacks it, ``X`` is taken.
-    k
-        Neighbors in each donor.
-    least
-        Least hold-out score (Spearman) of a gene; ``None`` imputes all genes.
-    cells
-        Cells of each donor on which genes are tried.
+        Layer of counts, where ``X`` does not hold them. Of a reference without this layer, ``X`` is used.
+    n_neighbors
+        Number of neighbors in each source.
+    min_score
+        Minimum hold-out score (Spearman) of a gene; ``None`` imputes all genes.
+    n_cells
+        Number of cells of each source on which genes are validated.
     seed
-        Of the draw of these.
+        Random seed, of the draw of these cells.
 
     Returns
     -------
     AnnData
-        A new one, so that estimates are never taken for measurements: the target's cells and the imputed
-        genes. ``X`` (n, G) float32, log(1 + normalized counts) in the donors' unit; ``layers["sd"]`` the
-        expected error of a cell's value, the spread among its neighbors scaled to the gene's error on the
-        donors; ``var`` the hold-out table of :func:`lloki.analysis.held_out`, and for each donor the share of
-        its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A donor that
-        hardly finds a gene counts like any other, and draws the level down: look there before you compare
-        values, and choose ``donors``. ``uns["lloki"]["impute"]`` has the parameters and the table of genes
-        that were left out.
+        A new one, which keeps estimates apart from measurements: the target's cells and the imputed genes.
+        ``X`` (n, G) float32, log(1 + normalized counts) in the sources' unit; ``layers["sd"]`` the expected
+        error of a value: the spread among its neighbors, scaled to the gene's error in the sources; ``var``
+        the hold-out table of :func:`lloki.analysis.held_out`, and for each source the share of its cells that
+        have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A source that rarely detects a
+        gene counts like any other and lowers its level: check these columns before you compare values, and
+        choose ``sources``. ``uns["lloki"]["impute"]`` has the parameters and the table of genes that were
+        left out.
 
     Raises
     ------
     InputError
         If a slice, an embedding or counts are absent.
     GeneError
-        If no donor measured any of the genes, or none passes.
+        If no source measured any of the genes, or none reaches ``min_score``.
     ConfigError
         If a parameter is out of its range.
 
     Warns
     -----
     LlokiWarning
-        Of genes left out, of genes that were tried within one slice only, and of genes imputed without having
-        passed.
+        For genes left out, genes that were validated within one slice only, and genes imputed without
+        validation.
 
     Notes
     -----
@@ -102,89 +104,89 @@ def impute(
     """
     from lloki import analysis
 
-    if cells < 2 or k < 1:
-        raise ConfigError(f"cells must be at least 2 and k at least 1, got {cells} and {k}")
+    if n_cells < 2 or n_neighbors < 1:
+        text = f"n_cells must be at least 2 and n_neighbors at least 1, got {n_cells} and {n_neighbors}."
+        raise ConfigError(text)
     parts = read_parts(adatas, slice_key=slice_key)
     (aim,) = named(parts, target)
-    lenders = [part for part in named(parts, donors) if part is not aim]
+    others = [part for part in named(parts, sources) if part is not aim]
     if reference is not None:
         (known,) = read_parts([reference], slice_key="\0")
-        lenders.append(Part(free_name("reference", [part.name for part in parts]), known.own, known.rows))
-    if not lenders:
+        others.append(Part(free_name("reference", [part.name for part in parts]), known.own, known.rows))
+    if not others:
         raise InputError(
-            "no other slice to impute from", where=target, hint="Name donors, or give a reference."
+            "no other slice to impute from", where=target, hint="Name sources, or give a reference."
         )
-    joint_embedding([aim, *lenders], key)
-    given = [_donor(part, key, layer, lone=part.own is reference) for part in lenders]
+    joint_embedding([aim, *others], use_rep)
+    given = [_source(part, use_rep, layer, is_reference=part.own is reference) for part in others]
     wanted = _wanted(genes, given, aim, layer)
-    table = analysis.held_out(given, wanted, k=k, cells=cells, seed=seed)
+    table = analysis.held_out(given, wanted, n_neighbors=n_neighbors, n_cells=n_cells, seed=seed)
     table = table.join(analysis.detection(given, wanted))
-    passed = (table["score"] >= (-np.inf if least is None else least)) | (least is None)
-    _warn(table, passed, least)
+    passed = (table["score"] >= (-np.inf if min_score is None else min_score)) | (min_score is None)
+    _warn(table, passed, min_score)
     if not passed.any():
         raise GeneError(
-            f"none of {len(table)} genes can be imputed: no hold-out score reaches {least}",
+            f"none of {len(table)} genes can be imputed: no hold-out score reaches {min_score}",
             where=target,
-            hint="Set --keep-all (least=None) to get them all the same, and do not believe them.",
+            hint="Set min_score=None (--keep-all) to impute them without validation.",
         )
     kept = table[passed]
-    mean, sd = analysis.impute(aim.embedding(key), given, list(kept.index), k=k)
+    mean, sd = analysis.impute(aim.embedding(use_rep), given, list(kept.index), n_neighbors=n_neighbors)
     out = AnnData(X=mean, obs=aim.own.obs.iloc[aim.rows].copy(), var=kept)
     out.layers["sd"] = sd * kept["spread"].fillna(1.0).to_numpy(np.float32)
-    for slot in (key, keys.SPATIAL):
+    for slot in (use_rep, keys.SPATIAL):
         if slot in aim.own.obsm:
             out.obsm[slot] = np.asarray(aim.own.obsm[slot])[aim.rows]
-    parameters = {"target": target, "donors": [d.name for d in given], "key": key, "k": k, "least": least}
-    record([out], "impute", parameters | {"cells": cells, "seed": seed}, left_out=table[~passed])
+    inputs = {"target": target, "sources": [s.name for s in given], "use_rep": use_rep}
+    options = {"n_neighbors": n_neighbors, "min_score": min_score, "n_cells": n_cells, "seed": seed}
+    record([out], "impute", inputs | options, left_out=table[~passed])
     return out
 
 
-def _donor(part: Part, key: str, layer: str | None, *, lone: bool) -> analysis.Donor:
+def _source(part: Part, use_rep: str, layer: str | None, *, is_reference: bool) -> analysis.Source:
     from lloki import analysis
     from lloki.fp import log_normalize
 
-    counts, genes = part.counts(None if lone and layer not in part.own.layers else layer)
-    return analysis.Donor(part.name, log_normalize(counts), tuple(genes), part.embedding(key))
+    counts, genes = part.counts(None if is_reference and layer not in part.own.layers else layer)
+    return analysis.Source(part.name, log_normalize(counts), tuple(genes), part.embedding(use_rep))
 
 
 def _wanted(
-    genes: Sequence[str] | None, given: Sequence[analysis.Donor], aim: Part, layer: str | None
+    genes: Sequence[str] | None, given: Sequence[analysis.Source], aim: Part, layer: str | None
 ) -> list[str]:
-    there = {gene for donor in given for gene in donor.genes}
+    there = {gene for source in given for gene in source.genes}
     if genes is None:
         wanted = sorted(there - set(aim.counts(layer)[1]))
         if not wanted:
-            raise GeneError("the donors measured no further gene", where=aim.name, hint="Name the genes.")
+            raise GeneError("the sources measured no further gene", where=aim.name, hint="Name the genes.")
         return wanted
     asked = [genes] if isinstance(genes, str) else list(dict.fromkeys(genes))
     if not asked:
-        raise GeneError("no gene was asked for", where=aim.name, hint="Name some, or leave genes out.")
+        raise GeneError("genes is empty", where=aim.name, hint="Name some, or leave genes out.")
     lost = [gene for gene in asked if gene not in there]
     if lost:
-        hint = "Leave them out, or add donors that measured them."
-        raise GeneError(f"no donor measured {_few(lost)}", where=aim.name, hint=hint)
+        hint = "Leave them out, or add sources that measured them."
+        raise GeneError(f"no source measured {_few(lost)}", where=aim.name, hint=hint)
     return asked
 
 
-def _warn(table: pd.DataFrame, passed: pd.Series, least: float | None) -> None:
+def _warn(table: pd.DataFrame, passed: pd.Series, min_score: float | None) -> None:
     from lloki import analysis
 
-    said = []
-    if (~passed).any():
-        names = _few(table.index[~passed])
-        said.append(
-            f"{int((~passed).sum())} genes left out, hold-out score below {least} or unknown: {names}."
-        )
+    texts, left_out = [], table.index[~passed]
+    if len(left_out):
+        reason = f"hold-out score below {min_score} or unknown"
+        texts.append(f"{len(left_out)} genes left out, {reason}: {_few(left_out)}.")
     kept = table[passed]
     within = kept.index[kept["validated"] == analysis.WITHIN]
     if len(within):
-        text = "tried within the one slice that measured them, not across slices"
-        said.append(f"{len(within)} genes were {text}: {_few(within)}.")
+        reason = "validated within the only slice that measured them, not across slices"
+        texts.append(f"{len(within)} genes were {reason}: {_few(within)}.")
     blind = kept.index[kept["validated"] == analysis.NOT]
     if len(blind):
-        said.append(f"{len(blind)} genes are imputed without any validation: {_few(blind)}.")
-    for text in said:
-        warnings.warn(text, LlokiWarning, stacklevel=3)
+        texts.append(f"{len(blind)} genes are imputed without validation: {_few(blind)}.")
+    for text in texts:
+        warnings.warn(text, LlokiWarning, stacklevel=4)
 
 
 def _few(names: Sequence[str] | pd.Index) -> str:

@@ -1,4 +1,4 @@
-"""What gene programs mean: the types that use them, their order in space, their genes."""
+"""Interpretation of gene programs: cell types that use them, spatial autocorrelation, genes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
+from lloki._keywords import keywords
 from lloki.errors import InputError
-from lloki.tl._parts import read_parts
+from lloki.tl._parts import owners, read_parts, record
 
-_NONE = "Run lloki.tl.metagenes first."
+_HINT = "Run lloki.tl.metagenes first."
 
 
+@keywords
 def enrichment(
     adatas: AnnData | Sequence[AnnData],
     label_key: str,
     *,
-    key: str = keys.METAGENES,
+    use_rep: str = keys.METAGENES,
     slice_key: str = keys.SLICE,
-    least: int = 10,
+    min_cells: int = 10,
+    key_added: str = "enrichment",
 ) -> dict[str, pd.DataFrame]:
-    """Tell how strongly each cell type uses each metagene, slice by slice.
+    """Compute how strongly each cell type uses each metagene, slice by slice.
 
     Parameters
     ----------
@@ -32,17 +35,20 @@ def enrichment(
         All slices in one AnnData, or one AnnData each, with metagenes of :func:`lloki.tl.metagenes`.
     label_key
         ``obs`` column of cell types; cells without a value are left out.
-    key
+    use_rep
         ``obsm`` key of the states.
     slice_key
-        ``obs`` column that names the slices.
-    least
-        Cells that a type must have in a slice.
+        ``obs`` column that names the slices, as squidpy's ``library_key``.
+    min_cells
+        Minimum number of cells of a type in a slice.
+    key_added
+        Name under ``uns["lloki"]``.
 
     Returns
     -------
     Slice → types by metagenes (``"metagene1"``, ``"metagene2"``, …), see :func:`lloki.analysis.enrichment`;
-    slices without labels are left out.
+    slices without labels are left out. Written into ``adatas``, with the columns slice and type in front:
+    ``uns["lloki"]["enrichment"]["table"]``.
 
     Raises
     ------
@@ -60,21 +66,26 @@ def enrichment(
         raise InputError("the column is absent", slot=slot, hint=f"There are: {there}.")
     found = {}
     for part in parts:
-        labels, states = columns[part.name], part.obsm(key, hint=_NONE)
-        if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= least:
-            table = analysis.enrichment(states, labels, least=least)
+        labels, states = columns[part.name], part.obsm(use_rep, hint=_HINT)
+        if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= min_cells:
+            table = analysis.enrichment(states, labels, min_cells=min_cells)
             found[part.name] = table.set_axis(_programs.names(table.shape[1]), axis=1)
     if not found:
-        raise InputError(f"no slice has a type of {least} cells", slot=slot, hint="Name another column.")
+        raise InputError(f"no slice has a type of {min_cells} cells", slot=slot, hint="Name another column.")
+    parameters = {"label_key": label_key, "use_rep": use_rep, "min_cells": min_cells}
+    flat = pd.concat(found, names=["slice", "type"]).reset_index()
+    record(owners(parts), key_added, parameters, table=flat)
     return found
 
 
+@keywords
 def moran(
     adatas: AnnData | Sequence[AnnData],
     *,
-    key: str = keys.METAGENES,
+    use_rep: str = keys.METAGENES,
     slice_key: str = keys.SLICE,
-    neighbors: int | None = None,
+    n_neighbors: int | None = None,
+    key_added: str = "moran",
 ) -> pd.DataFrame:
     """Compute Moran's I of every metagene, or every column of another embedding, in each slice.
 
@@ -82,18 +93,22 @@ def moran(
     ----------
     adatas
         All slices in one AnnData, or one AnnData each, with positions.
-    key
+    use_rep
         ``obsm`` key, (n, K).
     slice_key
-        ``obs`` column that names the slices.
-    neighbors
-        Make the spatial graph of as many nearest cells; default the Delaunay triangulation.
+        ``obs`` column that names the slices, as squidpy's ``library_key``.
+    n_neighbors
+        Number of nearest cells in the spatial graph; default the Delaunay triangulation without its longest
+        edges.
+    key_added
+        Name under ``uns["lloki"]``.
 
     Returns
     -------
     pandas.DataFrame
-        A column a slice, and K rows: ``"metagene1"``, ``"metagene2"``, …, or of another key ``"X_pca"``
-        ``"X_pca:0"``, …. See :func:`lloki.analysis.moran`; NaN where a metagene is constant in a slice.
+        One column per slice, and K rows: ``"metagene1"``, ``"metagene2"``, …, or of another embedding
+        ``"X_pca"``: ``"X_pca:0"``, …. See :func:`lloki.analysis.moran`; NaN where a metagene is constant in a
+        slice. Written into ``adatas`` with one row per slice: ``uns["lloki"]["moran"]["table"]``.
 
     Raises
     ------
@@ -104,49 +119,57 @@ def moran(
     from lloki.tl import _programs
     from lloki.tl._sections import read_sections
 
-    sections = read_sections(adatas, key=key, slice_key=slice_key)
+    sections = read_sections(adatas, use_rep=use_rep, slice_key=slice_key)
     found = {
         s.name: analysis.moran(s.values, graph)
-        for s, graph in zip(sections, _programs.graphs(sections, neighbors))
+        for s, graph in zip(sections, _programs.graphs(sections, n_neighbors))
     }
     width = sections[0].values.shape[1]
-    rows = _programs.names(width) if key == keys.METAGENES else [f"{key}:{i}" for i in range(width)]
-    return pd.DataFrame(found, index=rows)
+    own_names = use_rep == keys.METAGENES
+    rows = _programs.names(width) if own_names else [f"{use_rep}:{i}" for i in range(width)]
+    table = pd.DataFrame(found, index=rows)
+    flat = table.T.rename_axis(index="slice", columns=None).reset_index()
+    record(owners(sections), key_added, {"use_rep": use_rep, "n_neighbors": n_neighbors}, table=flat)
+    return table
 
 
+@keywords
 def gene_loadings(
     adatas: AnnData | Sequence[AnnData],
     *,
-    key: str = keys.METAGENES,
+    use_rep: str = keys.METAGENES,
     slice_key: str = keys.SLICE,
     layer: str | None = None,
     ridge: float = 1e-2,
+    key_added: str = "gene_loadings",
 ) -> pd.DataFrame:
-    """Name the genes of metagenes, slice by slice, whatever features these were found in.
+    """Find the genes of metagenes, slice by slice, whatever features these were fitted to.
 
-    A metagene of the embedding has no genes of its own. Each slice says what it can of it: every gene that
-    it measured is regressed on the states of its cells.
+    A metagene of the embedding has no genes of its own. In each slice, every gene that it measured is
+    regressed on the states of its cells.
 
     Parameters
     ----------
     adatas
         All slices in one AnnData, or one AnnData each, with metagenes of :func:`lloki.tl.metagenes` and
         counts.
-    key
+    use_rep
         ``obsm`` key of the states, (n, K).
     slice_key
-        ``obs`` column that names the slices.
+        ``obs`` column that names the slices, as squidpy's ``library_key``.
     layer
         Layer of counts, where ``X`` does not hold them.
     ridge
-        Of :func:`lloki.analysis.gene_loadings`.
+        See :func:`lloki.analysis.gene_loadings`.
+    key_added
+        Name under ``uns["lloki"]``.
 
     Returns
     -------
     pandas.DataFrame
-        Columns slice, metagene (``"metagene1"``, …), gene and weight: by how many standard deviations more of
-        the gene a cell has that uses the metagene alone than the slice's mean cell. The largest weights of a
-        metagene first.
+        Columns slice, metagene (``"metagene1"``, …), gene and weight: how many standard deviations more of
+        the gene a cell expresses that uses the metagene alone than the slice's mean cell. The largest weights
+        of a metagene first. Written into ``adatas``: ``uns["lloki"]["gene_loadings"]["table"]``.
 
     Raises
     ------
@@ -161,13 +184,15 @@ def gene_loadings(
     from lloki.fp import log_normalize
     from lloki.tl import _programs
 
-    found = []
-    for part in read_parts(adatas, slice_key=slice_key):
-        states = part.obsm(key, hint=_NONE)
+    parts, found = read_parts(adatas, slice_key=slice_key), []
+    for part in parts:
+        states = part.obsm(use_rep, hint=_HINT)
         counts, genes = part.counts(layer)
         table = analysis.gene_loadings(log_normalize(counts), states, genes, ridge=ridge)
         for name, weights in zip(_programs.names(table.shape[1]), table.to_numpy().T):
             down = np.argsort(-weights, kind="stable")
             columns = {"slice": part.name, "metagene": name, "gene": table.index[down]}
             found.append(pd.DataFrame(columns | {"weight": weights[down]}))
-    return pd.concat(found, ignore_index=True)
+    table = pd.concat(found, ignore_index=True)
+    record(owners(parts), key_added, {"use_rep": use_rep, "layer": layer, "ridge": ridge}, table=table)
+    return table

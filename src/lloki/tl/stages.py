@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+import lloki
 from lloki import keys
+from lloki._keywords import keywords
 from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.tl._checked import CheckedSlice, check_own
 from lloki.tl._parts import record
@@ -19,11 +21,14 @@ from lloki.tl._parts import record
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import lloki.cae.config
+    import lloki.fp.config
     from lloki.cae import CAEModel
     from lloki.embed import Embedder, SliceSummary
     from lloki.fp import FPResult
 
 
+@keywords
 def align_features(
     adata: AnnData,
     reference: str | Path | AnnData,
@@ -32,47 +37,48 @@ def align_features(
     layer: str | None = None,
     reference_layer: str | None = None,
     allow_normalized: bool = False,
-    seed: int = 0,
-    **settings: Any,
+    key_added: str = keys.DENOISED,
+    **options: Unpack[lloki.fp.config.FPOptions],
 ) -> FPResult:
-    """Give a slice the sparsity of single-cell data and denoise it (LLOKI-FP).
+    """Match the sparsity of a slice to scRNA-seq and denoise it (LLOKI-FP).
 
     Parameters
     ----------
     adata
-        One section of n cells and g genes, with counts and ``obsm["spatial"]``.
+        One slice of n cells and g genes, with raw counts and ``obsm["spatial"]``.
     reference
-        scRNA-seq of like tissue, with counts.
+        scRNA-seq of matched tissue, with raw counts.
     preset
-        Parameters: ``"default"``, ``"paper"`` or ``"published-code"``.
+        Set of parameters: ``"default"``, ``"paper"`` or ``"published-code"``.
     layer, reference_layer
-        Layers that hold counts, where ``X`` does not.
+        Layers of raw counts, where ``X`` does not hold them.
     allow_normalized
-        Accept values that are not counts.
-    seed
-        Of everything random.
-    settings
-        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``n_neighbors=20``.
+        Whether to accept values that are not counts.
+    key_added
+        Name of the layer, and prefix of the ``obs`` columns.
+    options
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, such as ``n_neighbors=20`` or
+        ``seed=1``.
 
     Returns
     -------
     FPResult
-        Everything known about it, over the genes that were used. Written into ``adata``:
+        The whole result, over the genes that were used. Written into ``adata``:
 
         ``layers["lloki_fp"]``
-            (n, g) CSR float32, log(1 + normalized counts), imputed and denoised; features that measure no
-            gene are empty.
-        ``obs["lloki_sparsity"]``, ``obs["lloki_sparsity_target"]``
-            Fraction of zero genes of each cell, as it is now and as it should be.
+            (n, g) CSR float32, log(1 + normalized counts), imputed and denoised; columns of features that
+            are not genes are empty.
+        ``obs["lloki_fp_sparsity"]``, ``obs["lloki_fp_sparsity_target"]``
+            Fraction of zero genes of each cell, and its target.
         ``uns["lloki"]["align_features"]``
             Parameters, version, and Wasserstein distances to the targets before and after.
 
     Raises
     ------
     InputError, GeneError
-        If slice or reference cannot be used; the message names slot and gives a hint.
+        If the slice or the reference is invalid.
     ConfigError
-        If a parameter is unknown or out of its range.
+        If an option is unknown or out of its range.
 
     Notes
     -----
@@ -82,22 +88,26 @@ def align_features(
     from lloki.genes import match_reference
     from lloki.io import read_reference
 
-    config = fp.FPConfig.preset(preset, **({"seed": seed} | settings))
-    (slice_,) = check_own(adata, layer=layer, allow_normalized=allow_normalized, k=config.n_neighbors)
+    config = fp.FPConfig.preset(preset, **options)
+    (slice_,) = check_own(
+        adata, layer=layer, allow_normalized=allow_normalized, n_neighbors=config.n_neighbors
+    )
     known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
         sparse.csr_matrix(known.X), known.var_names, slice_.genes, mode=config.reference_genes
     )
     result = fp.align_features(slice_.counts, slice_.checked.obsm[keys.SPATIAL], sparsity, config=config)
-    adata.layers[keys.DENOISED] = slice_.spread(result.expression)
-    adata.obs[keys.SPARSITY] = result.sparsity_after
-    adata.obs[keys.SPARSITY_TARGET] = result.targets
+    adata.layers[key_added] = slice_.spread(result.expression)
+    adata.obs[f"{key_added}_sparsity"] = result.sparsity_after
+    adata.obs[f"{key_added}_sparsity_target"] = result.targets
+    parameters = asdict(config) | {"preset": preset, "key_added": key_added}
     distances = {name: float(getattr(result, name)) for name in ("w1_reference", "w1_before", "w1_after")}
-    record([adata], "align_features", asdict(config) | {"preset": preset}, **distances)
+    record([adata], "align_features", parameters, **distances)
     return result
 
 
+@keywords
 def embed(
     adatas: AnnData | Sequence[AnnData],
     *,
@@ -107,59 +117,65 @@ def embed(
     layer: str | None = None,
     reference_layer: str | None = None,
     allow_normalized: bool = False,
+    denoised_layer: str = keys.DENOISED,
     device: str | None = None,
     seed: int = 0,
+    key_added: str = keys.FP,
 ) -> Embedder:
     """Embed cells of any panels into one feature space.
 
     Parameters
     ----------
     adatas
-        Sections, all that shall share a space. Of each, ``layers["lloki_fp"]`` is embedded where
-        :func:`align_features` has written it, else its counts: log-normalized
-        for an embedder that learns from the slices, as they are for a pretrained one.
+        All slices that are to share the space, one AnnData each.
     embedder
         ``"factor"``, ``"scgpt"``, ``"geneformer"``, ``"precomputed:KEY"`` or the name of an installed
         embedder.
     reference
-        scRNA-seq with counts: for embedders that learn from it and all slices, as ``"factor"`` does.
+        scRNA-seq of matched tissue, with raw counts, for embedders that learn from it and all slices, as
+        ``"factor"`` does.
     model
-        Folder of the embedder's weights, for those that have any.
+        Folder of the weights of a pretrained embedder.
     layer, reference_layer, allow_normalized
         As for :func:`align_features`.
+    denoised_layer
+        Layer that :func:`align_features` wrote. Slices without it are embedded from their counts:
+        log-normalized for an embedder that learns from the slices, as they are for a pretrained one.
     device
-        Where a pretrained embedder computes; ``None`` is ``lloki.settings.device``.
+        Torch device of a pretrained embedder; default ``lloki.settings.device``.
     seed
-        Of everything random.
+        Random seed.
+    key_added
+        ``obsm`` key of the embedding.
 
     Returns
     -------
     Embedder
-        As fitted. Written into each AnnData: ``obsm["X_lloki_fp"]`` (n, d) float32, and
+        The fitted embedder. Written into each AnnData: ``obsm["X_lloki_fp"]`` (n, d) float32, and
         ``uns["lloki"]["embed"]``.
 
     Raises
     ------
     ConfigError
-        If there is no such embedder, or it needs the reference.
+        If there is no such embedder, or it needs a reference.
     InputError, GeneError
-        If a slice or the reference cannot be used.
+        If a slice or the reference is invalid.
 
     Warns
     -----
     LlokiWarning
-        If some slices have ``layers["lloki_fp"]`` and others do not.
+        If only some slices have ``denoised_layer``.
     """
     from lloki.embed import Precomputed, SliceSummary, get_embedder
 
     made = get_embedder(embedder, model=model, seed=seed, device=device)
     if made.joint and reference is None:
-        raise ConfigError(f"the embedder {embedder!r} learns from a single-cell reference: give reference=.")
+        raise ConfigError(f"the embedder {embedder!r} needs a single-cell reference. Set reference.")
     slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
-        expression = _expression(slices, made)
+        expression = _expression(slices, made, denoised_layer)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
             known = _reference_summary(made, slices, reference, reference_layer, allow_normalized)
@@ -170,11 +186,13 @@ def embed(
             ids, state = list(s.checked.obs_names), summaries[s.name]
             rows[s.name] = made.embed(expression[s.name], s.genes, state=state, cell_ids=ids, seed=seed)
     for s in slices:
-        s.own.obsm[keys.FP] = rows[s.name]
-        record([s.own], "embed", {"embedder": embedder, "model": str(model or ""), "seed": seed})
+        s.own.obsm[key_added] = rows[s.name]
+        parameters = {"embedder": embedder, "model": str(model or ""), "seed": seed, "key_added": key_added}
+        record([s.own], "embed", parameters)
     return made
 
 
+@keywords
 def align_batches(
     adatas: AnnData | Sequence[AnnData],
     *,
@@ -182,27 +200,30 @@ def align_batches(
     allow_normalized: bool = False,
     train_labels: str | None = None,
     device: str | None = None,
-    seed: int = 0,
-    **settings: Any,
+    use_rep: str = keys.FP,
+    key_added: str = keys.JOINT,
+    **options: Unpack[lloki.cae.config.CAEOptions],
 ) -> CAEModel:
-    """Train the conditional autoencoder (LLOKI-CAE), and take the batches out of the embedding.
+    """Train the conditional autoencoder (LLOKI-CAE) and remove batch effects from the embedding.
 
     Parameters
     ----------
     adatas
-        Sections with ``obsm["X_lloki_fp"]``, from :func:`embed`. A batch is a technology and panel: that of
-        ``uns["technology"]`` or ``obs["technology"]``, and ``obs["panel"]`` or the set of genes.
+        All slices, one AnnData each, with the embedding of :func:`embed`. A batch is a technology and panel:
+        that of ``uns["technology"]`` or ``obs["technology"]``, and ``obs["panel"]`` or the set of genes.
     layer, allow_normalized
         As for :func:`align_features`.
     train_labels
-        ``obs`` column of cell types that training may see; slices and cells without are fine. Default: it
-        sees no labels.
+        ``obs`` column of cell types to train with; slices and cells may lack them. Default: train without
+        labels.
     device
-        Where to compute; ``None`` is ``lloki.settings.device``.
-    seed
-        Of everything random.
-    settings
-        Fields of :class:`lloki.cae.CAEConfig`, such as ``steps=1000``.
+        Torch device; default ``lloki.settings.device``.
+    use_rep
+        ``obsm`` key of the embedding that :func:`embed` wrote.
+    key_added
+        ``obsm`` key of the batch-free embedding.
+    options
+        Fields of :class:`lloki.cae.CAEConfig`, such as ``steps=1000`` or ``seed=1``.
 
     Returns
     -------
@@ -213,54 +234,61 @@ def align_batches(
     Raises
     ------
     InputError
-        If a slice cannot be used, or was not embedded; if no slice has the labels.
+        If a slice is invalid or was not embedded, or no slice has the labels.
     ConfigError
-        If a setting is unknown or out of its range.
+        If an option is unknown or out of its range.
     """
     from lloki.cae import CAEConfig, train
 
-    config = CAEConfig.from_dict({"seed": seed} | settings)
+    config = CAEConfig.from_dict(options)
     slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
     for s in slices:
-        if keys.FP not in s.own.obsm:
-            slot, hint = f"obsm['{keys.FP}']", "Run lloki.tl.embed on all slices first."
+        if use_rep not in s.own.obsm:
+            slot, hint = f"obsm[{use_rep!r}]", "Run lloki.tl.embed on all slices first."
             raise InputError("the embedding is absent", where=s.name, slot=slot, hint=hint)
-    rows = {s.name: np.asarray(s.own.obsm[keys.FP]) for s in slices}
+    rows = {s.name: np.asarray(s.own.obsm[use_rep]) for s in slices}
     labels = None
     if train_labels is not None:
         columns = {s.name: s.own.obs[train_labels] for s in slices if train_labels in s.own.obs}
         labels = {name: column.astype(object).where(column.notna(), None) for name, column in columns.items()}
     model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config, device=device)
     for s in slices:
-        s.own.obsm[keys.JOINT] = model.encode(rows[s.name], s.token, slice_name=s.name)
-        record([s.own], "align_batches", config.to_dict(), token=s.token)
+        s.own.obsm[key_added] = model.encode(rows[s.name], s.token, slice_name=s.name)
+        slots = {"use_rep": use_rep, "key_added": key_added}
+        record([s.own], "align_batches", config.to_dict() | slots, token=s.token)
     return model
 
 
-def _expression(slices: Sequence[CheckedSlice], embedder: Embedder) -> dict[str, sparse.csr_matrix]:
-    """Slice → (n, g) that is embedded: what LLOKI-FP made, where it is there.
+def _expression(
+    slices: Sequence[CheckedSlice], embedder: Embedder, denoised: str
+) -> dict[str, sparse.csr_matrix]:
+    """Slice → (n, g) expression to embed: the denoised layer, else counts.
 
-    Without it an embedder that learns from the slices reads log-normalized counts, a pretrained one counts.
+    Counts are log-normalized for an embedder that learns from the slices.
     """
     from lloki.fp import log_normalize
 
     if not embedder.uses_expression:
         return {s.name: s.counts for s in slices}
-    aligned = {s.name for s in slices if keys.DENOISED in s.own.layers}
+    aligned = {s.name for s in slices if denoised in s.own.layers}
     if 0 < len(aligned) < len(slices):
         text = (
-            f"{len(aligned)} of {len(slices)} slices have layers['{keys.DENOISED}']; the others are embedded "
-            "from their own counts. Run lloki.tl.align_features on all of them, or on none."
+            f"{len(aligned)} of {len(slices)} slices have layers[{denoised!r}]; the others are embedded "
+            "from their counts. Run lloki.tl.align_features on all of them, or on none."
         )
-        warnings.warn(text, LlokiWarning, stacklevel=3)
+        warnings.warn(text, LlokiWarning, stacklevel=4)
     plain = log_normalize if embedder.joint else sparse.csr_matrix
-    return {s.name: s.layer(keys.DENOISED) if s.name in aligned else plain(s.counts) for s in slices}
+    return {s.name: s.layer(denoised) if s.name in aligned else plain(s.counts) for s in slices}
 
 
 def _reference_summary(
-    embedder: Embedder, slices: Sequence[CheckedSlice], source: Any, layer: str | None, allow_normalized: bool
+    embedder: Embedder,
+    slices: Sequence[CheckedSlice],
+    source: str | Path | AnnData | None,
+    layer: str | None,
+    allow_normalized: bool,
 ) -> SliceSummary:
-    """Summarize the reference over the genes that some slice measures."""
+    """Summarize the reference over the genes that at least one slice measured."""
     from lloki.fp import log_normalize
     from lloki.genes import match_reference
     from lloki.io import read_reference

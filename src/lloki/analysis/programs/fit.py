@@ -27,7 +27,7 @@ def fit_programs(
     *,
     config: ProgramConfig | None = None,
     start: ArrayLike | None = None,
-    device: str = "auto",
+    device: str | None = None,
     threads: int | None = None,
     checkpoint: str | Path | None = None,
     names: Sequence[str] | None = None,
@@ -41,28 +41,29 @@ def fit_programs(
 
     with :math:`X \ge 0`, columns of M on the simplex, and a Gaussian prior on :math:`\Sigma^{-1}` (Chidester
     et al. 2023). Each iteration fits states, affinities, metagenes and noise in turn. Affinities are fitted
-    to compositions that cells have by their own features, unless `ProgramConfig.affinities` says otherwise.
+    to compositions from cells' own features, unless `ProgramConfig.affinities` says otherwise.
 
     Parameters
     ----------
     features
-        (n_i, D) of each slice, dense or sparse, 0 or more: an embedding such as ``X_lloki``, or expression.
-        Each slice is scaled so that its cells' totals have the mean K.
+        (n_i, D) of each slice, dense or sparse, non-negative: an embedding such as ``X_lloki``, or
+        expression. Each slice is scaled so that its cells' totals have the mean K.
     graphs
         (n_i, n_i) symmetric spatial adjacency of each slice, of 0 and 1: see `spatial_neighbors`.
     config
         Parameters.
     start
-        (D, K) metagenes to begin with, in place of k-means.
+        (D, K) initial metagenes, in place of k-means.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``…; affinities are fitted in double precision, on the CPU where the
-        device has none.
+        ``"auto"``, ``"cpu"``, ``"cuda"``…, default ``lloki.settings.device``; affinities are fitted in double
+        precision, on the CPU where the device has none.
     threads
-        Slices at a time, on the CPU. Results do not depend on it, nor on the order of slices.
+        Number of slices fitted at a time, on the CPU. Results do not depend on it, nor on the order of
+        slices.
     checkpoint
-        A file that the fit leaves every ``checkpoint_every`` iterations, and goes on from if it is there.
+        A file that is written every ``checkpoint_every`` iterations; if it exists, the fit resumes from it.
     names
-        Of the slices, for messages.
+        Names of the slices, for messages.
     advance
         Called with numbers of iterations done.
 
@@ -81,14 +82,14 @@ def fit_programs(
     Warns
     -----
     LlokiWarning
-        If half of the metagenes are used by almost no cell, as where affinities took over.
+        If half of the metagenes are used by almost no cell, as when affinities dominate the features.
 
     Notes
     -----
     The objective is the negative log of likelihood and prior, with half the pseudo-likelihood's
     log-partition in place of the intractable one. Steps for states, metagenes and noise never raise their
-    part of it; since they take the partition as given, and affinities have an aim of their own, the sum can
-    rise by a little while affinities still move.
+    part of it; since they treat the partition as constant, and affinities minimize another objective, the sum
+    can rise slightly while affinities still change.
 
     Time grows with cells x (D + neighbors + K) x K an iteration; memory with cells x (D + K), on the device
     with cells x K.
@@ -119,10 +120,10 @@ def fit_programs(
                 file.save(fit.state())
         fit.states(coupled=config.iterations > 0)
         found = fit.result(order)
-    if 2 * len(found.unused) >= config.k:
-        text = f"{len(found.unused)} of {config.k} metagenes are used by almost no cell"
+    if 2 * len(found.unused) >= config.n_metagenes:
+        text = f"{len(found.unused)} of {config.n_metagenes} metagenes are used by almost no cell"
         hint = f"Ask for fewer, or raise regularization, now {config.regularization:g}, to 1e-2."
         if config.affinities == "coupled":
-            text, hint = f"{text}: affinities took over", f'Set affinities="own". {hint}'
+            text, hint = f"{text}: affinities dominate the features", f'Set affinities="own". {hint}'
         warnings.warn(f"{text}. {hint}", LlokiWarning, stacklevel=2)
     return found

@@ -1,4 +1,4 @@
-"""What a fit of gene programs returns."""
+"""Result of a fit of gene programs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Programs:
     Attributes
     ----------
     metagenes
-        (D, K) float32; columns are 0 or more and sum to one.
+        (D, K) float32; columns are non-negative and sum to one.
     affinity
-        (K, K) Σ⁻¹, symmetric, its mean near 0. Below 0: cells of the two metagenes lie side by side more
+        (K, K) Σ⁻¹, symmetric, its mean near 0. Below 0: cells of the two metagenes are neighbors more
         often than by chance; above 0: less often.
     states
-        Of each slice, (n_i, K) float32, 0 or more: features ≈ states · metagenesᵀ / scale.
+        Of each slice, (n_i, K) float32, non-negative: features ≈ states · metagenesᵀ / scale.
     scales
-        Of each slice, what its features were multiplied with, so that cells' totals have the mean K.
+        Of each slice, the factor by which its features were scaled, so that cells' totals have the mean K.
     noise
         Of each slice, σ of the scaled features.
     history
-        A row an iteration: ``phase`` (``free`` or ``coupled``), ``objective`` in nats per value, and its
+        One row per iteration: ``phase`` (``free`` or ``coupled``), ``objective`` in nats per value, and its
         parts ``fit`` and ``pairs``; the two phases have different objectives.
     converged
         Whether the objective had settled before the iterations were over.
@@ -58,7 +58,7 @@ class Programs:
         return [int(k) for k in np.flatnonzero(share * len(share) < _UNUSED)]
 
     def facts(self) -> dict[str, Any]:
-        """Return what is small, as JSON can hold it."""
+        """Return parameters and scalars as JSON can hold them."""
         return {
             "parameters": self.config.to_dict(),
             "converged": self.converged,

@@ -1,4 +1,4 @@
-"""Gene programs: a fit as it stands, and its iterations."""
+"""Gene programs: the state of a fit, and its iterations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FREE_STEPS = 60
 
 
 class Fit:
-    """A fit as it stands."""
+    """State of a fit."""
 
     def __init__(
         self,
@@ -38,20 +38,22 @@ class Fit:
         start: ArrayLike | None,
     ) -> None:
         self.config, self.threads = config, threads if device.type == "cpu" else 1
-        self.sections = [Section.of(y, g, config.k, config.block, device) for y, g in zip(features, graphs)]
+        self.sections = [
+            Section.of(y, g, config.n_metagenes, config.block, device) for y, g in zip(features, graphs)
+        ]
         first = (
-            first_metagenes(features, config.k, seed=config.seed)
+            first_metagenes(features, config.n_metagenes, seed=config.seed)
             if start is None
-            else given_metagenes(start, features[0].shape[1], config.k)
+            else given_metagenes(start, features[0].shape[1], config.n_metagenes)
         )
         self.m = torch.from_numpy(first).to(device)
-        self.affinity = torch.zeros(config.k, config.k, dtype=torch.float64)
+        self.affinity = torch.zeros(config.n_metagenes, config.n_metagenes, dtype=torch.float64)
         self.double = torch.device("cpu") if device.type == "mps" else device
         self.bend: Tensor | None = None
         self.history: list[dict[str, Any]] = []
 
     def iterate(self, *, coupled: bool) -> None:
-        """Fit states, then what cells share, and write down the objective."""
+        """Fit states, then what cells share, and record the objective."""
         self.states(coupled=coupled)
         values = sum(s.cells for s in self.sections) * len(self.m)
         pairs = 0.0
@@ -85,7 +87,7 @@ class Fit:
         )
 
     def _compositions(self, section: Section, *, own: bool) -> tuple[Tensor, Tensor]:
-        """(n, K) compositions by own features or with neighbors' say, and their sums over neighbors."""
+        """(n, K) compositions by own features or with those of neighbors, and their sums over neighbors."""
         z = composition(section.own)[0] if own else section.z
         return z.to(self.double, torch.float64), section.neighbors(z).to(self.double, torch.float64)
 
@@ -109,12 +111,12 @@ class Fit:
         list(map_ordered(one, self.sections, threads=self.threads))
 
     def settled(self) -> bool:
-        """Tell whether the objective of the coupled phase has stopped moving."""
+        """Whether the objective of the coupled phase has stopped changing."""
         course = [h["objective"] for h in self.history if h["phase"] == "coupled"][-_PATIENCE - 1 :]
         return len(course) > _PATIENCE and max(course) - min(course) < self.config.tolerance
 
     def fingerprint(self, graphs: Sequence[Any], start: ArrayLike | None) -> str:
-        """Hash of all that decides the result."""
+        """Hash of all that determines the result."""
         arrays = [self.m.cpu().numpy()] if start is not None else []
         for section, graph in zip(self.sections, graphs):
             y, w = section.features, graph

@@ -28,7 +28,7 @@ class Section:
     features
         (n, D) on the host, dense or CSR.
     scale
-        What they are multiplied with, so that cells' totals have the mean K.
+        The factor by which they are multiplied, so that cells' totals have the mean K.
     graph
         (n, n) adjacency on the device, CSR.
     degree

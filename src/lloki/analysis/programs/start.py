@@ -1,4 +1,4 @@
-"""Metagenes to begin with, and what may go into a fit."""
+"""Initial metagenes, and validation of the input of a fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_features(
         If there are more metagenes than features or cells.
     """
     if not len(features) or len(features) != len(graphs):
-        raise InputError(f"{len(features)} slices and {len(graphs)} graphs", hint="Give one graph a slice.")
+        raise InputError(f"{len(features)} slices and {len(graphs)} graphs", hint="Give one graph per slice.")
     found: list[Features] = []
     for i, (x, graph) in enumerate(zip(features, graphs)):
         where = names[i] if names else f"slice {i}"
@@ -46,7 +46,7 @@ def check_features(
             raise InputError(
                 f"features go down to {values.min():.3g}",
                 where=where,
-                hint="Metagenes need features of 0 or more: X_lloki, or expression that is not scaled.",
+                hint="Metagenes need non-negative features: X_lloki, or expression that is not scaled.",
             )
         if not values.any():
             raise InputError("all features are 0", where=where, hint="Leave this slice out.")
@@ -62,27 +62,28 @@ def check_features(
             raise InputError(
                 "no cell has a spatial neighbor",
                 where=where,
-                hint="Leave this slice out, or look at its positions.",
+                hint="Leave this slice out, or check its positions.",
             )
         found.append(y)
-    if config.k > found[0].shape[1]:
-        raise ConfigError(f"k={config.k} metagenes need as many features or more, got {found[0].shape[1]}")
-    if config.k > sum(y.shape[0] for y in found):
-        raise ConfigError(f"k={config.k} metagenes need as many cells or more")
+    if config.n_metagenes > (width := found[0].shape[1]):
+        text = f"n_metagenes={config.n_metagenes} needs at least as many features, got {width}."
+        raise ConfigError(text)
+    if config.n_metagenes > sum(y.shape[0] for y in found):
+        raise ConfigError(f"n_metagenes={config.n_metagenes} needs at least as many cells.")
     return found
 
 
 def first_metagenes(features: Sequence[Features], k: int, *, seed: int) -> NDArray[np.float32]:
-    """Cluster cells of all slices, as SpiceMix does, and take the clusters' means.
+    """Initialize metagenes by the means of clusters of all slices' cells, as SpiceMix does.
 
     Parameters
     ----------
     features
-        (n_i, D) of each slice, 0 or more.
+        (n_i, D) of each slice, non-negative.
     k
         Clusters.
     seed
-        Of the sample of 20,000 cells, drawn from slices by their size, and of k-means.
+        Random seed, of the sample of 20,000 cells, drawn from slices by their size, and of k-means.
 
     Returns
     -------
@@ -107,12 +108,12 @@ def first_metagenes(features: Sequence[Features], k: int, *, seed: int) -> NDArr
             seen = PCA(_COMPONENTS, svd_solver="covariance_eigh").fit_transform(x)
         labels = KMeans(k, n_init=4, random_state=seed).fit_predict(seen)
     means = np.stack([x[labels == c].mean(0) if (labels == c).any() else x.mean(0) for c in range(k)], axis=1)
-    means += 1e-3 * x.mean(0)[:, None]  # no metagene begins with a feature that it cannot see
+    means += 1e-3 * x.mean(0)[:, None]  # no metagene starts with a weight of 0, which it could not leave
     return (means / means.sum(0)).astype(np.float32)
 
 
 def given_metagenes(start: ArrayLike, d: int, k: int) -> NDArray[np.float32]:
-    """Return metagenes to begin with as (D, K) whose columns sum to one.
+    """Return given initial metagenes as (D, K) whose columns sum to one.
 
     Raises
     ------
@@ -121,5 +122,5 @@ def given_metagenes(start: ArrayLike, d: int, k: int) -> NDArray[np.float32]:
     """
     first = np.asarray(start, np.float32)
     if first.shape != (d, k) or not (first >= 0).all() or not first.any(0).all():
-        raise ConfigError(f"start must be ({d}, {k}), 0 or more, with no empty column")
+        raise ConfigError(f"start must be ({d}, {k}), non-negative, with no empty column")
     return first / first.sum(0)

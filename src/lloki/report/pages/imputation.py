@@ -23,7 +23,7 @@ _GENES = {
     "gene": "Gene",
     "score": "Score",
     "validated": "Tried",
-    "donors": "Slices that lend",
+    "n_sources": "Sources",
     "error": "Error where tried",
 }
 

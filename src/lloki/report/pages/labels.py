@@ -20,14 +20,15 @@ from lloki.report.table import Table
 
 _TYPES = {
     "type": "Type",
-    "labeled": "Labeled cells",
-    "slices": "In slices",
-    "tested": "Tried on",
-    "recall": "Found again",
-    "precision": "Right where told",
-    "unknown": "Called unknown",
-    "mistaken_for": "Most mistaken for",
-    "told": "Cells told",
+    "n_labeled": "Labeled cells",
+    "n_slices": "Slices",
+    "n_tested": "Tested cells",
+    "recall": "Recall",
+    "precision": "Precision",
+    "f1": "F1",
+    "unknown": "Unknown",
+    "confused_with": "Most confused with",
+    "n_assigned": "Assigned cells",
 }
 _SLICES = {"slice": "Slice", "cells": "Cells", "given": "Had a label", "told": "Told", "unknown": "Unknown"}
 _LEARNED = {
@@ -88,11 +89,11 @@ def build_labels_page(
                 reliability_curve(found.curve),
                 "reliability",
                 "Share of labels that are right against their confidence, on cells whose type is known",
-                f"{int(found.curve['cells'].sum()):,} cells of known type. Larger points hold more cells.",
+                f"{int(found.curve['n_cells'].sum()):,} cells of known type. Larger points hold more cells.",
             )
         ],
     )
-    untried = bool((found.table["tested"] == 0).any())
+    untried = bool((found.table["n_tested"] == 0).any())
     types = Section(
         "Types",
         [
@@ -101,7 +102,7 @@ def build_labels_page(
             "would have been called unknown."
             + (" Types that one slice alone holds could not be tried." if untried else "")
         ],
-        tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "unknown"))],
+        tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "f1", "unknown"))],
     )
     sections = [_slices(slices), trust, types, _maps(adata, keys.LABEL, slices, slice_key)]
     return build_analysis_page("Cell types carried over", summary, sections, out=out)
@@ -136,8 +137,10 @@ def build_annotation_page(
         f"marker genes of {words.plural(kinds, 'cell type')}. {unknown / max(adata.n_obs, 1):.0%} are "
         "unknown: no type is likely enough."
     )
-    notes = table["note"].where(~table["tellable"], "")
-    panel = table.assign(said=[n or f"{m} of {of}" for m, of, n in zip(table["markers"], table["of"], notes)])
+    notes = table["note"].where(~table["identifiable"], "")
+    panel = table.assign(
+        said=[n or f"{m} of {of}" for m, of, n in zip(table["n_markers"], table["n_markers_listed"], notes)]
+    )
     able = Section(
         "What the panels can tell",
         [
@@ -152,7 +155,7 @@ def build_annotation_page(
             "Cells that were given each type. Their confidence is the model's own; there is nothing to check "
             "it against, so compare what you see with what you know of the tissue."
         ],
-        tables=[_pivot(table, "told")],
+        tables=[_pivot(table, "n_assigned")],
     )
     sections = [_slices(slices), able, cells, _maps(adata, keys.MARKER_TYPE, slices, slice_key)]
     return build_analysis_page("Cell types told by markers", summary, sections, out=out)

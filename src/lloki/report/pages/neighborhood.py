@@ -18,14 +18,14 @@ from lloki.report.table import Table
 
 _GENES = {
     "gene": "Gene",
-    "datasets": "Data sets",
+    "n_datasets": "Data sets",
     "log2_fold": "Difference (log2)",
     "q": "Chance of a false find (q)",
     "share_correlation": "Correlation with neighbors",
     "share_q": "Its q",
 }
 _RATIOS = ("log2_fold", "share_correlation", "pearson", "spearman")
-_SETS = {"dataset": "Data set", "cells": "Cells", "pearson": "Pearson", "spearman": "Spearman", "p": "p"}
+_SETS = {"dataset": "Data set", "n_cells": "Cells", "pearson": "Pearson", "spearman": "Spearman", "p": "p"}
 _LISTED = 15  # genes of each direction; all are in genes.csv
 
 
@@ -130,7 +130,7 @@ def _genes(found: NeighborhoodProgram) -> Section:
 def _against(adata: ad.AnnData, found: NeighborhoodProgram, neighbor: str, group: str) -> Section:
     if not np.isfinite(found.score).any():
         return Section("")
-    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.PROGRAM_SCORE))
+    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE))
     groups = adata.obs[group].astype(str).to_numpy() if group in adata.obs else np.full(adata.n_obs, "all")
     text = (
         "Does the score of these genes rise with the number of neighbors? Lines are medians of eight equal "
@@ -157,7 +157,7 @@ def _in_space(
     who, others = words.cells_of(focal), words.cells_of(neighbor)
     scored = bool(np.isfinite(found.score).any())
     column, label = (
-        (keys.PROGRAM_SCORE, "score of the program")
+        (keys.NEIGHBORHOOD_SCORE, "score of the program")
         if scored
         else (keys.NEIGHBOR_SHARE, f"% {neighbor} around")
     )

@@ -1,0 +1,119 @@
+"""Tables of marker genes: positive and negative markers of each cell type."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lloki.analysis.labels.transfer import UNKNOWN
+from lloki.errors import InputError
+
+_POSITIVE = ("positive", "markers", "genes", "gene")
+_NEGATIVE = ("negative", "absent")
+_HINT = "Give a column 'type' and a column 'positive' (genes, separated by ';' or one per row)."
+
+
+@dataclass(frozen=True, eq=False)
+class MarkerTable:
+    """Markers of T types among g genes.
+
+    Attributes
+    ----------
+    types
+        (T,) names.
+    genes
+        (g,) all genes in the table, sorted.
+    sign
+        (T, g) int8: 1 for a positive marker of the type, -1 for a negative one, else 0.
+    """
+
+    types: tuple[str, ...]
+    genes: tuple[str, ...]
+    sign: NDArray[np.int8]
+
+    def within(self, panel: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """Columns (h,) of a panel that are markers, and their signs (T, h); case is ignored."""
+        at = {gene.casefold(): i for i, gene in enumerate(panel)}
+        known = [i for i, gene in enumerate(self.genes) if gene.casefold() in at]
+        columns = np.array([at[self.genes[i].casefold()] for i in known], np.int64)
+        return columns, self.sign[:, known]
+
+    @classmethod
+    def read(cls, table: str | Path | Mapping | pd.DataFrame) -> MarkerTable:
+        """Read markers from a file, a mapping or a frame.
+
+        Parameters
+        ----------
+        table
+            A ``.csv`` or ``.tsv`` file or a frame with the columns type, positive and, if wanted, negative:
+            genes separated by ``;`` or blanks, or one per row. Or type → genes, or type → ``{"positive":
+            genes, "negative": genes}``; a gene with ``-`` before it is negative.
+
+        Raises
+        ------
+        InputError
+            If there is no type, a type has no positive marker, or a gene is both a positive and a negative
+            marker.
+        """
+        pairs: dict[str, dict[str, int]] = {}
+        for kind, gene, sign in _entries(table):
+            signs = pairs.setdefault(kind, {})
+            if gene and signs.setdefault(gene, sign) != sign:
+                text = f"{gene} is listed as both a positive and a negative marker of {kind!r}"
+                raise InputError(text, slot="markers", hint="Remove one.")
+        if not pairs:
+            raise InputError("there is no type", slot="markers", hint=_HINT)
+        if UNKNOWN in pairs:
+            hint = "Rename it: this is the label of cells that no type is assigned to."
+            raise InputError(f"a type is named {UNKNOWN!r}", slot="markers", hint=hint)
+        for kind, signs in pairs.items():
+            if 1 not in signs.values():
+                raise InputError(f"{kind!r} has no positive marker", slot="markers", hint=_HINT)
+        genes = sorted({gene for signs in pairs.values() for gene in signs})
+        table_of_signs = [[signs.get(gene, 0) for gene in genes] for signs in pairs.values()]
+        return cls(tuple(pairs), tuple(genes), np.array(table_of_signs, np.int8))
+
+
+def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str, int]]:
+    if isinstance(table, str | Path):
+        path = Path(table)
+        if not path.is_file():
+            raise InputError("does not exist", where=str(path), hint="Give the file's path.")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            dialect = csv.excel_tab if path.suffix in (".tsv", ".txt") else csv.excel
+            return _entries(pd.DataFrame(list(csv.DictReader(file, dialect=dialect))))
+    if isinstance(table, pd.DataFrame):
+        frame = table.rename(columns=lambda c: str(c).strip().lower())
+        good = next((c for c in _POSITIVE if c in frame), None)
+        bad = next((c for c in _NEGATIVE if c in frame), None)
+        name = next((c for c in ("type", "cell_type") if c in frame), None)
+        if good is None or name is None:
+            raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_HINT)
+        return [
+            entry
+            for _, row in frame.iterrows()
+            for column, sign in ((good, 1), (bad, -1))
+            if column is not None
+            for entry in _signed(str(row[name]).strip(), row[column], sign)
+        ]
+    found = []
+    for kind, genes in table.items():
+        named = genes if isinstance(genes, Mapping) else {"positive": genes}
+        for key, sign in (("positive", 1), ("negative", -1)):
+            found += _signed(str(kind), named.get(key, ()), sign)
+    return found
+
+
+def _signed(kind: str, genes: object, sign: int) -> list[tuple[str, str, int]]:
+    if genes is None or (isinstance(genes, float) and np.isnan(genes)):
+        return [(kind, "", sign)]
+    words = genes.replace(";", " ").replace(",", " ").split() if isinstance(genes, str) else list(genes)  # type: ignore[call-overload]
+    return [(kind, str(w).lstrip("-"), -1 if str(w).startswith("-") else sign) for w in words] or [
+        (kind, "", sign)
+    ]

@@ -1,0 +1,203 @@
+"""The whole method on a set of slices, from files to a folder of results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+
+from lloki._device import choose_device
+from lloki._keywords import keywords
+from lloki._progress import Progress, chosen
+from lloki.cae.config import CAEConfig, CAEOptions
+from lloki.embed import get_embedder
+from lloki.errors import ConfigError
+from lloki.fp.config import FPConfig, FPOptions
+from lloki.io import ReadOptions
+from lloki.run.config import RunConfig
+from lloki.run.execute import Workers
+from lloki.run.inputs import Inputs
+from lloki.run.opening import open_inputs
+from lloki.run.outputs import write_outputs
+from lloki.run.result import Result
+from lloki.run.stages import Stages
+from lloki.run.store import Store
+
+NO_REFERENCE = (
+    "a reference is needed: LLOKI-FP takes its sparsity from single-cell data. Give one with --reference "
+    "(reference=); only precomputed:KEY, and a pretrained embedder with --no-fp (fp=False), do without."
+)
+
+
+@keywords
+def integrate(
+    slices: Sequence[str | Path | AnnData] | str | Path | AnnData,
+    *,
+    reference: str | Path | AnnData | None = None,
+    out: str | Path,
+    technology: Mapping[str, str] | None = None,
+    samples: Sequence[str] | None = None,
+    panels: Sequence[str | None] | None = None,
+    layers: Sequence[str | None] | None = None,
+    layer: str | None = None,
+    reference_layer: str | None = None,
+    allow_normalized: bool = False,
+    slice_key: str | None = None,
+    label_key: str | None = None,
+    embedder: str = "factor",
+    model: str | Path | None = None,
+    preset: str = "default",
+    fp: FPConfig | FPOptions | Literal[False] | None = None,
+    cae: CAEConfig | CAEOptions | None = None,
+    n_neighbors: int | None = None,
+    alpha: float | None = None,
+    epochs: int | None = None,
+    train_labels: str | None = None,
+    train_label_slices: Sequence[str] = (),
+    project_only: Sequence[str] = (),
+    benchmark: Literal["fast", "full", "none"] = "fast",
+    resolution: float = 1.0,
+    seed: int = 0,
+    skip_bad: bool = False,
+    device: str | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | bool | None = None,
+) -> Result:
+    """Bring slices of any platforms and panels into one batch-free embedding.
+
+    Everything is checked before any work. A finished piece of work is kept in ``out/work`` under a hash of
+    its inputs and parameters: re-running resumes; adding slices is incremental. (``out/work`` may be removed
+    when a run is finished; it only saves time.)
+
+    Parameters
+    ----------
+    slices
+        Files or AnnData, one or several; see :func:`lloki.io.read_slices`. Each is opened once.
+    reference
+        scRNA-seq of matched tissue, with raw counts: file or AnnData. Not needed with
+        ``embedder="precomputed:KEY"``, nor with a pretrained embedder and ``fp=False``.
+    out
+        Folder for the results; made if absent. One run at a time can write to it.
+    technology, samples, panels, layers, layer, allow_normalized, slice_key
+        How the slices are read; see :func:`lloki.io.read_slices`.
+    reference_layer
+        Layer of the reference that holds its counts.
+    label_key
+        ``obs`` column of cell types: shown and scored, not used to integrate.
+    embedder
+        ``"factor"``; ``"scgpt"`` or ``"geneformer"``, with ``model``; ``"precomputed:KEY"``, an ``obsm`` key
+        of the slices; or the name of an installed embedder.
+    model
+        Checkpoint folder of a pretrained embedder.
+    preset
+        Parameters of LLOKI-FP: ``"default"``, ``"paper"`` or ``"published-code"``.
+    fp
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, or a whole one. ``False`` leaves
+        LLOKI-FP out: a pretrained embedder then reads raw counts.
+    cae
+        Fields of :class:`lloki.cae.CAEConfig` that differ from its defaults, or a whole one.
+    n_neighbors, alpha
+        Neighbors, and share of the neighbors in denoising, in LLOKI-FP; ``None`` keeps the preset's.
+    epochs
+        Of LLOKI-CAE's training, in place of its fixed number of steps.
+    train_labels, train_label_slices
+        ``obs`` column of cell types that training may see, and the slices whose labels it may see (default:
+        all that have the column). Default: training sees no labels.
+    project_only
+        Names of slices that are embedded but not trained on; each needs a trained slice of its technology and
+        panel.
+    benchmark
+        Metrics that score the run by ``label_key``: ``"fast"``, ``"full"`` (minutes) or ``"none"``; see
+        :func:`lloki.evaluate.scib`.
+    resolution
+        Leiden resolution.
+    seed
+        Random seed. A whole `FPConfig` or `CAEConfig` keeps its own.
+    skip_bad
+        Skip invalid slices.
+    device
+        Torch device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; ``None`` is ``lloki.settings.device``.
+    workers
+        Local processes for the per-slice stages. In a script, more than one needs the call to stand under
+        ``if __name__ == "__main__":``, since each process imports the script.
+    scheduler
+        Address of a Dask scheduler for them instead; its workers must see ``out``.
+    progress
+        ``True`` shows the progress of every stage; or an object to report to, see
+        :class:`lloki._progress.Progress`. ``None`` is ``lloki.settings.progress``.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError, GeneError
+        If an input cannot be used, with all errors of all inputs. Nothing has been computed then.
+    ConfigError
+        If a parameter is unknown or out of its range, parameters contradict each other, or the reference is
+        missing.
+    OutputError
+        If ``out`` cannot be written, or the disk is full; finished pieces stay.
+    RunError
+        If another run is at work in ``out``, if no scheduler answers, or if workers die again and again.
+
+    Notes
+    -----
+    Results do not depend on ``workers``, ``scheduler``, the number of threads or the order of the slices.
+    Memory grows with the largest slice in the per-slice stages, then with all cells times the columns of the
+    two embeddings (about 1 kB a cell) and all stored counts.
+    """
+    config = RunConfig.make(
+        embedder=embedder,
+        model=model,
+        preset=preset,
+        fp=fp,
+        cae=cae,
+        n_neighbors=n_neighbors,
+        alpha=alpha,
+        epochs=epochs,
+        label_key=label_key,
+        train_labels=train_labels,
+        train_label_slices=train_label_slices,
+        benchmark=benchmark,
+        resolution=resolution,
+        seed=seed,
+    )
+    options = ReadOptions(
+        layer=layer,
+        allow_normalized=allow_normalized,
+        slice_key=slice_key,
+        label_key=label_key,
+        technology=technology,
+        samples=samples,
+        panels=panels,
+        layers=layers,
+        n_neighbors=config.n_neighbors,
+        reference_layer=reference_layer,
+        skip_bad=skip_bad,
+    )
+    device = str(choose_device(device))  # fails before any work if it is not available
+    places = Workers(workers, scheduler)
+    made = get_embedder(config.embedder, model=config.model, seed=config.seed, device=device)
+    if config.aligns(made) and reference is None:
+        raise ConfigError(NO_REFERENCE)
+    started = time.time()
+    inputs = Inputs.of(slices, reference, options, project_only=project_only)
+    with Store(Path(out) / "work") as store, places:
+        places.check_sight(store.folder)
+        stages = Stages(store, config, chosen(progress), places, device)
+        with store.recorder.measure("check", "all inputs"):
+            opened = open_inputs(inputs, store, config, made)
+        pieces = stages.plan(opened, made)
+        embedded = stages.embed(opened, made, pieces)
+        aligned = stages.align(opened, embedded, pieces.training)
+        joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
+        umap, clusters = stages.view(joint, opened.slices, pieces.view)
+        write_outputs(stages, inputs, opened, embedded, aligned, umap, clusters, started=started)
+    return Result(Path(out))

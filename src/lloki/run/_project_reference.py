@@ -1,0 +1,149 @@
+"""A single-cell reference through a finished run: its labels and genes can then be carried over to slices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+from lloki._device import choose_device
+from lloki._keywords import keywords
+from lloki._names import free_name
+from lloki._progress import Progress, chosen
+from lloki._version import __version__
+from lloki.cae import CAEModel, fit_token
+from lloki.cae.token import STEPS
+from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
+from lloki.errors import ConfigError, GeneError
+from lloki.fp import log_normalize
+from lloki.io._findings import warn_once_each
+from lloki.io.files import open_input
+from lloki.io.reference import check_reference
+from lloki.run._project import check_place, model_folder, read_facts
+from lloki.run.config import RunConfig
+from lloki.run.outputs import write_h5ad
+
+NAME = "reference"  # of its cells in obs["slice"], if no slice has it, obs["sample"] and obs["panel"]
+
+
+@keywords
+def project_reference(
+    reference: str | Path | AnnData,
+    *,
+    run: str | Path,
+    out: str | Path | None = None,
+    technology: str = "scRNA-seq",
+    layer: str | None = None,
+    allow_normalized: bool = False,
+    device: str | None = None,
+    progress: Progress | bool | None = None,
+) -> AnnData:
+    """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
+
+    What `integrate` takes of its reference is how sparse cells are. Here the reference's cells themselves get
+    a place in the joint space, from which :func:`lloki.tl.transfer_labels` and :func:`lloki.tl.impute` carry
+    labels and genes over to slices.
+
+    Parameters
+    ----------
+    reference
+        File or AnnData with counts; see :func:`lloki.io.read_reference`. It need not be the run's.
+    run
+        Folder of a finished run (or its ``model`` folder).
+    out
+        Folder for ``reference.h5ad``, not the run's own; ``None`` writes nothing.
+    technology
+        Its name, of which a batch token is fitted, with all else of the model as it is
+        (:func:`lloki.cae.fit_token`).
+    layer, allow_normalized
+        How it is read.
+    device, progress
+        As for :func:`lloki.integrate`.
+
+    Returns
+    -------
+    AnnData
+        The reference, counts of all its genes, with ``obsm["X_lloki"]`` in the space of the run and
+        ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, with ``_`` after
+        it if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes. Its
+        own columns of our names are kept as ``slice_input`` and so on.
+
+    Raises
+    ------
+    ModelError
+        If there is no finished run, or it cannot be read.
+    ConfigError
+        If the run knows a technology and panel of this name, or ``out`` holds a run.
+    InputError, GeneError
+        If the reference cannot be read, or has none of the genes that the run's slices measured.
+
+    Notes
+    -----
+    Cells are embedded by the genes that some slice of the run measured, as they are: a reference is what
+    LLOKI-FP takes for complete, and it has no positions. Time and memory grow with its cells.
+    """
+    device = str(choose_device(device))  # fails before any work if it is not available
+    folder = model_folder(Path(run))
+    check_place(out, folder)
+    facts = read_facts(folder)
+    config = RunConfig.from_dict(facts["config"])
+    model, embedder = CAEModel.load(folder, device=device), load_embedder(folder / "embedder", device=device)
+    token = f"{technology}|{NAME}"
+    if token in model.tokens:
+        raise ConfigError(f"the run was trained with {token}. Give another name with technology=.")
+    given = open_input(reference)
+    where = NAME if isinstance(reference, AnnData) else str(reference)
+    adata, messages = check_reference(given, where=where, layer=layer, allow_normalized=allow_normalized)
+    warn_once_each(messages, stacklevel=3)
+    some = np.ones(adata.n_obs, bool)
+    if isinstance(embedder, Precomputed):
+        rows = embedder.take(given.obsm, where=NAME)
+    else:
+        rows, some = _embedded(adata, embedder, config, facts["panels"])
+    name = free_name(NAME, model.conditions.slices)
+    advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
+    fitted = fit_token(model, {name: rows[some]}, token=token, advance=advance)
+    adata.obsm[keys.FP] = rows
+    adata.obsm[keys.JOINT] = fitted.encode(rows, token, slice_name=name)
+    ours = {
+        keys.SLICE: name,
+        keys.SAMPLE: NAME,
+        keys.PANEL: NAME,
+        keys.TECHNOLOGY: technology,
+        keys.FLAG: np.where(some, "", "no counts"),
+    }
+    theirs = {c: free_name(c + keys.INPUT_SUFFIX, adata.obs) for c in ours if c in adata.obs}
+    adata.obs = adata.obs.rename(columns=theirs).assign(**ours)
+    adata.uns[keys.UNS] |= {
+        "version": __version__,
+        "run": str(run),
+        "parameters": json.dumps(config.to_dict()),
+    }
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_h5ad(Path(out) / "reference.h5ad", adata)
+    return adata
+
+
+def _embedded(
+    adata: AnnData, embedder: Embedder, config: RunConfig, panels: dict[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(m, d) by the genes that some slice of the run measured, and (m,) which cells have counts of these."""
+    measured = {gene for genes in panels.values() for gene in genes}
+    columns = [i for i, gene in enumerate(adata.var_names) if gene in measured]
+    if not columns:
+        hint = "Are they of one species, and both symbols or both Ensembl ids?"
+        raise GeneError("has none of the genes of the run's slices", where=NAME, hint=hint)
+    counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
+    genes = tuple(map(str, adata.var_names[columns]))
+    expression = log_normalize(counts) if config.aligns(embedder) else counts  # as the run's slices were
+    state = embedder.summarize(expression, genes) if embedder.joint else SliceSummary(genes)
+    names = list(map(str, adata.obs_names))
+    rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=config.seed)
+    return rows, np.asarray(counts.sum(axis=1)).ravel() > 0

@@ -1,0 +1,169 @@
+"""The pieces of a run and what goes into the key of each; nothing is computed here.
+
+Every key holds the stage's recipe, the version of lloki, the configuration fields that the stage reads, and
+the keys of the pieces it is made from. No key holds the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lloki.embed import Embedder, settings_of
+from lloki.fp import OFF
+from lloki.run.config import RunConfig
+from lloki.run.opening import Opened
+from lloki.run.reference import Reference
+from lloki.run.slices import SliceRecord
+from lloki.run.store import Piece, Store, hash_of_files
+from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """All pieces of a run: of each slice by its name, and of all together.
+
+    ``features`` and ``summaries`` are empty without LLOKI-FP and with a pretrained embedder.
+    """
+
+    features: dict[str, FeatureUnit]
+    summaries: dict[str, SummaryUnit]
+    fit: Piece
+    embedding: dict[str, EmbeddingUnit]
+    training: Piece
+    view: Piece
+
+
+def plan_pieces(
+    store: Store, config: RunConfig, opened: Opened, embedder: Embedder, *, device: str
+) -> Pieces:
+    """Name all pieces of a run of these inputs."""
+    features = feature_units(store, config, opened.slices, opened.reference)
+    summaries = summary_units(store, config, opened.slices, features, embedder)
+    fit = fit_piece(store, config, opened, summaries, embedder)
+    embedding = embedding_units(
+        *(store, config, opened.slices, features, summaries, embedder), fit.path, fit.key, device=device
+    )
+    training = training_piece(store, config, opened, embedding)
+    view = view_piece(store, config, opened.slices, training)
+    return Pieces(features, summaries, fit, embedding, training, view)
+
+
+def feature_units(
+    store: Store, config: RunConfig, records: Sequence[SliceRecord], reference: Reference | None
+) -> dict[str, FeatureUnit]:
+    """LLOKI-FP of every slice: by the slice, the sparsity of the reference and the parameters."""
+    if reference is None:
+        return {}
+    units, fp = {}, config.fp or OFF
+    for r in records:
+        sparsity = reference.sparsity(r.genes, mode=fp.reference_genes)
+        units[r.name] = FeatureUnit(
+            piece=store.piece("features", r.name, r.piece.key, sparsity, fp),
+            cells=r.cells,
+            source=r.piece.path,
+            reference_sparsity=sparsity,
+            config=fp,
+        )
+    return units
+
+
+def summary_units(
+    store: Store,
+    config: RunConfig,
+    records: Sequence[SliceRecord],
+    features: Mapping[str, FeatureUnit],
+    embedder: Embedder,
+) -> dict[str, SummaryUnit]:
+    """Summaries of every slice for an embedder that learns from them: by the slice's features and genes."""
+    if not embedder.joint:
+        return {}
+    identity = _identity(embedder, config)
+    return {
+        r.name: SummaryUnit(
+            piece=store.piece("summary", r.name, *identity, features[r.name].piece.key, r.genes),
+            cells=r.cells,
+            features=features[r.name].path,
+            genes=r.genes,
+            embedder=embedder,
+        )
+        for r in records
+    }
+
+
+def fit_piece(
+    store: Store,
+    config: RunConfig,
+    opened: Opened,
+    summaries: Mapping[str, SummaryUnit],
+    embedder: Embedder,
+) -> Piece:
+    """Name the fitted embedder: by the summaries of the trained slices and the reference, where it learns."""
+    learned: list[Any] = []
+    if embedder.joint:
+        learned = [summaries[name].piece.key for name in sorted(r.name for r in opened.trained)]
+        learned.append(opened.reference.hash if opened.reference else "")
+    return store.piece("fit", embedder.name, *_identity(embedder, config), config.seed, learned, ending="")
+
+
+def embedding_units(
+    store: Store,
+    config: RunConfig,
+    records: Sequence[SliceRecord],
+    features: Mapping[str, FeatureUnit],
+    summaries: Mapping[str, SummaryUnit],
+    embedder: Embedder,
+    fitted: Path,
+    fit_key: str,
+    *,
+    device: str,
+) -> dict[str, EmbeddingUnit]:
+    """Embeddings of every slice: by the fitted embedder, its settings here, and features or counts."""
+    settings, units = settings_of(embedder), {}
+    for r in records:
+        feature, summary = features.get(r.name), summaries.get(r.name)
+        source = feature.piece if feature else r.piece
+        units[r.name] = EmbeddingUnit(
+            piece=store.piece("embedding", r.name, fit_key, settings, source.key, config.seed),
+            cells=r.cells,
+            source=r.piece.path,
+            features=feature.path if feature else None,
+            summary=summary.path if summary else None,
+            model=fitted,
+            seed=config.seed,
+            device=device,
+        )
+    return units
+
+
+def training_piece(
+    store: Store, config: RunConfig, opened: Opened, embedding: Mapping[str, EmbeddingUnit]
+) -> Piece:
+    """Name the trained LLOKI-CAE: by embeddings, tokens and labels of the trained slices."""
+    parts = sorted((r.name, r.token, embedding[r.name].piece.key) for r in opened.trained)
+    return store.piece("training", "model", parts, config.cae, opened.labels, ending="")
+
+
+def token_piece(
+    store: Store,
+    model_key: str,
+    token: str,
+    names: Sequence[str],
+    embedding: Mapping[str, EmbeddingUnit],
+) -> Piece:
+    """Name a model with one more batch token: by the model and the embeddings of the slices that have it."""
+    parts = sorted((name, embedding[name].piece.key) for name in names)
+    return store.piece("token", token, model_key, token, parts, ending="")
+
+
+def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece) -> Piece:
+    """Name UMAP and clusters: by the trained model and every slice, whatever their order."""
+    parts = sorted((r.name, r.piece.key) for r in records)
+    return store.piece("view", "umap", training.key, parts, config.resolution, config.seed)
+
+
+def _identity(embedder: Embedder, config: RunConfig) -> tuple[Any, ...]:
+    """Name what makes two embedders the same before they are fitted."""
+    return embedder.name, settings_of(embedder), hash_of_files(config.model) or config.model
