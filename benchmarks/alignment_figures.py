@@ -35,8 +35,8 @@ def measures(file: Path, out: Path) -> None:
 
 def layers(file: Path, out: Path, label: str) -> None:
     adata = ad.read_h5ad(file)
-    said = adata.uns["lloki"]["align_slices"]
-    facts, parameters = json.loads(said["facts"]), json.loads(said["parameters"])
+    info = adata.uns["lloki"]["align_slices"]
+    facts, parameters = json.loads(info["facts"]), json.loads(info["parameters"])
     config = AlignConfig.from_dict({k: v for k, v in parameters.items() if k in AlignConfig().to_dict()})
     names = adata.obs["slice"].astype(str).to_numpy()
     xy, colors = adata.obsm["spatial_aligned"][:, :2], Coloring.of(adata.obs[label]).rows

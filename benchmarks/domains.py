@@ -54,8 +54,8 @@ def main() -> None:
             lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
             if found.stability is None:
                 continue
-            told = {int(k): round(float(v), 3) for k, v in found.stability.items()}
-            print(f"<!-- {task}, {method}: stability {told} -->", flush=True)
+            stability = {int(k): round(float(v), 3) for k, v in found.stability.items()}
+            print(f"<!-- {task}, {method}: stability {stability} -->", flush=True)
         number = len(set(ways["mixture"]))
         ways["no neighborhood"] = KMeans(number, n_init=4, random_state=0).fit_predict(joint.obsm["X_lloki"])
         truths = [(name, "types", types, scored & (slices == name)) for name in dict.fromkeys(slices)]

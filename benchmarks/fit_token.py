@@ -55,15 +55,15 @@ def markers(joint: ad.AnnData, own: np.ndarray, k: int = 15) -> float:
         genes = np.flatnonzero(measured[:, names.index(name)] & measured[:, names.index(target)])
         rows = np.flatnonzero(slices == name)
         near = np.argpartition(-(z[own] @ z[rows].T), k, axis=1)[:, :k]
-        told = x[rows][:, genes].toarray()[near].mean(1)
+        expected = x[rows][:, genes].toarray()[near].mean(1)
         true = x[own][:, genes].toarray()
-        spread = (told.std(0) > 0) & (true.std(0) > 0)
-        pairs = zip(told[:, spread].T, true[:, spread].T)
+        spread = (expected.std(0) > 0) & (true.std(0) > 0)
+        pairs = zip(expected[:, spread].T, true[:, spread].T)
         found += [np.corrcoef(a, b)[0, 1] for a, b in pairs]
     return float(np.mean(found))
 
 
-def told(joint: ad.AnnData, rows: np.ndarray, own: np.ndarray, label_key: str) -> tuple[np.ndarray, float]:
+def labeled(joint: ad.AnnData, rows: np.ndarray, own: np.ndarray, label_key: str) -> tuple[np.ndarray, float]:
     """Labels that the other slices give to a slice's cells, and how many are right (NaN without labels)."""
     column = joint.obs[label_key]
     labels = np.where(column.isna(), "", column.astype(str))[rows]
@@ -83,7 +83,7 @@ def figures(joint: ad.AnnData, target: str, label_key: str) -> tuple[np.ndarray,
     z, x, own = joint.obsm["X_lloki"][rows], joint.obsm["X_lloki_fp"][rows], slices[rows] == target
     near = cosine_neighbors(z, 15)
     foreign = (tokens[rows][near] != tokens[rows][:, None]).mean(1)[own].mean()
-    labels, right = told(joint, rows, own, label_key)
+    labels, right = labeled(joint, rows, own, label_key)
     kept = preservation(x[own], z[own], slices[rows][own])
     mixed = mixing(z, tokens[rows]), foreign / (1 - own.mean())
     return labels, [*mixed, kept, right, markers(joint, rows[own])]

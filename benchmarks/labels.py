@@ -37,8 +37,12 @@ def carried(joint: AnnData, source: str, key: str) -> tuple[float, float]:
         given, asked = here & np.isin(labels, kinds), there & np.isin(labels, kinds)
         if asked.sum() < 20:
             continue
-        told = kinds[nearest_label(z[asked], z[given], np.searchsorted(kinds, labels[given]), n_neighbors=15)]
-        scores.append(((told == labels[asked]).mean(), f1_score(labels[asked], told, average="macro")))
+        predicted = kinds[
+            nearest_label(z[asked], z[given], np.searchsorted(kinds, labels[given]), n_neighbors=15)
+        ]
+        scores.append(
+            ((predicted == labels[asked]).mean(), f1_score(labels[asked], predicted, average="macro"))
+        )
     accuracy, f1 = np.mean(scores, axis=0)
     return float(accuracy), float(f1)
 

@@ -43,16 +43,16 @@ def main() -> None:
     )
     for k in (0, 15):
         table = lloki.tl.annotate_by_markers(adata, options.markers, n_neighbors=k)
-        told = adata.obs["lloki_marker_type"].astype(str).to_numpy()
+        assigned = adata.obs["lloki_marker_type"].astype(str).to_numpy()
         for name in np.unique(slices[truth != ""]):
             rows = (slices == name) & np.isin(truth, table["type"])
-            right, kept = told[rows] == truth[rows], told[rows] != "unknown"
-            f1 = f1_score(truth[rows], told[rows], labels=np.unique(truth[rows]), average="macro")
+            right, kept = assigned[rows] == truth[rows], assigned[rows] != "unknown"
+            f1 = f1_score(truth[rows], assigned[rows], labels=np.unique(truth[rows]), average="macro")
             scores = (kept.mean(), right[kept].mean(), right.mean(), f1)
             print(f"| {name} | {k} | {rows.sum()} | {' | '.join(f'{v:.3f}' for v in scores)} |")
             if options.figures and k:
                 options.figures.mkdir(parents=True, exist_ok=True)
-                figure = lloki.pl.confusion(truth[rows], told[rows])
+                figure = lloki.pl.confusion(truth[rows], assigned[rows])
                 figure.savefig(options.figures / f"markers-{name}.png", dpi=150, bbox_inches="tight")
     show(table.round(2))
 

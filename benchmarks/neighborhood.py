@@ -57,18 +57,18 @@ def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None)
             truth = {(g, "up") for g in made.up if g in there} | {
                 (g, "down") for g in made.down if g in there
             }
-            told = {(g, "up") for g in found.up} | {(g, "down") for g in found.down}
+            genes = {(g, "up") for g in found.up} | {(g, "down") for g in found.down}
             pooled = found.correlations.iloc[-1]
-            right = len(told & truth) if strength else 0
+            right = len(genes & truth) if strength else 0
             scores = (
-                f"{right / len(told):.2f}" if told else "–",
+                f"{right / len(genes):.2f}" if genes else "–",
                 f"{right / len(truth):.2f}" if strength else "–",
                 f"{pooled['spearman']:.2f}",
                 f"{pooled['p']:.3f}",
                 f"{found.contrast_p:.3f}",
                 f"{found.null_genes:.2f}",
             )
-            row = (seed, "yes" if strength else "no", "yes" if found.found else "no", len(told), *scores)
+            row = (seed, "yes" if strength else "no", "yes" if found.found else "no", len(genes), *scores)
             print(f"| {' | '.join(map(str, row))} |", flush=True)
             if figure is not None and strength:
                 lloki.pl.program(joint).savefig(figure, dpi=150, bbox_inches="tight")

@@ -72,8 +72,8 @@ def main() -> None:
             for source, cells, seen, names in given:
                 found, rows = hidden(cells, seen, names, name)
                 asked = np.isin(rows, np.flatnonzero((slices == name) & (labels != "")))
-                truth, best, told = labels[rows[asked]], found.best[asked], found.labels[asked]
-                right, kept = best == truth, told != "unknown"
+                truth, best, assigned = labels[rows[asked]], found.best[asked], found.labels[asked]
+                right, kept = best == truth, assigned != "unknown"
                 curve = reliability(found.confidence[asked], right)
                 f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
                 possible = right[np.isin(truth, found.types)].mean()
@@ -83,7 +83,7 @@ def main() -> None:
                 )
                 print(f"{task}: {name} done", file=sys.stderr, flush=True)
                 if options.figures and source == "slices":
-                    draw(found, curve, truth, told, options.figures / f"{task}-{name}")
+                    draw(found, curve, truth, assigned, options.figures / f"{task}-{name}")
         name = np.unique(slices[labels != ""])[0]
         known, rows = hidden(x, labels, slices, name)
         base = {
@@ -97,10 +97,14 @@ def main() -> None:
             new = labels[rows][asked] == kind
             score = roc_auc_score(new, -np.log(found.novelty[asked]))
             both = roc_auc_score(new, -np.log(found.novelty[asked]) - np.log(found.confidence[asked] + 1e-3))
-            told = found.labels[asked]
+            assigned = found.labels[asked]
             wrong = found.best[asked][new]
             kinds, counts = np.unique(wrong, return_counts=True)
-            unknown = ((told[new] == "unknown").mean(), base[kind].mean(), (told[~new] == "unknown").mean())
+            unknown = (
+                (assigned[new] == "unknown").mean(),
+                base[kind].mean(),
+                (assigned[~new] == "unknown").mean(),
+            )
             mistaken = kinds[counts.argmax()]
             second.append((task, kind, str(new.sum()), *unknown, score, both, mistaken))
     heads = (
@@ -113,9 +117,9 @@ def main() -> None:
         "possible",
         "coverage",
     )
-    show((*heads, "accuracy kept", "ECE", "ECE foretold"), first, digits=3)
-    heads = ("task", "type taken away", "cells", "unknown", "unknown if known", "others unknown", "AUROC")
-    show((*heads, "with confidence", "taken for"), second, digits=2)
+    show((*heads, "accuracy kept", "ECE", "predicted ECE"), first, digits=3)
+    heads = ("task", "type removed", "cells", "unknown", "unknown if not removed", "others unknown", "AUROC")
+    show((*heads, "with confidence", "mistaken for"), second, digits=2)
 
 
 def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
@@ -125,10 +129,10 @@ def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
     print(flush=True)
 
 
-def draw(found: LabelTransfer, curve: object, truth: np.ndarray, told: np.ndarray, stem: Path) -> None:
+def draw(found: LabelTransfer, curve: object, truth: np.ndarray, assigned: np.ndarray, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     lloki.pl.reliability(curve).savefig(f"{stem}-reliability.png", dpi=150, bbox_inches="tight")
-    figure = lloki.pl.confusion(truth, told)
+    figure = lloki.pl.confusion(truth, assigned)
     figure.savefig(f"{stem}-confusion.png", dpi=150, bbox_inches="tight")
 
 

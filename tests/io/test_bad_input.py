@@ -299,6 +299,7 @@ def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], 
     where = "slice1" if case.in_memory else str(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
         slices = io.read_slices([source], **case.options)
     said = [str(warning.message) for warning in caught]
     assert all(warning.category is LlokiWarning for warning in caught), said
@@ -315,6 +316,7 @@ def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], 
         slice_.write_h5ad(tmp_path / f"{number}.h5ad")
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what was said once is not said again
+            warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
             again = io.read_slices([anndata.read_h5ad(tmp_path / f"{number}.h5ad")], **case.options)[0]
         assert io.content_hash(again) == io.content_hash(slice_)
 
@@ -323,6 +325,7 @@ def test_a_good_slice_says_nothing(good: Callable[..., AnnData], tmp_path: Path)
     good().write_h5ad(tmp_path / "good.h5ad")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
         (check,) = io.check_slices([tmp_path / "good.h5ad"], label_key="cell_type")
         io.read_slices([tmp_path / "good.h5ad"], label_key="cell_type")
     assert check.ok

@@ -45,6 +45,7 @@ def test_real_references(shared_data: Path) -> None:
         given = anndata.read_h5ad(path, backed="r")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
             reference = io.read_reference(path)
         assert reference.uns["lloki"]["scale"] == "counts"
         assert reference.uns["lloki"]["species"] == SPECIES[given.uns["species"]]

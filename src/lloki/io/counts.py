@@ -113,17 +113,19 @@ def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd
     elif layer == RAW and adata.raw is not None:
         slot, values, var = "raw.X", adata.raw.X, adata.raw.var
     else:
-        known = (
-            f"Its layers: {some(adata.layers)}."
-            if len(adata.layers)
-            else "It has no layers; leave layer out."
-        )
+        layers = _layers(adata)
+        known = f"Its layers: {some(layers)}." if layers else "It has no layers; leave layer out."
         raise InputError(f"has no layer {layer!r}", where=where, slot="layers", hint=known)
     if values is None:
         raise InputError(
             "is empty", where=where, slot=slot, hint=_hint(adata, slot) or "Put raw counts there."
         )
     return slot, values, var
+
+
+def _layers(adata: AnnData) -> dict[str, Any]:
+    """Layers by name; since anndata 0.13, X is a layer too, whose name is None."""
+    return {name: values for name, values in adata.layers.items() if name is not None}
 
 
 def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
@@ -168,7 +170,7 @@ def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str) -> In
 
 def _hint(adata: AnnData, slot: str) -> str:
     """Where in the same file there are counts, as advice; ``""`` if nowhere."""
-    places = {f"layers['{name}']": (name, values) for name, values in adata.layers.items()}
+    places = {f"layers['{name}']": (name, values) for name, values in _layers(adata).items()}
     if adata.raw is not None:
         places["raw.X"] = (RAW, adata.raw.X)
     if adata.X is not None and slot != "X":

@@ -152,6 +152,8 @@ def _misfit(file: h5py.File) -> tuple[str, int, int] | None:
     if not isinstance(obs, h5py.Group):
         return None
     index = obs.get(str(obs.attrs.get("_index", "_index")))
+    if isinstance(index, h5py.Group):  # nullable strings, as of pandas 3: values and mask
+        index = index.get("values")
     if not isinstance(index, h5py.Dataset):
         return None
     for name, value in (file.get("obsm") or {}).items():

@@ -78,7 +78,7 @@ def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedS
             obs=adata.obs,
             var=adata.var.assign(**{_COLUMN: np.arange(adata.n_vars)}),
             obsm=dict(adata.obsm),
-            layers=dict(adata.layers),
+            layers={name: values for name, values in adata.layers.items() if name is not None},
             uns=dict(adata.uns),
         )
         for adata in own

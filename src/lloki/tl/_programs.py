@@ -74,7 +74,7 @@ def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sp
             f"there is no gene {absent!r}", where=section.name, slot="var_names", hint="Leave it out."
         )
     if layer is not None and layer not in own.layers:
-        known = ", ".join(own.layers) or "none"
+        known = ", ".join(name for name in own.layers if name is not None) or "none"
         raise InputError(
             "is absent", where=section.name, slot=f"layers[{layer!r}]", hint=f"There are: {known}."
         )
