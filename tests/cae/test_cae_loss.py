@@ -11,6 +11,7 @@ from lloki.cae.objective import PARTS, loss_parts, objective
 from torch import Tensor
 
 from lloki.cae import CAEConfig
+from lloki.cae._objective import PARTS, loss_parts, objective
 from lloki.cae.batches import Batch
 from lloki.cae.cells import Cells
 from lloki.cae.network import ConditionalAutoencoder

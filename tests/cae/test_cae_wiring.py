@@ -14,6 +14,7 @@ from lloki.cae.objective import Objective
 from torch import Tensor
 
 from lloki.cae import CAEConfig, CAEModel, fit_token, loop, train
+from lloki.cae._objective import Objective
 from lloki.cae.batches import Batch, Sampler
 from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.network import ConditionalAutoencoder
@@ -325,7 +326,7 @@ def test_the_negatives_of_labeled_cells_are_of_another_type(watched: Watched) ->
     labels["s2"] = np.array([""] * 70)
     chosen = []
     with pytest.MonkeyPatch.context() as patch:
-        from lloki.cae import objective
+        from lloki.cae import _objective as objective
 
         real = objective.hard_negatives
 
