@@ -31,19 +31,21 @@ def test_messages_shared_by_slices_are_gathered() -> None:
 
 
 def test_one_line_for_a_correction_of_several_inputs() -> None:
-    reported = [
+    given = [
         ("a", "a.h5ad", "a.h5ad: odd"),
         ("b", "b.h5ad", "b.h5ad: odd"),
         ("b", "b.h5ad", "b.h5ad: even"),
     ]
-    assert together(reported) == ["a, b: odd", "b.h5ad: even"]
+    assert together(given) == ["a, b: odd", "b.h5ad: even"]
     sections = [(f"f:{i}", "f.h5ad", "f.h5ad: odd") for i in range(3)]
     assert together(sections) == ["f.h5ad: odd"]
     sections = [(f"f:{i}", "f.h5ad", f"f.h5ad [{i}]: odd") for i in range(8)]
     assert together(sections) == ["f:0, f:1, f:2, f:3, f:4 and 3 more: odd"]
 
 
-def test_slices_mended_alike_are_warned_of_once(good: Callable[..., anndata.AnnData], tmp_path: Path) -> None:
+def test_slices_corrected_alike_share_one_warning(
+    good: Callable[..., anndata.AnnData], tmp_path: Path
+) -> None:
     paths = [tmp_path / "a.h5ad", tmp_path / "b.h5ad"]
     for seed, path in enumerate(paths):
         adata = good(seed=seed)

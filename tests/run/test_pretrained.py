@@ -118,7 +118,7 @@ def test_a_run_killed_inside_a_slice_goes_on_there(
     script = Path(__file__).with_name("killed_run.py")
     given = settings | {"embedder": "scgpt", "model": str(checkpoint)}
     # Three pieces a slice, and the end comes in the third.
-    reported = json.dumps(given | {"rows_per_piece": 50})
+    given_json = json.dumps(given | {"rows_per_piece": 50})
     command = [
         sys.executable,
         script,
@@ -126,7 +126,7 @@ def test_a_run_killed_inside_a_slice_goes_on_there(
         files.reference,
         "Embedding cells",
         "130",
-        reported,
+        given_json,
         *files.slices,
     ]
     ended = subprocess.run(command, capture_output=True, check=False)
