@@ -111,7 +111,7 @@ def score_cells(
     metrics
         Names from ``METRICS``.
     seed
-        Random seed.
+        Random seed of kBET; k-means begins as scib-metrics has it.
 
     Returns
     -------
