@@ -127,9 +127,8 @@ def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
 
 def draw(found: LabelTransfer, curve: object, truth: np.ndarray, told: np.ndarray, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    lloki.pl.reliability(curve).savefig(f"{stem}-reliability.png", dpi=150, bbox_inches="tight")
-    figure = lloki.pl.confusion(truth, told)
-    figure.savefig(f"{stem}-confusion.png", dpi=150, bbox_inches="tight")
+    lloki.pl.reliability(curve, save=f"{stem}-reliability.png")
+    lloki.pl.confusion(truth, told, save=f"{stem}-confusion.png")
 
 
 if __name__ == "__main__":

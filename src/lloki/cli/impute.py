@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -97,10 +98,10 @@ def impute(
         genes = best_first(both).rename_axis("gene")
         write_results(out, "imputed", found, {"genes": genes})
         cells = 0 if lender is None else lender.n_obs
-        build_imputation_page(found, left_out, target=target, least=floor, reference=cells, out=page)
+        build_imputation_page(found, left_out, target=target, min_score=floor, reference=cells, out=page)
         best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
-        scores = {"scores": lloki.pl.imputation_scores(found)}
-        write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
+        figures = {f"gene-{g}": partial(lloki.pl.imputed, found, g) for g in best}
+        write_figures(out, {"scores": partial(lloki.pl.imputation_scores, found), **figures})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
     left = [

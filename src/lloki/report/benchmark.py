@@ -73,11 +73,11 @@ def _mean(table: pd.DataFrame, name: str) -> dict[str, Any]:
 def _text(table: pd.DataFrame, about: Mapping[str, Any]) -> str:
     parts = []
     if {keys.FP, keys.JOINT} <= set(table.index):
-        said = [
+        changes = [
             _moved(what, float(table[name][keys.FP]), float(table[name][keys.JOINT]))
             for name, what in (("bio", "the separation of types"), ("batch", "the mixing of batches"))
         ]
-        parts.append(f"Aligning the batches {' and '.join(said)}.")
+        parts.append(f"Aligning the batches {' and '.join(changes)}.")
         if table["total"][keys.JOINT] < table["total"][keys.FP] - _WORSE:
             parts.append(
                 "On the whole the embedding before was better: look whether training was long enough "
