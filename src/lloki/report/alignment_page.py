@@ -99,8 +99,8 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
         (
             on_axes((WIDTH, WIDTH * 0.72), lambda ax: drawing.rotation_curve(ax, result)),
             "Agreement at the best translation of every rotation",
-            "Agreement at every rotation, at its best translation, on the coarse images of the search. One "
-            "peak that stands alone is what a sure alignment looks like.",
+            "Agreement at every rotation, at its best translation, on the coarse images of the search. A "
+            "reliable alignment has a single, isolated peak.",
         ),
         (
             on_axes(size, lambda ax: drawing.residuals(ax, result)),
