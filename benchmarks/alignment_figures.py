@@ -22,15 +22,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lloki.align import AlignConfig, AlignResult, align
-from lloki.report.alignment import FIXED, MOVING
-from lloki.report.alignment_measures import draw_measures
-from lloki.report.coloring import Coloring
+from lloki.pl._alignment import FIXED, MOVING
+from lloki.pl._coloring import Coloring
+from lloki.pl._measures import SIZE, alignment_measures
 
 
 def measures(file: Path, out: Path) -> None:
     rows = pd.DataFrame([json.loads(line) for line in file.read_text().splitlines()])
     rows = rows[rows["task"] == "adjacent"].assign(overlap=lambda r: r["overlap_genes"])
-    draw_measures(rows).savefig(out, dpi=110)
+    figure = Figure(figsize=SIZE, facecolor="white", layout="constrained")
+    alignment_measures(figure, rows)
+    figure.savefig(out, dpi=110)
 
 
 def layers(file: Path, out: Path, label: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 import lloki
 from lloki import keys
@@ -34,7 +35,8 @@ from lloki.analysis import (
     top_genes,
 )
 from lloki.fp import log_normalize
-from lloki.report import metagenes as figures
+from lloki.pl._curves import moran_boxes
+from lloki.pl._heatmaps import enrichment_maps, enrichment_size
 
 
 def tables(states: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
@@ -114,16 +116,20 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             order = by_maximum(next(iter(found.values())))
             name = way.replace(", ", "-").replace(" ", "-")
-            figures.enrichment_maps(found, order).savefig(folder / f"enrichment-{name}.png", dpi=130)
+            figure = Figure(figsize=enrichment_size(found), layout="constrained")
+            enrichment_maps(figure, found, order)
+            figure.savefig(folder / f"enrichment-{name}.png", dpi=130)
             if way == "joint, X_lloki":
                 best = order[0]
-                lloki.pl.metagene(joint, best + 1).savefig(folder / "metagene.png", dpi=130)
+                lloki.pl.metagene(joint, best + 1, save=folder / "metagene.png")
                 for n, r in rows.items():
                     genes = measured(joint, n)
                     x = log_normalize(joint[r, genes].X)
                     tops = top_genes(gene_loadings(x, states[n], genes), n_genes=5)
                     print(f"<!-- {n}: metagene {best + 1}: {', '.join(tops[best])} -->", flush=True)
-        figures.moran_boxes(morans).savefig(folder / "moran.png", dpi=130)
+        figure = Figure(figsize=(1.5 + 2 * len(rows), 3.2), layout="constrained")
+        moran_boxes(figure.add_subplot(), morans)
+        figure.savefig(folder / "moran.png", dpi=130)
 
 
 if __name__ == "__main__":

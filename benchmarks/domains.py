@@ -51,7 +51,7 @@ def main() -> None:
         for method in ("mixture", "leiden"):
             found = lloki.tl.domains(joint, method=method, n_domains=options.number)
             ways[method] = joint.obs[keys.DOMAIN].astype(str).to_numpy()
-            lloki.pl.domains(joint).savefig(options.out / f"{task}-{method}.png", dpi=130)
+            lloki.pl.domains(joint, save=options.out / f"{task}-{method}.png")
             if found.stability is None:
                 continue
             stability = {int(k): round(float(v), 3) for k, v in found.stability.items()}

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lloki.report.palette import category_colors
+from lloki.pl._palette import category_colors
 
 
 def scatter(ax: Axes, xy: np.ndarray, values: np.ndarray, colors: dict[str, str], size: float) -> None:

@@ -110,8 +110,7 @@ def main() -> None:
                 notes[-1] += f"values within two expected errors: {within.mean():.1%}."
                 if options.figure:
                     gene = hidden[int(np.argmax(rho))]
-                    figure = lloki.pl.imputed(found, gene, truth=truth[:, hidden.index(gene)])
-                    figure.savefig(options.figure, dpi=150, bbox_inches="tight")
+                    lloki.pl.imputed(found, gene, truth=truth[:, hidden.index(gene)], save=options.figure)
                     options.figure = None
             for name, keep in rows.items():
                 scores = (rho[keep].mean(), np.median(rho[keep]), (rho[keep] > 0.3).mean(), r2[keep].mean())

@@ -52,8 +52,7 @@ def main() -> None:
             print(f"| {name} | {k} | {rows.sum()} | {' | '.join(f'{v:.3f}' for v in scores)} |")
             if options.figures and k:
                 options.figures.mkdir(parents=True, exist_ok=True)
-                figure = lloki.pl.confusion(truth[rows], assigned[rows])
-                figure.savefig(options.figures / f"markers-{name}.png", dpi=150, bbox_inches="tight")
+                lloki.pl.confusion(truth[rows], assigned[rows], save=options.figures / f"markers-{name}.png")
     show(table.round(2))
 
 

@@ -71,7 +71,7 @@ def planted(out: Path, seeds: int, steps: int, preset: str, figure: Path | None)
             row = (seed, "yes" if strength else "no", "yes" if found.found else "no", len(genes), *scores)
             print(f"| {' | '.join(map(str, row))} |", flush=True)
             if figure is not None and strength:
-                lloki.pl.program(joint).savefig(figure, dpi=150, bbox_inches="tight")
+                lloki.pl.neighborhood_program(joint, save=figure)
                 figure = None
 
 

@@ -131,9 +131,8 @@ def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
 
 def draw(found: LabelTransfer, curve: object, truth: np.ndarray, assigned: np.ndarray, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    lloki.pl.reliability(curve).savefig(f"{stem}-reliability.png", dpi=150, bbox_inches="tight")
-    figure = lloki.pl.confusion(truth, assigned)
-    figure.savefig(f"{stem}-confusion.png", dpi=150, bbox_inches="tight")
+    lloki.pl.reliability(curve, save=f"{stem}-reliability.png")
+    lloki.pl.confusion(truth, assigned, save=f"{stem}-confusion.png")
 
 
 if __name__ == "__main__":

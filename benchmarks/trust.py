@@ -8,7 +8,6 @@ RUN is a folder of `lloki integrate` whose slices have labels. Prints a Markdown
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.evaluate import quality
-from lloki.report.trust import in_words
+from lloki.evaluate.verdict import judge
 
 COLUMNS = ("mixing", "preservation", "dimensions", "types_kept", "like_with_like", "transfer_accuracy")
 
@@ -68,8 +67,7 @@ def main() -> None:
         table = quality(before, y.astype(np.float32), slices=slices, tokens=tokens, labels=labels)
         figures = table.iloc[-1].drop(["embedding", "cells"]).to_dict()
         shown = ["–" if np.isnan(figures[c]) else f"{figures[c]:.2f}" for c in COLUMNS]
-        verdict = re.split(r"[.,]", in_words(figures))[0]
-        print(f"| {name} | {' | '.join(shown)} | {verdict} |", flush=True)
+        print(f"| {name} | {' | '.join(shown)} | {judge(figures).word} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,7 @@ def test_a_stack_with_heights():
     assert len(alignment.results) == 3
     assert keys.MATCH not in adata.obs
     assert {(s["fixed"], s["moving"]) for s in alignment.facts()["stack"]} == set(alignment.results)
-    figure = lloki.pl.overlay(alignment, " ".join(next(iter(alignment.results))))
-    assert len(figure.axes) == 2
+    assert len(lloki.pl.overlay(alignment, " ".join(next(iter(alignment.results))))) == 2
     with pytest.raises(InputError, match="Name one of"):
         lloki.pl.rotations(alignment)
     with pytest.raises(ConfigError, match="not for a stack"):
@@ -108,7 +107,7 @@ def test_a_deformation_stays_within_its_bound():
     step = np.linalg.norm(adata.obsm[keys.ALIGNED][rows] - alignment.results["a", "b"].moved, axis=1)
     assert 0 < step.max() <= 15
     assert error(adata, "b", adata.obsm[keys.ALIGNED]) < 20
-    assert len(lloki.pl.deformation(alignment).axes) == 2
+    assert lloki.pl.deformation(alignment).collections
     with pytest.raises(ConfigError, match="nonrigid"):
         lloki.tl.align_slices(adata, nonrigid=-1.0, **QUICK)
 

@@ -160,9 +160,7 @@ def test_tables_name_metagenes_as_figures_number_them():
     assert list(found.index) == names
     assert list(found) == ["a", "b"]
     assert list(lloki.tl.moran(adata, use_rep="X_lloki").index) == [f"X_lloki:{i}" for i in range(5)]
-    colors = [
-        lloki.pl.metagene(adata, which).axes[0].collections[0].get_array() for which in (2, "metagene2")
-    ]
+    colors = [lloki.pl.metagene(adata, which)[0].collections[0].get_array() for which in (2, "metagene2")]
     np.testing.assert_array_equal(*colors)
     for unknown in ("metagene4", "metagene0", "X", 0):
         with pytest.raises(InputError, match="no metagene"):
@@ -173,8 +171,7 @@ def test_a_metagene_whose_type_a_slice_lacks_is_dark_there():
     adata = joint()
     adata.obs["cell_type"] = np.where(adata.obs["slice"] == "a", "x", "y")
     adata.obsm[keys.METAGENES] = np.where(adata.obs["slice"].to_numpy()[:, None] == "a", [[8.0, 1.0]], 1.0)
-    figure = lloki.pl.enrichment(adata, "cell_type")
-    shown = [ax.images[0].get_array() for ax in figure.axes[:2]]
+    shown = [ax.images[0].get_array() for ax in lloki.pl.enrichment(adata, "cell_type")]
     assert shown[0][0].tolist() == [1.0, 1.0]
     assert shown[1][1].tolist() == [0.125, 1.0]
 

@@ -155,14 +155,14 @@ def test_bad_input_is_named(change, settings, kind, message):
 def test_the_figure_stands_beside_the_truth():
     slices, truth = three(noise=False)
     found = lloki.tl.impute(slices, "c")
-    assert len(lloki.pl.imputed(found, "G1").axes) == 2
-    assert len(lloki.pl.imputed(found, "G1", truth=truth[:, 1]).axes) == 3
+    assert len(lloki.pl.imputed(found, "G1")) == 1
+    assert len(lloki.pl.imputed(found, "G1", truth=truth[:, 1])) == 2
     with pytest.raises(InputError, match="was not imputed"):
         lloki.pl.imputed(found, "G9")
-    assert lloki.pl.imputation_scores(found).axes[0].collections
+    assert lloki.pl.imputation_scores(found).collections
     with pytest.raises(InputError, match="holds no imputation"):
         lloki.pl.imputation_scores(slices[0])
-    with pytest.raises(InputError, match="one a cell"):
+    with pytest.raises(InputError, match="one for each cell"):
         lloki.pl.imputed(found, "G1", truth=truth)
 
 

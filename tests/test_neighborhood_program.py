@@ -244,12 +244,11 @@ def test_bad_input_is_named_and_nothing_written(change, settings, kind, message)
 def test_figures(done):
     slices, _, _ = done
     whole = ad.concat(slices)
-    figure = lloki.pl.program(whole)
-    assert len(figure.axes[0].get_lines()) == 3
+    assert len(lloki.pl.neighborhood_program(whole).get_lines()) == 3
     name = slices[0].uns["name"]
     asked = {"neighbor": "malignant", "label_key": "cell_type"}
-    assert len(lloki.pl.program_in_space(whole, slice=name, **asked).axes) == 2
+    assert len(lloki.pl.neighborhood_program_map(whole, slice=name, **asked)) == 1
     with pytest.raises(InputError, match="no cell of slice"):
-        lloki.pl.program_in_space(whole, slice="none", **asked)
-    with pytest.raises(InputError, match="neighborhood_program first"):
-        lloki.pl.program(whole[:, :5].copy(), group="none")
+        lloki.pl.neighborhood_program_map(whole, slice="none", **asked)
+    with pytest.raises(InputError, match="Set group"):
+        lloki.pl.neighborhood_program(whole[:, :5].copy(), group="none")

@@ -161,9 +161,9 @@ def test_bad_input_is_named_and_nothing_written(change, settings, kind, message)
 
 def test_figures(done):
     adata, found = done
-    assert len(lloki.pl.reliability(found).axes) == 1
-    figure = lloki.pl.confusion(adata.obs["cell_type"], adata.obs[keys.LABEL])
-    assert len(figure.axes[0].get_yticklabels()) == len(TYPES)
+    assert lloki.pl.reliability(found).lines
+    ax = lloki.pl.confusion(adata.obs["cell_type"], adata.obs[keys.LABEL])
+    assert len(ax.get_yticklabels()) == len(TYPES)
     with pytest.raises(InputError, match="confidence"):
         lloki.pl.reliability(found.table)
     with pytest.raises(InputError, match="no cell"):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lloki.cae.objective import PARTS, loss_parts, objective
 from torch import Tensor
 
 from lloki.cae import CAEConfig

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lloki.cae.objective import Objective
 from torch import Tensor
 
 from lloki.cae import CAEConfig, CAEModel, fit_token, loop, train

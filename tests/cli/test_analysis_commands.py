@@ -175,7 +175,7 @@ def test_programs_and_labels_have_their_pages(lloki, folder):
     assert result.exit_code == 0, result.output
     html = page_of(Path("l/labels.html"))
     assert html.count("<svg") == 1 + 3
-    assert "no two labeled slices that share a type" in html
+    assert "no two labeled slices share a type" in html
 
 
 def test_programs_of_slices_without_counts_have_no_genes(lloki, folder):

@@ -10,7 +10,7 @@ import anndata
 import numpy as np
 import pytest
 
-from lloki.report.trust import in_words
+from lloki.evaluate.verdict import judge
 
 
 def test_a_run_says_whether_to_trust_it_where_the_report_is_and_how_good_it_is(finished):
@@ -18,7 +18,7 @@ def test_a_run_says_whether_to_trust_it_where_the_report_is_and_how_good_it_is(f
     verdict, report = result.stdout.splitlines()[:2]
     asked, said = verdict.split("? ", 1)
     assert asked == "Can it be trusted"
-    assert said == in_words(json.loads((out / "run.json").read_text())["metrics"])
+    assert said == str(judge(json.loads((out / "run.json").read_text())["metrics"]))
     assert said in html.unescape((out / "report.html").read_text())
     assert report == f"Report: {out.resolve() / 'report.html'}"
     assert Path(report.removeprefix("Report: ")).is_file()

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lloki.align import AlignConfig, AlignResult, Rigid, align
-from lloki.report import alignment as figures
-from lloki.report.alignment_page import Pair, all_placed, build_alignment_page
+from lloki.pl import _alignment as drawing
+from lloki.report.alignment_page import Pair, build_alignment_page
 
 QUICK = AlignConfig(rotation_step=15, pixels=24, fine_pixels=40, candidates=2)
 
@@ -32,6 +34,12 @@ def nothing(slices) -> AlignResult:
     return align(np.ones((300, 2)), slices[0], np.ones((250, 2)), slices[1], config=QUICK)
 
 
+def drawn(draw, *args) -> Axes:
+    ax = Figure().subplots()
+    draw(ax, *args)
+    return ax
+
+
 def size(figure) -> int:
     """Marks drawn as points or lines."""
     return sum(
@@ -40,9 +48,9 @@ def size(figure) -> int:
 
 
 def test_the_overlay_shows_all_cells_twice(slices, result):
-    figure = figures.overlay(*slices, result.moved, result.in_overlap)
+    figure = Figure()
+    before, after = drawing.overlay(figure, *slices, result.moved, result.in_overlap)
     assert size(figure) == 2 * (300 + 250)
-    before, after = figure.axes
     low, high = sorted(before.get_xlim())
     assert low < 0 < 100 < high < 200  # the moving slice was put on the fixed one to be seen
     assert before.get_ylim()[0] > before.get_ylim()[1]  # y downwards
@@ -50,8 +58,7 @@ def test_the_overlay_shows_all_cells_twice(slices, result):
 
 
 def test_the_curve_has_its_peak_at_the_answer(result):
-    figure = figures.rotation_curve(result)
-    plain, mirrored = figure.axes[0].lines[:2]
+    plain, mirrored = drawn(drawing.rotation_curve, result).lines[:2]
     assert len(plain.get_xdata()) == len(mirrored.get_xdata()) == 24
     assert np.all(np.diff(plain.get_xdata()) > 0)
     best = plain.get_xdata()[np.argmax(plain.get_ydata())]
@@ -59,8 +66,8 @@ def test_the_curve_has_its_peak_at_the_answer(result):
 
 
 def test_residuals_are_drawn_for_the_confident_half(result):
-    figure = figures.residuals(result)
-    (lines,) = [c for c in figure.axes[0].collections if hasattr(c, "get_segments")]
+    ax = drawn(drawing.residuals, result)
+    (lines,) = [c for c in ax.collections if hasattr(c, "get_segments")]
     kept = result.landmarks.confidence >= np.median(result.landmarks.confidence)
     assert len(lines.get_segments()) == kept.sum()
     start, end = lines.get_segments()[0]
@@ -69,16 +76,16 @@ def test_residuals_are_drawn_for_the_confident_half(result):
 
 
 def test_a_deformation_of_nothing_is_drawn(slices):
-    still = figures.deformation(slices[0], np.zeros_like(slices[0]), np.zeros(300))
-    moved = figures.deformation(slices[0], np.full_like(slices[0], 0.1), np.full(300, 0.02))
-    assert still.axes[0].texts[0].get_text() == "displacement × 1"
-    assert moved.axes[0].texts[0].get_text() != "displacement × 1"
+    still = drawn(drawing.deformation, slices[0], np.zeros_like(slices[0]), np.zeros(300))
+    moved = drawn(drawing.deformation, slices[0], np.full_like(slices[0], 0.1), np.full(300, 0.02))
+    assert still.get_title() == "displacement × 1"
+    assert moved.get_title() != "displacement × 1"
 
 
 def test_figures_of_a_failure_do_not_fail(slices, nothing, tmp_path):
     assert nothing.verdict.word == "failed"
-    for figure in (figures.rotation_curve(nothing), figures.residuals(nothing)):
-        figure.savefig(tmp_path / "x.png")
+    for draw in (drawing.rotation_curve, drawing.residuals):
+        drawn(draw, nothing).figure.savefig(tmp_path / "x.png")
 
 
 def test_the_page_escapes_names_and_is_the_same_every_time(slices, result, nothing, tmp_path):
@@ -93,21 +100,23 @@ def test_the_page_escapes_names_and_is_the_same_every_time(slices, result, nothi
     assert "<script" not in pages[0]
     assert "no structure in space" in pages[0]
     assert pages[0].count("<svg") == 7
-    said = re.findall(r"<dd>(.*?)</dd>", pages[0])
-    assert any("unknown" in text for text in said)  # where there is no number
-    assert not [text for text in said if "nan" in text or "inf" in text]
+    values = re.findall(r"<dd>(.*?)</dd>", pages[0])
+    assert any("unknown" in text for text in values)  # where there is no number
+    assert not [text for text in values if "nan" in text or "inf" in text]
 
 
 def test_the_legend_counts_the_cells(slices):
-    figure, legend = all_placed({"b": slices[0], "a": slices[1]})
-    assert [(name, count) for name, _, count in legend] == [("b", 300), ("a", 250)]
-    assert size(figure) == 550
+    xy, coloring = drawing.placed_cells({"b": slices[0], "a": slices[1]})
+    assert [(name, count) for name, _, count in coloring.legend] == [("b", 300), ("a", 250)]
+    of_b = coloring.rows == coloring.legend[0][1]
+    assert set(map(tuple, xy[of_b])) == set(map(tuple, slices[0]))
 
 
 def test_many_cells_are_thinned(result):
-    n = figures.MOST + 5
+    n = drawing.MOST + 5
     xy = np.random.default_rng(0).uniform(0, 1, (n, 2))
-    figure = figures.overlay(xy, xy, xy, np.ones(n, bool))
-    assert size(figure) == 4 * figures.MOST
+    figure = Figure()
+    drawing.overlay(figure, xy, xy, xy, np.ones(n, bool))
+    assert size(figure) == 4 * drawing.MOST
     many = replace(result, moved=xy, transform=Rigid.make(0))
-    assert size(figures.residuals(many)) < n + len(result.landmarks)
+    assert size(drawn(drawing.residuals, many).figure) < n + len(result.landmarks)

@@ -1,4 +1,4 @@
-"""The page of an analysis: what it shows, what it escapes, and what each of the analyses puts there."""
+"""The page of an analysis: what it shows, what it escapes, and what each analysis contributes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from lloki import keys
 from lloki.analysis import ACROSS, NOT, WITHIN, NeighborhoodProgram, ProgramConfig, Programs
 from lloki.errors import OutputError
-from lloki.report import labeling, metagenes
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
 from lloki.report.pages import (
     best_first,
@@ -41,7 +40,7 @@ def test_a_page_holds_its_parts_in_order_and_nothing_from_outside(tmp_path):
     shown = Shown.of(figure, "one", f"a line {EVIL}", f"A caption {EVIL}.")
     table = Table.of(pd.DataFrame({"name": [EVIL], "n": [1234]}), title="Numbers", note="Below.")
     sections = [
-        Section("First", [f"Said {EVIL}."], [shown], [table], legend=((EVIL, "#123456", 5),)),
+        Section("First", [f"A text {EVIL}."], [shown], [table], legend=((EVIL, "#123456", 5),)),
         Section("Nothing"),
         Section("Last", ["The end."]),
     ]
@@ -53,7 +52,7 @@ def test_a_page_holds_its_parts_in_order_and_nothing_from_outside(tmp_path):
     assert "<script" not in html
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
     text = plain(page)
-    order = ["In short.", "Yes", "Said", "A caption", "Numbers", "1,234", "Below.", "The end."]
+    order = ["In short.", "Yes", "A text", "A caption", "Numbers", "1,234", "Below.", "The end."]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     assert "Nothing" not in text
     assert html.count("<svg") == 1
@@ -62,7 +61,7 @@ def test_a_page_holds_its_parts_in_order_and_nothing_from_outside(tmp_path):
     assert linked == named == ["part1", "part2"]
 
 
-def test_a_page_that_cannot_be_written_is_said(tmp_path):
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         build_analysis_page("A", "B", [], out=tmp_path / "file" / "a.html")
@@ -107,7 +106,7 @@ def test_the_page_of_programs_names_genes_and_what_is_unused(tmp_path):
     )
     text = plain(page)
     assert "3 gene programs" in text
-    assert "was ended after 1 iteration, before it settled" in text
+    assert "was stopped after 1 iteration, before it converged" in text
     assert "1 program is used by almost no cell: 3" in text
     assert "Metagene 1. Genes: Up." in text
     assert "Down" not in text
@@ -115,7 +114,7 @@ def test_the_page_of_programs_names_genes_and_what_is_unused(tmp_path):
     assert page.read_text().count("<svg") == 3 + 2 + 2
 
 
-def test_genes_tried_across_slices_come_first():
+def test_genes_validated_across_slices_come_first():
     validated = [WITHIN, ACROSS, NOT, ACROSS, WITHIN]
     table = pd.DataFrame(
         {"score": [0.9, 0.2, np.nan, 0.5, 0.95], "validated": validated}, index=list("abcde")
@@ -123,7 +122,7 @@ def test_genes_tried_across_slices_come_first():
     assert list(best_first(table).index) == ["d", "b", "e", "a", "c"]
 
 
-def test_the_page_of_an_imputation_tells_what_was_not_tried(tmp_path):
+def test_the_page_of_an_imputation_names_what_was_not_validated(tmp_path):
     genes = pd.DataFrame(
         {"n_sources": [2, 1], "validated": [ACROSS, NOT], "score": [0.6, np.nan], "error": [0.5, np.nan]},
         index=["Good", "Blind"],
@@ -132,16 +131,16 @@ def test_the_page_of_an_imputation_tells_what_was_not_tried(tmp_path):
     adata.layers["sd"] = np.full((30, 2), 0.3)
     adata.obsm["spatial"] = np.random.default_rng(1).random((30, 2))
     page = build_imputation_page(
-        adata, genes.iloc[:0], target="one", least=None, out=tmp_path / "imputation.html"
+        adata, genes.iloc[:0], target="one", min_score=None, out=tmp_path / "imputation.html"
     )
     text = plain(page)
-    assert "Good: score 0.60, tried across slices. A value is off by some 0.30." in text
-    assert "Blind: never tried" in text
-    assert "1 gene could not be tried across slices" in text
+    assert "Good: score 0.60, validated across slices. Standard deviation of a value: 0.30." in text
+    assert "Blind: not validated" in text
+    assert "1 gene could not be validated across slices" in text
     assert "Left out" not in text
     del adata.obsm["spatial"]
-    again = build_imputation_page(adata, genes.iloc[:0], target="one", least=None, out=tmp_path / "b.html")
-    assert again.read_text().count("<svg") == 1
+    page = build_imputation_page(adata, genes.iloc[:0], target="one", min_score=None, out=tmp_path / "b.html")
+    assert page.read_text().count("<svg") == 1
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -174,7 +173,7 @@ def test_the_page_of_a_neighborhood_answers_first(tmp_path, is_there):
     )
     text = plain(page)
     answer = "A program was found" if is_there else "No program was found"
-    assert text.index(answer) < text.index("Groups of cells", text.index("Because."))
+    assert text.index(answer) < text.index("Clusters", text.index("Because."))
     assert ("Upper" in text, "Lower" in text) == (is_there, is_there)
     assert "T cells" in text
     assert "T cell cells" not in text
@@ -183,18 +182,3 @@ def test_the_page_of_a_neighborhood_answers_first(tmp_path, is_there):
 
 def test_cells_of_a_type_are_named_once():
     assert [cells_of(t) for t in ("Astro", "T cell", "B cells")] == ["Astro cells", "T cells", "B cells"]
-
-
-def test_affinities_are_centered_at_zero_whatever_their_range():
-    for affinity in (np.diag([5.0, 7.0]) + 0.5, np.zeros((2, 2)), np.array([[3.0]])):
-        (image,) = metagenes.affinity_map(affinity).axes[0].images
-        low, high = image.get_clim()
-        assert low == -high < 0
-    assert metagenes.affinity_map(np.diag([5.0, 7.0]) + 0.5).axes[0].images[0].get_clim()[1] == 0.5
-
-
-def test_the_curve_of_scores_falls_and_leaves_out_what_has_none():
-    scores = pd.DataFrame({"score": [0.1, np.nan, 0.9, 0.4], "validated": [ACROSS, NOT, ACROSS, ACROSS]})
-    (points,) = labeling.score_curve(scores).axes[0].collections
-    np.testing.assert_allclose(points.get_offsets(), [[1, 0.9], [2, 0.4], [3, 0.1]])
-    assert not labeling.score_curve(scores.iloc[:0], least=0.1).axes[0].collections

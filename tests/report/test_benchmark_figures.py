@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.text import Text
 
+from lloki.errors import MissingExtraError
 from lloki.evaluate import METRICS
+from lloki.pl._coloring import Coloring
+from lloki.pl._score_table import Group, score_table, score_table_size
+from lloki.pl._umap_panels import umap_panels, umap_panels_size
 from lloki.report import benchmark
-from lloki.report.coloring import Coloring
-from lloki.report.score_table import Group, score_table
-from lloki.report.umap_panels import umap_panels
 
 LONG = "a_file: X_an_embedding_with_a_very_long_name_of_a_model_$v_2$_from_elsewhere"
 
 
 def outside(figure: Figure) -> list[str]:
     """Texts that stick out of the figure."""
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     width, height = figure.canvas.get_width_height()
     texts = [*figure.texts, *(t for ax in figure.axes for t in ax.texts)]
-    texts += [t for legend in figure.legends for t in (*legend.get_texts(), legend.get_title())]
+    legends = [ax.get_legend() for ax in figure.axes if ax.get_legend()]
+    texts += [t for legend in legends for t in (*legend.get_texts(), legend.get_title())]
     boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_text().strip()]
     return [s for s, b in boxes if b.x0 < 0 or b.y0 < 0 or b.x1 > width + 1 or b.y1 > height + 1]
 
@@ -41,31 +46,41 @@ GROUPS = [
 ]
 
 
-@pytest.mark.parametrize("names", [["LLOKI", LONG, "slice β"], ["one"], [f"method {i}" for i in range(30)]])
+def draw(values: pd.DataFrame, groups: list[Group], footnote: str = "", **more: pd.DataFrame) -> Figure:
+    pytest.importorskip("plottable")
+    figure = Figure(figsize=score_table_size(values, groups, footnote))
+    score_table(figure, values, groups, footnote=footnote, **more)
+    return figure
+
+
+@pytest.mark.parametrize("names", [["LLOKI", LONG, "slice β"], ["one"]])
 def test_no_text_of_the_table_is_clipped(names: list[str]) -> None:
     values = table(names)
-    figure = score_table(values, GROUPS, spread=values * 0.1, footnote="A footnote, which is long. " * 20)
-    assert outside(figure) == []
+    assert outside(draw(values, GROUPS, "A footnote, which is long. " * 20, spread=values * 0.1)) == []
 
 
 def test_numbers_are_the_values_and_a_missing_one_is_a_dash() -> None:
     values = table(["a", "b", "c"])
-    values.loc["b", "kbet"] = np.nan
-    figure = score_table(values, GROUPS, spread=pd.DataFrame(0.0123, values.index, values.columns))
-    said = [t.get_text() for t in figure.axes[0].texts]
-    assert said.count("–") == 1
-    assert all(f"{v:.2f}" in said for v in values["clisi"])
-    assert f"{values['total'].iloc[0]:.3f} ± 0.012" in said
+    values.loc["b", ["kbet", "bio"]] = np.nan
+    figure = draw(values, GROUPS, spread=pd.DataFrame(0.012, values.index, values.columns))
+    texts = [t.get_text() for t in figure.findobj(Text)]
+    assert texts.count("–") == 2
+    assert all(f"{v:.2f}" in texts for v in values["clisi"])
+    assert f"{values['total'].iloc[0]:.2f} ± 0.01" in texts
 
 
-def test_the_best_of_a_column_has_the_largest_circle_and_bold_text() -> None:
+def test_the_best_of_a_column_is_the_darkest() -> None:
     values = table(["a", "b", "c"])[["clisi"]]
-    figure = score_table(values, [Group("Bio", {"clisi": "cLISI"})])
-    radii = [p.radius for p in figure.axes[0].patches if isinstance(p, Circle)]
-    best = int(values["clisi"].to_numpy().argmax())
-    assert int(np.argmax(radii)) == best
-    bold = [t.get_text() for t in figure.axes[0].texts if t.get_fontweight() == "bold"]
-    assert bold == ["Bio", f"{values['clisi'].iloc[best]:.2f}"]
+    figure = draw(values, [Group("Bio", {"clisi": "cLISI"})])
+    texts = {t.get_text(): t for t in figure.findobj(Text)}
+    light = {v: sum(texts[f"{v:.2f}"].get_bbox_patch().get_facecolor()[:3]) for v in values["clisi"]}
+    assert sorted(light, key=light.__getitem__) == sorted(values["clisi"], reverse=True)
+
+
+def test_without_plottable_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plottable", None)
+    with pytest.raises(MissingExtraError, match=r"lloki\[benchmark\]"):
+        score_table(Figure(), table(["a"]), GROUPS)
 
 
 @pytest.mark.parametrize("methods", [1, 7])
@@ -76,9 +91,10 @@ def test_no_text_of_the_panels_is_clipped(methods: int) -> None:
         "slice": Coloring.of(pd.Series(rng.choice(["a", "b"], 90))),
         "cell_type": Coloring.of(pd.Series([f"Type $_{i % 45}" for i in range(90)])),
     }
-    figure = umap_panels(layouts, by)
+    figure = Figure(figsize=umap_panels_size(methods, by), layout="constrained")
+    axes = umap_panels(figure, layouts, by)
     assert outside(figure) == []
-    assert len(figure.axes) == 2 * methods
+    assert len(axes) == 2 * methods
 
 
 def scores(before: float, after: float) -> pd.DataFrame:

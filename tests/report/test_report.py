@@ -72,7 +72,7 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "In one and two." in page.text
     assert "1 min 01 s" in page.text
     assert "fp.n_neighbors" in page.text
-    assert "The slices mix well" in page.text
+    assert "the slices mix well" in page.text
 
 
 def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Path) -> None:
@@ -124,6 +124,32 @@ def test_names_from_the_data_are_escaped(inputs: Inputs, tmp_path: Path) -> None
     assert "切片 β & $x_1$" in page.text
 
 
+def test_the_report_leaves_no_figure_open_and_the_data_as_they_are(inputs: Inputs, tmp_path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    given = inputs()
+    plt.close("all")
+    built(tmp_path, given)
+    assert plt.get_fignums() == []
+    assert not given["joint"].uns
+
+
+def test_the_colors_of_uns_are_those_of_the_report(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs()
+    given["joint"].obs["cell_type"] = given["joint"].obs["cell_type"].astype("category")
+    given["joint"].uns["cell_type_colors"] = ["#010101", "#020202", "#030303", "#040404", "#050505"]
+    assert 'background:#040404"></i><span>type 3</span>' in built(tmp_path, given)
+
+
+def test_metrics_are_graded_and_unknown_ones_come_last(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs()
+    given["run"]["metrics"] = {"odd": 3, "mixing": 0.7, "nested": {"deep": 0.25}, "dimensions": 3.0}
+    html = built(tmp_path, given)
+    names = ["Mixing of batches", "Effective dimensions", "odd", "nested.deep"]
+    assert [html.index(f"<span>{n}") for n in names] == sorted(html.index(f"<span>{n}") for n in names)
+    assert re.findall(r'<div class="card (\w*)">', html) == ["good", "fair", "", ""]
+
+
 def test_same_input_same_bytes(inputs: Inputs, tmp_path: Path) -> None:
     assert built(tmp_path / "a", inputs()) == built(tmp_path / "b", inputs())
 
@@ -144,7 +170,7 @@ def test_bare_results_make_a_page_too(inputs: Inputs, tmp_path: Path) -> None:
         )
     )
     assert not page.all("figure")
-    assert "No figures of mixing and preservation" in page.text
+    assert "Mixing and preservation were not computed" in page.text
 
 
 @pytest.mark.parametrize("labels", [1, 60, 75])

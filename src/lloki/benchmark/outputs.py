@@ -20,9 +20,9 @@ from lloki.benchmark.tables import differences, scaled, summary, with_aggregates
 from lloki.evaluate import METRICS, entering
 from lloki.evaluate.metrics import BIO_WEIGHT
 from lloki.io import atomic
-from lloki.report.coloring import Coloring
-from lloki.report.score_table import Group, score_table
-from lloki.report.umap_panels import umap_panels
+from lloki.pl._coloring import Coloring
+from lloki.pl._score_table import Group, score_table, score_table_size
+from lloki.pl._umap_panels import umap_panels, umap_panels_size
 from lloki.run.outputs import discard
 from lloki.run.record import versions
 
@@ -75,7 +75,9 @@ def write_benchmark(
             subject.batch_key: Coloring.of(pd.Series(subject.batches[rows])),
             subject.label_key: Coloring.of(pd.Series(subject.labels[rows])),
         }
-        _save(folder, "umap", umap_panels(layouts, by, seed=judge.seed))
+        figure = Figure(figsize=umap_panels_size(len(layouts), by), facecolor="white", layout="constrained")
+        umap_panels(figure, layouts, by, seed=judge.seed)
+        _save(folder, "umap", figure)
     for name, table in tables.items():
         with atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
@@ -100,7 +102,9 @@ def draw(methods: pd.DataFrame, note: str) -> Figure:
     ]
     groups += [Group("Label transfer", _TRANSFER), Group("Aggregate scores", _TITLES, bars=True)]
     spread = pd.DataFrame({c: table[f"{c}_sd"] for c in _TITLES})
-    return score_table(table, groups, spread=spread, footnote=note)
+    figure = Figure(figsize=score_table_size(table, groups, note), facecolor="white")
+    score_table(figure, table, groups, spread=spread, footnote=note)
+    return figure
 
 
 def footnote(facts: Mapping[str, Any], aggregated: list[str]) -> str:
@@ -111,7 +115,7 @@ def footnote(facts: Mapping[str, Any], aggregated: list[str]) -> str:
     cells = f"{facts['cells_scored']:,} of {facts['cells_with_label']:,} labeled cells"
     return (
         f"{cells}, of {len(facts['types'])} types in {len(facts['batches'])} batches, at most an equal share "
-        f"of each (profile {facts['profile']}). Size and shade of a circle: from the worst to the best of "
+        f"of each (profile {facts['profile']}). The shade of a circle: from the worst to the best of "
         "its column; numbers are not scaled. Bio and Batch: means of the metrics of their kind; Total: "
         f"{BIO_WEIGHT:g} Bio + {1 - BIO_WEIGHT:g} Batch.{apart}{repeats}"
     )

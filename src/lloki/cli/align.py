@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,9 +152,9 @@ def _draw(alignment: Any, page: Path) -> None:
     counts = ", ".join(f"{words.count(w)} {w}" for w in ("aligned", "ambiguous", "failed") if w in words)
     summary = f"{len(alignment.transforms)} slices in the frame of {alignment.reference}: {counts}."
     build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=page)
-    drawn = {"all": lloki.pl.aligned(alignment)}
+    figures: dict[str, Callable[..., object]] = {"all": partial(lloki.pl.aligned, alignment)}
     for i, (f, m) in enumerate(alignment.results, start=1):
         name = f"{f} {m}" if alignment.stack is not None else m
         kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
-        drawn |= {f"{i}-{kind}": getattr(lloki.pl, kind)(alignment, name) for kind in kinds}
-    write_figures(page.parent, drawn)
+        figures |= {f"{i}-{kind}": partial(getattr(lloki.pl, kind), alignment, name) for kind in kinds}
+    write_figures(page.parent, figures)

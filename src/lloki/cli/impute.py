@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -104,10 +105,10 @@ def impute(
         genes = best_first(both).rename_axis("gene")
         write_results(out, "imputed", found, {"genes": genes})
         cells = 0 if single is None else single.n_obs
-        build_imputation_page(found, left_out, target=target, least=min_score, reference=cells, out=page)
+        build_imputation_page(found, left_out, target=target, min_score=min_score, reference=cells, out=page)
         best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
-        scores = {"scores": lloki.pl.imputation_scores(found)}
-        write_figures(out, scores | {f"gene-{g}": lloki.pl.imputed(found, g) for g in best})
+        figures = {f"gene-{g}": partial(lloki.pl.imputed, found, g) for g in best}
+        write_figures(out, {"scores": partial(lloki.pl.imputation_scores, found), **figures})
     look_at(page)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
     detected = [c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)]  # on the page

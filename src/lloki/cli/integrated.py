@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 PAGES = {  # of each command, in the folder of its other files
@@ -121,17 +120,28 @@ def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, Dat
         adata.write_h5ad(temporary, compression="gzip")
 
 
-def write_figures(out: Path, drawn: Mapping[str, Figure]) -> None:
-    """Write the folder ``figures`` with a PNG file of each name, without characters that file names lack."""
+def write_figures(out: Path, figures: Mapping[str, Callable[..., object]]) -> None:
+    """Write the folder ``figures`` with a PNG of each name, less what file names cannot have.
+
+    Parameters
+    ----------
+    out
+        Folder of the results.
+    figures
+        Name → function of ``lloki.pl`` that needs only ``save`` and ``show``.
+    """
+    import matplotlib as mpl
+
     from lloki.io import atomic
 
+    mpl.use("agg")  # no windows
     with atomic(out / "figures") as folder:
         folder.mkdir()
-        for name, figure in drawn.items():
+        for name, draw in figures.items():
             safe = _NOT_IN_NAMES.sub("_", name)
             while (folder / f"{safe}.png").exists():
                 safe += "_"
-            figure.savefig(folder / f"{safe}.png", dpi=150, facecolor="white", bbox_inches="tight")
+            draw(save=folder / f"{safe}.png", show=False)
 
 
 def look_at(page: Path) -> None:
@@ -139,11 +149,15 @@ def look_at(page: Path) -> None:
     typer.echo(f"Look at: {page.resolve()}")
 
 
-def types_in_space(adata: AnnData, column: str, slice_key: str) -> dict[str, Figure]:
-    """Draw the cell types of every slice in space, if there are positions."""
+def types_in_space(adata: AnnData, column: str, slice_key: str) -> dict[str, Callable[..., object]]:
+    """Figures for `write_figures` of the cell types of every slice in space, if there are positions."""
+    from functools import partial
+
     from lloki import keys, pl
 
     if keys.SPATIAL not in adata.obsm:
         return {}
     names = list(dict.fromkeys(adata.obs[slice_key].astype(str)))
-    return {f"types-{s}": pl.spatial(adata, color=column, slice=s, slice_key=slice_key) for s in names}
+    return {
+        f"types-{s}": partial(pl.spatial, adata, color=column, slice=s, slice_key=slice_key) for s in names
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -87,12 +89,13 @@ def neighborhood(
         slice_key, k = slice_key or keys.SLICE, parameters_of(adata, "neighborhood_program")["n_neighbors"]
         names: dict[str, Any] = {"neighbor": neighbor, "label_key": label_key, "slice_key": slice_key}
         build_neighborhood_page(adata, found, focal=focal, k=k, dataset_key=dataset_key, out=page, **names)
-        scored, drawn = adata.obs[keys.NEIGHBORHOOD_SCORE].notna(), {}
+        scored = adata.obs[keys.NEIGHBORHOOD_SCORE].notna()
+        figures: dict[str, Callable[..., object]] = {}
         if scored.any():
-            drawn["score"] = lloki.pl.program(adata, group=dataset_key or slice_key)
+            figures["score"] = partial(lloki.pl.neighborhood_program, adata, group=dataset_key or slice_key)
         for name in dict.fromkeys(adata.obs.loc[scored, slice_key].astype(str)):
-            drawn[f"space-{name}"] = lloki.pl.program_in_space(adata, slice=name, **names)
-        write_figures(out, drawn)
+            figures[f"space-{name}"] = partial(lloki.pl.neighborhood_program_map, adata, slice=name, **names)
+        write_figures(out, figures)
     look_at(page)
     typer.echo(f"Slices with scores: {(out / 'neighborhood.h5ad').resolve()}")
     typer.echo(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,10 +164,14 @@ def _draw(
     """Write every figure as a PNG file."""
     from lloki import pl
 
-    drawn = {f"metagene{i + 1}": pl.metagene(adata, i + 1, slice_key=slice_key) for i in range(n_metagenes)}
-    drawn |= {"affinity": pl.affinity(adata), "moran": pl.moran(adata, slice_key=slice_key)}
+    figures: dict[str, Callable[..., object]] = {
+        f"metagene{i + 1}": partial(pl.metagene, adata, i + 1, slice_key=slice_key)
+        for i in range(n_metagenes)
+    }
+    figures["affinity"] = partial(pl.affinity, adata)
+    figures["moran"] = partial(pl.moran, adata, slice_key=slice_key)
     if label_key is not None:
-        drawn["enrichment"] = pl.enrichment(adata, label_key, slice_key=slice_key)
+        figures["enrichment"] = partial(pl.enrichment, adata, label_key, slice_key=slice_key)
     if domains:
-        drawn["domains"] = pl.domains(adata, slice_key=slice_key)
-    write_figures(out, drawn)
+        figures["domains"] = partial(pl.domains, adata, slice_key=slice_key)
+    write_figures(out, figures)

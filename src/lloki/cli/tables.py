@@ -66,9 +66,9 @@ def show_stages(stages: Sequence[PlannedStage]) -> None:
 
 def show_result(result: Result) -> None:
     """Print whether a run can be trusted, first of all, then where to look, and its figures."""
-    from lloki.report.trust import in_words
+    from lloki.evaluate.verdict import judge
 
-    typer.echo(f"Can it be trusted? {in_words(result.run['metrics'])}")
+    typer.echo(f"Can it be trusted? {judge(result.run['metrics'])}")
     typer.echo(f"Report: {result.report.resolve()}")
     typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
     show_frame(result.quality, title="Quality (higher is better)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -93,8 +94,8 @@ def transfer_labels(
         slice_key = slice_key or keys.SLICE
         write_results(out, "labeled", adata, {"types": found.table})
         build_labels_page(adata, found, slice_key=slice_key, out=page)
-        reliability = {"reliability": lloki.pl.reliability(found)}
-        write_figures(out, reliability | types_in_space(adata, keys.LABEL, slice_key))
+        reliability = partial(lloki.pl.reliability, found)
+        write_figures(out, {"reliability": reliability, **types_in_space(adata, keys.LABEL, slice_key)})
     asked = ~found.given[: adata.n_obs]
     unknown = float((found.labels[: adata.n_obs][asked] == lloki.analysis.UNKNOWN).mean())
     look_at(page)

@@ -1,15 +1,16 @@
 """Figures of lloki's results, on AnnData: ``lloki.pl.umap(joint, color="technology")``.
 
-Every function returns a matplotlib ``Figure`` that belongs to nobody: save it with ``figure.savefig(...)``,
-or make it the last line of a notebook cell (after ``%matplotlib inline``).
+Every function draws on matplotlib Axes and returns them: one, or a list where it draws several panels.
+``ax=`` draws on yours, ``save=`` writes a file, and ``ax.figure`` is the figure. Figures show in notebooks by
+themselves.
 """
 
 from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotations
-from lloki.pl.genes import gene
+from lloki.pl.cells import spatial, umap
 from lloki.pl.labels import confusion, imputation_scores, imputed, reliability
-from lloki.pl.maps import losses, sparsity, spatial, umap
-from lloki.pl.neighborhoods import program, program_in_space
+from lloki.pl.neighborhoods import neighborhood_program, neighborhood_program_map
 from lloki.pl.programs import affinity, domains, enrichment, metagene, moran
+from lloki.pl.training import losses, sparsity
 
 __all__ = [
     "affinity",
@@ -18,15 +19,14 @@ __all__ = [
     "deformation",
     "domains",
     "enrichment",
-    "gene",
     "imputation_scores",
     "imputed",
     "losses",
     "metagene",
     "moran",
+    "neighborhood_program",
+    "neighborhood_program_map",
     "overlay",
-    "program",
-    "program_in_space",
     "reliability",
     "residuals",
     "rotations",

@@ -1,43 +1,185 @@
-"""What figures read from a user's AnnData, and their legend."""
+"""What figures read from a user's AnnData, and the colors they write there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from lloki.errors import InputError
+from lloki import keys
+from lloki._names import did_you_mean
+from lloki.analysis import UNKNOWN
+from lloki.errors import ConfigError, InputError
+from lloki.pl._coloring import NOT_GIVEN, Coloring, Scale, Shade, categories, default_colors
+from lloki.pl._palette import COLOR_MAP, OTHER, Palette, check_color_map, chosen_colors
 
 if TYPE_CHECKING:
     import anndata as ad
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lloki.report.coloring import Coloring
 
-INK = "black"
+def shade(
+    adata: ad.AnnData,
+    color: str,
+    *,
+    groups: str | Sequence[str] | None = None,
+    palette: Palette | None = None,
+    layer: str | None = None,
+    slice_key: str = keys.SLICE,
+) -> Shade:
+    """Color all cells by an ``obs`` column or a gene.
+
+    Raises
+    ------
+    InputError
+        If there is neither, or a group that the column does not have.
+    ConfigError
+        If ``groups`` or ``palette`` do not fit numbers.
+    """
+    if color not in adata.obs and color not in adata.var_names:
+        hint = did_you_mean(color, [*map(str, adata.obs), *near_names(color, adata.var_names)])
+        raise InputError(f"{color!r} is neither a column of obs nor a gene", hint=hint)
+    if color in adata.obs:
+        values = adata.obs[color]
+        if not (pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)):
+            return _categories(adata, color, groups, palette)
+        numbers, label = values.to_numpy(float), ""
+    else:
+        numbers, label = expression(adata, color, layer=layer, slice_key=slice_key)
+    if groups is not None:
+        raise ConfigError(f"groups= chooses categories, and {color!r} holds numbers.")
+    if palette is not None:
+        check_color_map(palette)
+    return Scale.of(numbers, label, color_map=palette if isinstance(palette, str) else COLOR_MAP)
 
 
-def coloring(adata: ad.AnnData, key: str) -> Coloring:
-    """Colors of an ``obs`` column.
+def category_shade(adata: ad.AnnData, column: str, *, missing: str = NOT_GIVEN) -> Coloring:
+    """Color an ``obs`` column as categories, whatever it holds; ``uns`` is read and not written.
 
     Raises
     ------
     InputError
         If it is absent.
     """
-    from lloki.report.coloring import Coloring
-
-    if key not in adata.obs:
+    if column not in adata.obs:
         raise InputError(
-            "the column is absent", slot=obs_slot(key), hint=f"There are {list(adata.obs.columns)}"
+            "the column is absent",
+            slot=obs_slot(column),
+            hint=f"There are: {', '.join(map(str, adata.obs))}.",
         )
-    return Coloring.of(adata.obs[key])
+    return Coloring.of(adata.obs[column], missing=missing, colors=_colors(adata, column, None))
+
+
+def _colors(adata: ad.AnnData, column: str, palette: Palette | None) -> dict[str, str]:
+    """Category → color: those asked for, those of ``uns``, or the default ones."""
+    names = categories(adata.obs[column])
+    kept = [str(c) for c in adata.uns.get(f"{column}_colors", ())]
+    if palette is not None:
+        return chosen_colors(names, palette)
+    return chosen_colors(names, kept) if len(kept) >= len(names) > 0 else default_colors(adata.obs[column])
+
+
+def _categories(
+    adata: ad.AnnData, column: str, groups: str | Sequence[str] | None, palette: Palette | None
+) -> Coloring:
+    values, colors = adata.obs[column], _colors(adata, column, palette)
+    names, slot = categories(values), f"{column}_colors"
+    if isinstance(values.dtype, pd.CategoricalDtype) and not adata.is_view:
+        gray = {c: OTHER for c in names if c == UNKNOWN or c not in colors}
+        adata.uns[slot] = np.array([(colors | gray)[c] for c in names])
+    coloring = Coloring.of(values, colors=colors)
+    if groups is None:
+        return coloring
+    chosen = [groups] if isinstance(groups, str) else list(groups)
+    for group in chosen:
+        if group not in names:
+            raise InputError(
+                f"there is no category {group!r}", slot=obs_slot(column), hint=did_you_mean(group, names)
+            )
+    return coloring.only(values, chosen)
+
+
+def expression(adata: ad.AnnData, gene: str, *, layer: str | None, slice_key: str) -> tuple[NDArray, str]:
+    """(n,) values of a gene, NaN for cells of slices that did not measure it, and what they are.
+
+    Raises
+    ------
+    InputError
+        If no slice measured it, or counts are absent.
+    """
+    from lloki._parts import read_parts
+    from lloki.fp import log_normalize
+
+    parts = read_parts(slices_of(adata, slice_key), slice_key=slice_key)
+    values, counted = np.full(adata.n_obs, np.nan), layer is None and _holds_counts(adata)
+    for part in parts:
+        counts, measured = part.counts(layer)
+        if gene in measured:
+            x = log_normalize(counts) if counted else counts
+            values[part.rows] = x[:, [measured.index(gene)]].toarray().ravel()
+    if not np.isfinite(values).any():
+        hint = "Choose a gene with counts, or estimate it with lloki.tl.impute."
+        raise InputError(f"no slice here measured {gene!r}", slot="var_names", hint=hint)
+    return values, "log(1 + normalized counts)" if counted else layer or "X"
+
+
+def has_values(shade: Shade, rows: NDArray) -> bool:
+    """Whether any of these cells has a value, rather than none because the slice did not measure a gene."""
+    return isinstance(shade, Coloring) or bool(np.isfinite(shade.values[rows]).any())
+
+
+def _holds_counts(adata: ad.AnnData) -> bool:
+    """Whether X holds whole numbers; a missing X is reported where it is read."""
+    values = adata.X.data if hasattr(adata.X, "indptr") else np.asarray(0 if adata.X is None else adata.X)
+    return bool(np.all(values == np.rint(values)))
+
+
+def near_names(name: str, known: Sequence[str]) -> list[str]:
+    """Few of the known names: those that differ from the name by case or little else."""
+    import difflib
+
+    lower = {str(g).lower(): str(g) for g in known}
+    return [lower[g] for g in difflib.get_close_matches(name.lower(), lower, n=3)]
 
 
 def slices_of(adata: ad.AnnData, slice_key: str) -> ad.AnnData | list[ad.AnnData]:
     """Return the AnnData, as a list of one where no column names slices."""
     return adata if slice_key in adata.obs else [adata]
+
+
+def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
+    """Slice → its rows; all rows as one where no column names slices."""
+    if slice_key not in adata.obs:
+        return {"": np.arange(adata.n_obs)}
+    names = adata.obs[slice_key].astype(str).to_numpy()
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+
+def chosen_slices(
+    adata: ad.AnnData, slices: str | Sequence[str] | None, slice_key: str
+) -> dict[str, NDArray]:
+    """Slice → its rows, of those named, or of all.
+
+    Raises
+    ------
+    InputError
+        If there is no such slice, or no column names slices and one is asked for.
+    """
+    rows = by_slice(adata, slice_key)
+    if slices is None:
+        return rows
+    if slice_key not in adata.obs:
+        hint = "Set slice_key, or leave slice out."
+        raise InputError("the column is absent", slot=obs_slot(slice_key), hint=hint)
+    names = [slices] if isinstance(slices, str) else list(slices)
+    for name in names:
+        if name not in rows:
+            raise InputError(
+                f"no cell of slice {name!r}", slot=obs_slot(slice_key), hint=did_you_mean(name, rows)
+            )
+    return {name: rows[name] for name in names}
 
 
 def obsm(adata: ad.AnnData, key: str) -> NDArray:
@@ -49,38 +191,25 @@ def obsm(adata: ad.AnnData, key: str) -> NDArray:
         If it is absent.
     """
     if key not in adata.obsm:
-        raise InputError("the key is absent", slot=f"obsm[{key!r}]", hint=f"There are {list(adata.obsm)}")
+        raise InputError(
+            "the key is absent", slot=f"obsm[{key!r}]", hint=f"There are: {', '.join(adata.obsm)}."
+        )
     return np.asarray(adata.obsm[key])
+
+
+def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:
+    """Return an ``obs`` column.
+
+    Raises
+    ------
+    InputError
+        If it is absent.
+    """
+    if name not in adata.obs:
+        raise InputError("the column is absent", slot=obs_slot(name), hint=hint)
+    return adata.obs[name]
 
 
 def obs_slot(key: str) -> str:
     """Name a column in a message."""
     return f"obs[{key!r}]"
-
-
-def with_legend(figure: Figure, entries: tuple[tuple[str, str, int], ...], title: str) -> Figure:
-    """Widen the figure by as many columns of 20 names as the legend needs."""
-    from matplotlib.lines import Line2D
-
-    columns = -(-len(entries) // 20)
-    width, height = figure.get_size_inches()
-    extra = columns * (0.5 + 0.075 * max((len(name) for name, _, _ in entries), default=0))
-    figure.set_size_inches(width + extra, height)
-    share = width / (width + extra)
-    figure.axes[0].set_position((0, 0, share, 1))
-    handles = [
-        Line2D([], [], ls="", marker="o", ms=6, mec="none", color=color, label=name)
-        for name, color, _ in entries
-    ]
-    legend = figure.legend(
-        handles=handles,
-        loc="center left",
-        bbox_to_anchor=(share, 0.5),
-        ncols=max(columns, 1),
-        frameon=False,
-        fontsize=8,
-    )
-    legend.set_title(title)
-    for text in (*legend.get_texts(), legend.get_title()):
-        text.set_parse_math(False)  # a "$" in a name is a dollar
-    return figure

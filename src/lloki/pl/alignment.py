@@ -1,19 +1,32 @@
-"""Slices brought into one frame."""
+"""Slices aligned in one frame."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from lloki._keywords import keywords
 from lloki.errors import InputError
-from lloki.pl._slots import INK, with_legend
+from lloki.pl._figures import WIDTH, explain, finish, legend_width, new_axes, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
 
     from lloki.align import Alignment, AlignResult
 
 
-def overlay(alignment: Alignment, moving: str | None = None) -> Figure:
+@keywords
+def overlay(
+    alignment: Alignment,
+    moving: str | None = None,
+    *,
+    unit: str = "µm",
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
     """Draw a slice on the one that it was aligned with, before and after.
 
     Parameters
@@ -23,54 +36,157 @@ def overlay(alignment: Alignment, moving: str | None = None) -> Figure:
     moving
         Name of the slice; may be left out where only one was aligned. In a stack, a pair ``"FIXED MOVING"``
         is drawn as it was aligned by itself.
+    unit
+        Unit of the positions, written beside the scale bars.
+    show, save
+        As of :func:`lloki.pl.umap`.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        Before and after.
 
     Raises
     ------
     InputError
         No such slice was aligned, or several were and none is named.
     """
-    from lloki.report import alignment as figures
+    from lloki.pl import _alignment
 
     (fixed, name), result = _aligned_pair(alignment, moving)
     moved = result.moved
     if name in alignment.warps:
         moved = alignment.warps[name].apply(moved)
-    positions = alignment.positions
-    return figures.overlay(positions[fixed], positions[name], moved, result.in_overlap, ink=INK)
+    clouds = (alignment.positions[fixed], alignment.positions[name], moved)
+    figure = new_figure(_alignment.overlay_size(*clouds))
+    axes = _alignment.overlay(figure, *clouds, result.in_overlap, unit=unit)
+    finish(axes, given=False, show=show, save=save)
+    return axes
 
 
-def residuals(alignment: Alignment, moving: str | None = None) -> Figure:
-    """Draw the matched cells of an alignment and how far apart they are; parameters as for `overlay`."""
-    from lloki.report import alignment as figures
+@keywords
+def residuals(
+    alignment: Alignment,
+    moving: str | None = None,
+    *,
+    unit: str = "µm",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw the matched cells of an alignment and their distances.
 
-    return figures.residuals(_aligned_pair(alignment, moving)[1], ink=INK)
+    Parameters
+    ----------
+    alignment, moving, unit
+        As of :func:`lloki.pl.overlay`.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
+    """
+    from lloki.pl import _alignment
+
+    result = _aligned_pair(alignment, moving)[1]
+    axes = new_axes(ax, _size(result.moved))
+    _alignment.residuals(axes, result, unit=unit)
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
 
 
-def rotations(alignment: Alignment, moving: str | None = None) -> Figure:
-    """Draw how well two slices agree at every rotation; parameters as for `overlay`."""
-    from lloki.report import alignment as figures
+@keywords
+def rotations(
+    alignment: Alignment,
+    moving: str | None = None,
+    *,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw the agreement of two slices at every rotation.
 
-    return figures.rotation_curve(_aligned_pair(alignment, moving)[1], ink=INK)
+    Parameters
+    ----------
+    alignment, moving
+        As of :func:`lloki.pl.overlay`.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
+    """
+    from lloki.pl import _alignment
+
+    axes = new_axes(ax, (WIDTH, WIDTH * 0.72))
+    _alignment.rotation_curve(axes, _aligned_pair(alignment, moving)[1])
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
 
 
-def deformation(alignment: Alignment, moving: str | None = None) -> Figure:
-    """Draw the deformation that followed the rigid step; parameters as for `overlay`."""
-    from lloki.report import alignment as figures
+@keywords
+def deformation(
+    alignment: Alignment,
+    moving: str | None = None,
+    *,
+    unit: str = "µm",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw the deformation that followed the rigid step.
+
+    Parameters
+    ----------
+    alignment, moving, unit
+        As of :func:`lloki.pl.overlay`.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
+
+    Raises
+    ------
+    InputError
+        The slice was not deformed.
+    """
+    from lloki.pl import _alignment
 
     (_, name), result = _aligned_pair(alignment, moving)
     if name not in alignment.warps:
         raise InputError("was not deformed", where=name, hint="Align with nonrigid=BOUND.")
-    warp = alignment.warps[name]
-    moved = result.moved
-    return figures.deformation(moved, warp.displacement(moved), warp.strain(moved), ink=INK)
+    warp, moved = alignment.warps[name], result.moved
+    axes = new_axes(ax, _size(moved))
+    _alignment.deformation(axes, moved, warp.displacement(moved), warp.strain(moved), unit=unit)
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
 
 
-def aligned(alignment: Alignment) -> Figure:
-    """Draw all slices that have a place in the common frame, colored by slice, with a legend."""
-    from lloki.report.alignment_page import all_placed
+@keywords
+def aligned(
+    alignment: Alignment,
+    *,
+    unit: str = "µm",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw all slices that have a place in the common frame, colored by slice.
 
-    figure, legend = all_placed(alignment.placed, ink=INK)
-    return with_legend(figure, legend, "slice")
+    Parameters
+    ----------
+    alignment, unit
+        As of :func:`lloki.pl.overlay`.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
+    """
+    from lloki.pl._alignment import placed_cells
+    from lloki.pl._points import section
+
+    xy, coloring = placed_cells(alignment.placed)
+    axes = new_axes(ax, _size(xy, legend_width(coloring)))
+    section(axes, xy, coloring, unit=unit)
+    explain(axes, coloring)
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
+
+
+def _size(xy: np.ndarray, beside: float = 0.9) -> tuple[float, float]:
+    from lloki.pl._points import section_ratio
+
+    return WIDTH + beside, WIDTH * section_ratio(xy) + 0.2
 
 
 def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, str], AlignResult]:
@@ -78,7 +194,7 @@ def _aligned_pair(alignment: Alignment, moving: str | None) -> tuple[tuple[str, 
     if moving is None and len(known) == 1:
         moving = next(iter(known))
     if moving not in known:
-        said = "several slices were aligned" if moving is None else f"{moving!r} was not aligned"
-        raise InputError(said, hint=f"Name one of: {', '.join(known)}.")
+        text = "several slices were aligned" if moving is None else f"{moving!r} was not aligned"
+        raise InputError(text, hint=f"Name one of: {', '.join(known)}.")
     pair = known[moving]
     return pair, alignment.results[pair]

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lloki import keys
-from lloki.errors import InputError
-from lloki.pl._slots import INK, obs_slot, obsm
+from lloki._keywords import keywords
+from lloki.pl import _slots
+from lloki.pl._figures import WIDTH, finish, new_axes, new_figure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import anndata as ad
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+_FIRST = "Run lloki.tl.neighborhood_program first."
 
 
-def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
+@keywords
+def neighborhood_program(
+    adata: ad.AnnData,
+    *,
+    group: str = keys.SLICE,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
     """Draw the score of a neighborhood program against the share of the neighbor type.
 
     Parameters
@@ -22,26 +38,40 @@ def program(adata: ad.AnnData, *, group: str = keys.SLICE) -> Figure:
         As :func:`lloki.tl.neighborhood_program` left it.
     group
         Column of ``obs`` that names slices or data sets: medians are drawn for each.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
 
     Raises
     ------
     InputError
         A column is absent.
     """
-    from lloki.report import programs
+    from lloki.pl._curves import score_against_share
 
-    for column in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE, group):
-        if column not in adata.obs:
-            hint = "Run lloki.tl.neighborhood_program first, or set group"
-            raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
-    share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE))
-    return programs.score_against_share(share, score, adata.obs[group].astype(str).to_numpy(), ink=INK)
+    share, score = (
+        _slots.column(adata, c, hint=_FIRST).to_numpy(float)
+        for c in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE)
+    )
+    groups = _slots.column(adata, group, hint="Set group.").astype(str).to_numpy()
+    axes = new_axes(ax, (1.2 * WIDTH, WIDTH))
+    score_against_share(axes, share, score, groups)
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
 
 
-def program_in_space(
-    adata: ad.AnnData, *, neighbor: str, label_key: str, slice: str, slice_key: str = keys.SLICE
-) -> Figure:
-    """Draw the focal cells of a slice by their score, and cells of the neighbor type in gray.
+@keywords
+def neighborhood_program_map(
+    adata: ad.AnnData,
+    *,
+    neighbor: str,
+    label_key: str,
+    slice: str | Sequence[str] | None = None,
+    slice_key: str = keys.SLICE,
+    unit: str = "µm",
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
+    """Draw the focal cells of slices by their score, and cells of the neighbor type in gray.
 
     Parameters
     ----------
@@ -49,28 +79,44 @@ def program_in_space(
         As :func:`lloki.tl.neighborhood_program` left it.
     neighbor, label_key
         Name of the type, and ``obs`` column of types.
-    slice, slice_key
-        Which slice, and the ``obs`` column that names them.
+    slice
+        Name of one slice or of several; default all.
+    slice_key
+        Column of ``obs`` that names the slices.
+    unit
+        Unit of the positions, written beside the scale bars.
+    show, save
+        As of :func:`lloki.pl.umap`.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One for each slice.
 
     Raises
     ------
     InputError
         A slot or the slice is absent.
     """
-    from lloki.report import programs
+    from lloki.pl._coloring import Scale
+    from lloki.pl._panels import panels_size, slice_panels
 
-    for column in (keys.NEIGHBORHOOD_SCORE, label_key, slice_key):
-        if column not in adata.obs:
-            hint = "Run lloki.tl.neighborhood_program first"
-            raise InputError("the column is absent", slot=obs_slot(column), hint=hint)
-    rows = (adata.obs[slice_key].astype(str) == slice).to_numpy()
-    if not rows.any():
-        raise InputError(f"no cell of slice {slice!r}", slot=obs_slot(slice_key), hint="Name another")
-    here = adata.obs[rows]
-    return programs.scores_in_space(
-        obsm(adata, keys.SPATIAL)[rows, :2],
-        here[keys.NEIGHBORHOOD_SCORE].to_numpy(float),
-        (here[label_key].astype(str) == neighbor).to_numpy(),
-        title=slice,
-        ink=INK,
-    )
+    score = _slots.column(adata, keys.NEIGHBORHOOD_SCORE, hint=_FIRST).to_numpy(float)
+    types = _slots.column(adata, label_key, hint="Set label_key.").astype(str).to_numpy()
+    shown, xy = np.isfinite(score) | (types == neighbor), _slots.obsm(adata, keys.SPATIAL)
+    rows = {s: r[shown[r]] for s, r in _slots.chosen_slices(adata, slice, slice_key).items()}
+    scale = Scale.of(score, "score of the program", ends=score_ends(score))
+    positions = {s: xy[r] for s, r in rows.items()}
+    figure = new_figure(panels_size(positions, 0.9))
+    axes = slice_panels(figure, positions, {s: scale.part(r) for s, r in rows.items()}, scale, unit=unit)
+    finish(axes, given=False, show=show, save=save)
+    return axes
+
+
+def score_ends(score: np.ndarray) -> tuple[float, float]:
+    """Find the ends of a color scale that hold all but 2 % of the scores at either side."""
+    known = score[np.isfinite(score)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.quantile(known, [0.02, 0.98])
+    return float(low), float(high)

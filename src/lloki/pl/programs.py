@@ -4,53 +4,72 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lloki import keys
+from lloki._keywords import keywords
 from lloki._metagene_tables import enrichment_by_slice, moran_by_slice
 from lloki.errors import InputError
-from lloki.pl._slots import coloring, obsm, slices_of
+from lloki.pl import _slots
+from lloki.pl._figures import finish, legend_height, legend_width, new_axes, new_figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import anndata as ad
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+    from lloki.pl._coloring import Shade
 
 
-def metagene(adata: ad.AnnData, number: int | str, *, slice_key: str = keys.SLICE) -> Figure:
+@keywords
+def metagene(
+    adata: ad.AnnData,
+    metagene: int | str,
+    *,
+    slice_key: str = keys.SLICE,
+    unit: str = "µm",
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
     """Draw one metagene in space, in all slices side by side on one color scale.
 
     Parameters
     ----------
     adata
         As :func:`lloki.tl.metagenes` left it: all slices in one.
-    number
+    metagene
         Which metagene, from 1, or its name in tables, such as ``"metagene1"``.
     slice_key
         Column of ``obs`` that names the slices.
+    unit
+        Unit of the positions, written beside the scale bars.
+    show, save
+        As of :func:`lloki.pl.umap`.
 
     Raises
     ------
     InputError
         If there is no such metagene, or a slot is absent.
     """
-    from lloki.report import metagenes as figures
-    from lloki.report.panels import by_slice
+    from lloki.pl._coloring import Scale
 
-    states, xy = obsm(adata, keys.METAGENES), obsm(adata, keys.SPATIAL)
-    digits = str(number).removeprefix("metagene")
+    states = _slots.obsm(adata, keys.METAGENES)
+    digits = str(metagene).removeprefix("metagene")
     at = int(digits) if digits.isdecimal() else 0
     if not 1 <= at <= states.shape[1]:
-        raise InputError(f"there is no metagene {number!r}", hint=f"There are {states.shape[1]}, from 1.")
-    rows = by_slice(adata, slice_key)
-    return figures.in_space(
-        {s: xy[r] for s, r in rows.items()},
-        {s: states[r, at - 1] for s, r in rows.items()},
-        label=f"metagene {at}",
-    )
+        raise InputError(f"there is no metagene {metagene!r}", hint=f"There are {states.shape[1]}, from 1.")
+    return _in_space(adata, Scale.of(states[:, at - 1], f"metagene {at}"), slice_key, unit, show, save)
 
 
-def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE) -> Figure:
-    """Draw which types use which metagenes in each slice that has labels.
+@keywords
+def enrichment(
+    adata: ad.AnnData,
+    label_key: str,
+    *,
+    slice_key: str = keys.SLICE,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
+    """Draw which cell types use which metagenes, in each slice that has labels.
 
     Colors are the mean state of a type's cells that use the metagene at all, over the largest such mean of
     any slice: states are on one scale in all slices (a cell's add up to K on average), so a metagene whose
@@ -64,39 +83,90 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
         Column of ``obs`` with cell types; missing ones are left out.
     slice_key
         Column of ``obs`` that names the slices.
+    show, save
+        As of :func:`lloki.pl.umap`.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One for each slice.
     """
-    from lloki.report import metagenes as figures
+    from lloki.pl._heatmaps import enrichment_maps, enrichment_size
 
-    tables = enrichment_by_slice(slices_of(adata, slice_key), label_key, slice_key=slice_key)
-    return figures.enrichment_maps(tables)
-
-
-def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
-    """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
-    from lloki.report import metagenes as figures
-
-    found = moran_by_slice(slices_of(adata, slice_key), slice_key=slice_key)
-    return figures.moran_boxes({"metagenes": {str(s): column.to_numpy() for s, column in found.items()}})
+    tables = enrichment_by_slice(_slots.slices_of(adata, slice_key), label_key, slice_key=slice_key)
+    axes = enrichment_maps(new_figure(enrichment_size(tables)), tables)
+    finish(axes, given=False, show=show, save=save)
+    return axes
 
 
-def affinity(adata: ad.AnnData) -> Figure:
-    """Draw which metagenes lie side by side in space, of an AnnData as :func:`lloki.tl.metagenes` left it.
+@keywords
+def moran(
+    adata: ad.AnnData,
+    *,
+    slice_key: str = keys.SLICE,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw Moran's I of all metagenes in each slice.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it: all slices in one.
+    slice_key
+        Column of ``obs`` that names the slices.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
+    """
+    from lloki.pl._curves import moran_boxes
+
+    found = moran_by_slice(_slots.slices_of(adata, slice_key), slice_key=slice_key)
+    axes = new_axes(ax, (1.5 + found.shape[1], 3.2))
+    moran_boxes(axes, {"metagenes": {str(s): values.to_numpy() for s, values in found.items()}})
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
+
+
+@keywords
+def affinity(
+    adata: ad.AnnData, *, ax: Axes | None = None, show: bool | None = None, save: str | Path | None = None
+) -> Axes:
+    """Draw which metagenes are adjacent in space.
+
+    Parameters
+    ----------
+    adata
+        As :func:`lloki.tl.metagenes` left it.
+    ax, show, save
+        As of :func:`lloki.pl.umap`.
 
     Raises
     ------
     InputError
         If it has no metagenes.
     """
-    from lloki.report import metagenes as figures
+    from lloki.pl._heatmaps import affinity_map, affinity_size
 
-    said = adata.uns.get(keys.UNS, {}).get("metagenes", {})
-    if "affinity" not in said:
+    found = adata.uns.get(keys.UNS, {}).get("metagenes", {})
+    if "affinity" not in found:
         slot = f"uns[{keys.UNS!r}]"
         raise InputError("holds no metagenes", slot=slot, hint="Run lloki.tl.metagenes first.")
-    return figures.affinity_map(said["affinity"])
+    axes = new_axes(ax, affinity_size(len(found["affinity"])))
+    affinity_map(axes, found["affinity"])
+    finish(axes, given=ax is not None, show=show, save=save)
+    return axes
 
 
-def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
+@keywords
+def domains(
+    adata: ad.AnnData,
+    *,
+    slice_key: str = keys.SLICE,
+    unit: str = "µm",
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
     """Draw the spatial domains of all slices side by side; a domain has one color everywhere.
 
     Parameters
@@ -105,20 +175,34 @@ def domains(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
         As :func:`lloki.tl.domains` left it: all slices in one.
     slice_key
         Column of ``obs`` that names the slices.
-    """
-    from lloki.report import metagenes as figures
-    from lloki.report.panels import by_slice
+    unit
+        Unit of the positions, written beside the scale bars.
+    show, save
+        As of :func:`lloki.pl.umap`.
 
-    colored, rows = coloring(adata, keys.DOMAIN), by_slice(adata, slice_key)
-    xy = obsm(adata, keys.SPATIAL)
-    colors = np.asarray(colored.rows)
-    figure = figures.in_space(
-        {s: xy[r] for s, r in rows.items()}, {}, label="", colors={s: colors[r] for s, r in rows.items()}
-    )
-    handles = [
-        figure.axes[0].scatter([], [], color=color, s=25, label=name) for name, color, _ in colored.legend
-    ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 12), frameon=False, fontsize=8
-    )
-    return figure
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One for each slice.
+
+    Raises
+    ------
+    InputError
+        If there are no domains, or no positions.
+    """
+    _slots.column(adata, keys.DOMAIN, hint="Run lloki.tl.domains first.")
+    return _in_space(adata, _slots.shade(adata, keys.DOMAIN), slice_key, unit, show, save)
+
+
+def _in_space(
+    adata: ad.AnnData, shade: Shade, slice_key: str, unit: str, show: bool | None, save: str | Path | None
+) -> list[Axes]:
+    from lloki.pl._panels import panels_size, slice_panels
+
+    xy, rows = _slots.obsm(adata, keys.SPATIAL), _slots.by_slice(adata, slice_key)
+    positions = {s: xy[r] for s, r in rows.items()}
+    width, height = panels_size(positions, legend_width(shade))
+    figure = new_figure((width, max(height, legend_height(shade))))
+    axes = slice_panels(figure, positions, {s: shade.part(r) for s, r in rows.items()}, shade, unit=unit)
+    finish(axes, given=False, show=show, save=save)
+    return axes

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki.align import AlignResult, Warp
-from lloki.report import alignment as figures
-from lloki.report.coloring import Coloring
-from lloki.report.figures import INK, section
+from lloki.pl import _alignment as drawing
+from lloki.pl._figures import WIDTH
+from lloki.pl._points import section_ratio
 from lloki.report.page import write_page
-from lloki.report.panels import Shown
+from lloki.report.panels import Shown, section_figure
+from lloki.report.svg import on_axes, on_figure
 
 _GRADES = {"aligned": "good", "ambiguous": "fair", "failed": "poor"}
 
@@ -74,49 +73,50 @@ def build_alignment_page(
         }
         for (fixed, moving), pair in pairs.items()
     ]
-    whole, legend = all_placed(placed)
-    everything = Shown.of(whole, "whole", "All slices in the common frame", "Each slice has its color.")
-    return write_page("alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=legend)
-
-
-def all_placed(
-    placed: Mapping[str, NDArray], *, ink: str = INK
-) -> tuple[Figure, tuple[tuple[str, str, int], ...]]:
-    """Draw slices (n, 2) on one another; return the legend with it, as `Coloring` has it."""
-    xy = np.concatenate(list(placed.values()))
-    names = np.repeat(list(placed), [len(v) for v in placed.values()])
-    order = np.random.default_rng(0).permutation(len(xy))  # so that no slice covers the others
-    coloring = Coloring.of(pd.Series(pd.Categorical(names[order], categories=list(placed))))
-    return section(xy[order], coloring.rows, ink=ink), coloring.legend
+    xy, coloring = drawing.placed_cells(placed)
+    everything = Shown.of(
+        section_figure(xy, coloring), "whole", "All slices in the common frame", "Each slice has its color."
+    )
+    return write_page(
+        "alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=coloring.legend
+    )
 
 
 def _figures(salt: str, pair: Pair) -> list[Shown]:
     result = pair.result
     moved = result.moved if pair.warp is None else pair.warp.apply(result.moved)
+    clouds = (pair.fixed_xy, pair.moving_xy, moved)
+    size = (WIDTH * 1.2, WIDTH * section_ratio(moved) + 0.2)
     made = [
         (
-            figures.overlay(pair.fixed_xy, pair.moving_xy, moved, result.in_overlap),
+            on_figure(
+                drawing.overlay_size(*clouds),
+                lambda figure: drawing.overlay(figure, *clouds, result.in_overlap),
+            ),
             "Both slices drawn on one another, before and after",
             "The fixed slice is blue, the moving one orange; gray cells lie outside the fixed tissue.",
         ),
         (
-            figures.rotation_curve(result),
+            on_axes((WIDTH, WIDTH * 0.72), lambda ax: drawing.rotation_curve(ax, result)),
             "Agreement at the best translation of every rotation",
-            "Agreement at every rotation, at its best translation, on the coarse images of the search. One "
-            "peak that stands alone is what a sure alignment looks like.",
+            "Agreement at every rotation, at its best translation, on the coarse images of the search. A "
+            "reliable alignment has a single, isolated peak.",
         ),
         (
-            figures.residuals(result),
+            on_axes(size, lambda ax: drawing.residuals(ax, result)),
             "Matched cells and how far apart they are",
             f"{len(result.landmarks):,} matched pairs of cells; the more confident half is drawn, with a "
             f"line from the moved to the fixed cell. Median distance {_number(result.residual)}.",
         ),
     ]
     if pair.warp is not None:
-        at = result.moved
+        at, (move, strain) = (
+            result.moved,
+            (pair.warp.displacement(result.moved), pair.warp.strain(result.moved)),
+        )
         made.append(
             (
-                figures.deformation(at, pair.warp.displacement(at), pair.warp.strain(at)),
+                on_axes(size, lambda ax: drawing.deformation(ax, at, move, strain)),
                 "Displacement and strain after the rigid step",
                 "The deformation that followed the rigid step: displacement as lines, strain in color.",
             )

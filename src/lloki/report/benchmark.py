@@ -11,7 +11,7 @@ from lloki import keys
 from lloki.evaluate import METRICS
 from lloki.report import words
 
-_KINDS = {"bio": "Types stay apart (bio conservation)", "batch": "Batches do not (batch correction)"}
+_KINDS = {"bio": "Separation of types (bio conservation)", "batch": "Mixing of batches (batch correction)"}
 _AGGREGATES = {
     "bio": "Mean of these",
     "batch": "Mean of these",
@@ -73,20 +73,20 @@ def _mean(table: pd.DataFrame, name: str) -> dict[str, Any]:
 def _text(table: pd.DataFrame, about: Mapping[str, Any]) -> str:
     parts = []
     if {keys.FP, keys.JOINT} <= set(table.index):
-        said = [
+        changes = [
             _moved(what, float(table[name][keys.FP]), float(table[name][keys.JOINT]))
             for name, what in (("bio", "the separation of types"), ("batch", "the mixing of batches"))
         ]
-        parts.append(f"Aligning the batches {' and '.join(said)}.")
+        parts.append(f"Aligning the batches {' and '.join(changes)}.")
         if table["total"][keys.JOINT] < table["total"][keys.FP] - _WORSE:
             parts.append(
-                "On the whole the embedding before was better: look whether training was long enough "
+                "Overall the embedding before was better: check whether training was long enough "
                 "(Training, below)."
             )
     if "cells" in about:
         parts.append(
             f"From {words.plural(about['cells'], 'cell')} of {words.plural(about['types'], 'type')} in "
-            f"{words.plural(about['batches'], 'slice')}, drawn alike from each (profile {about['profile']})."
+            f"{words.plural(about['batches'], 'slice')}, sampled evenly (profile {about['profile']})."
         )
     if about.get("trained_on"):
         parts.append("Training saw types from the same column, so the scores may flatter it.")

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.evaluate import verdict
 from lloki.io.messages import grouped
-from lloki.report import benchmark, panels, trust, words
+from lloki.report import benchmark, panels, words
 from lloki.report.page import write_page
 from lloki.report.table import Table
 
@@ -60,7 +61,7 @@ def build_report(
         Columns step, total, validation, reconstruction, triplet, conservation; any may be absent or NaN.
     run
         The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics, benchmark.
-        The metrics that `lloki.report.trust` knows are put into words.
+        The metrics of `lloki.evaluate.verdict` are graded.
     sparsity
         Slice → before, target, after: sparsity of each cell, (n,).
     scores
@@ -96,8 +97,8 @@ def build_report(
         path,
         run=run,
         summary=_summary(joint, run),
-        trust=trust.in_words(metrics),
-        cards=trust.verdicts(metrics),
+        trust=verdict.judge(metrics),
+        cards=_cards(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
         warnings=grouped([*_messages(run), *words.notes(qc)]),
         qc=Table.of(qc, _QC_HEADINGS),
@@ -112,8 +113,19 @@ def build_report(
     )
 
 
+def _cards(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Describe metrics: ``name``, ``value``, ``meaning``, ``grade``; those without a meaning come last."""
+    cards = []
+    for name, value in words.flatten(metrics):
+        known = verdict.CRITERIA.get(name)
+        title, meaning = (known.title, known.meaning) if known else (name, "")
+        card = {"name": title, "value": words.number(value), "meaning": meaning}
+        cards.append(card | {"grade": verdict.grade(name, value)})
+    return sorted(cards, key=lambda card: not card["meaning"])
+
+
 def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
-    """Say in two sentences what was run."""
+    """Describe in two sentences what was run."""
     obs = joint.obs
     count = {k: obs[k].nunique() if k in obs else 0 for k in (keys.SLICE, keys.TECHNOLOGY, keys.PANEL)}
     parts = [words.plural(count[keys.SLICE], "slice")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import anndata as ad
 import numpy as np
@@ -13,10 +14,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lloki import keys
-from lloki.report import figures, words
-from lloki.report.coloring import Coloring
+from lloki.pl._coloring import Coloring, Legend
+from lloki.pl._curves import loss_curves, sparsity_curves
+from lloki.pl._figures import WIDTH
+from lloki.pl._points import embedding, section, section_ratio
+from lloki.pl._slots import by_slice, category_shade
+from lloki.report import words
+from lloki.report.svg import on_axes, to_svg
 
-MOST_POINTS = 60_000  # drawn in one figure: more cannot be told apart at this size
+MOST_POINTS = 60_000  # drawn in one figure: more cannot be distinguished at this size
+
+
+_CURVES = (WIDTH, WIDTH * 0.72)
 
 
 @dataclass(frozen=True)
@@ -30,26 +39,16 @@ class Shown:
     @classmethod
     def of(cls, figure: Figure, name: str, alt: str, caption: str, *, dpi: int = 200) -> Shown:
         """Turn a figure into a part of a page, on which no other has its name."""
-        return cls(Markup(figures.to_svg(figure, salt=name, dpi=dpi)), alt, caption)
+        return cls(Markup(to_svg(figure, salt=name, dpi=dpi)), alt, caption)
 
 
 def colorings(joint: ad.AnnData, label_key: str | None) -> dict[str, Coloring]:
     """Color all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
     wanted = (keys.TECHNOLOGY, keys.SLICE, keys.CLUSTER, label_key)
-    return {k: Coloring.of(joint.obs[k]) for k in wanted if k is not None and k in joint.obs}
+    return {k: category_shade(joint, k) for k in wanted if k is not None and k in joint.obs}
 
 
-def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
-    """Slice → its rows; all rows as one where no column names slices."""
-    if slice_key not in adata.obs:
-        return {"": np.arange(adata.n_obs)}
-    names = adata.obs[slice_key].astype(str).to_numpy()
-    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
-
-
-def umaps(
-    joint: ad.AnnData, by: Mapping[str, Coloring], label_key: str | None
-) -> list[tuple[Shown, tuple[tuple[str, str, int], ...]]]:
+def umaps(joint: ad.AnnData, by: Mapping[str, Coloring], label_key: str | None) -> list[tuple[Shown, Legend]]:
     """Draw the joint embedding once per coloring, each with its legend."""
     if keys.UMAP not in joint.obsm:
         return []
@@ -60,7 +59,7 @@ def umaps(
         title = _title(key, label_key)
         alt = f"Scatter plot of the joint embedding, {len(rows):,} cells colored by {title}: "
         figure = Shown.of(
-            figures.embedding(xy[rows], coloring.rows[rows]),
+            _embedding(xy[rows], coloring.part(rows)),
             f"umap-{key}",
             alt + words.listed(coloring.names, most=12),
             f"Colored by {title}.{left_out}",
@@ -85,7 +84,7 @@ def sections(
         rows = cells[drawn]
         maps = [
             Shown.of(
-                figures.section(xy[rows], coloring.rows[rows]),
+                section_figure(xy[rows], coloring.part(rows)),
                 f"section-{name}-{key}",
                 f"Map of {len(rows):,} cells of slice {name}, colored by {_title(key, label_key)}",
                 f"By {_title(key, label_key)}.{flat}{left_out}",
@@ -102,7 +101,7 @@ def sections(
 def maps(
     adata: ad.AnnData, coloring: Coloring, *, slice_key: str, title: str, about: Mapping[str, str]
 ) -> list[Shown]:
-    """Map every slice in one coloring, called ``title``; ``about`` is what else to say of each."""
+    """Map every slice in one coloring, called ``title``; ``about`` is what else the captions contain."""
     xy = np.asarray(adata.obsm[keys.SPATIAL])
     shown = []
     for name, cells in by_slice(adata, slice_key).items():
@@ -110,7 +109,7 @@ def maps(
         rows = cells[drawn]
         caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
         alt = f"Map of {len(rows):,} cells of slice {name}, colored by {title}"
-        figure = figures.section(xy[rows], coloring.rows[rows])
+        figure = section_figure(xy[rows], coloring.part(rows))
         shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
     return shown
 
@@ -123,7 +122,15 @@ def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
         means = ", ".join(f"{k} {np.nanmean(v):.2f}" for k, v in values.items() if np.isfinite(v).any())
         shown.append(
             Shown.of(
-                figures.sparsity_curves(values["before"], values["target"], values["after"]),
+                on_axes(
+                    _CURVES,
+                    partial(
+                        sparsity_curves,
+                        before=values["before"],
+                        target=values["target"],
+                        after=values["after"],
+                    ),
+                ),
                 f"sparsity-{name}",
                 f"Cumulative curves of sparsity per cell in slice {name}. Means: {means}",
                 f"{name}. Means: {means}.",
@@ -135,7 +142,7 @@ def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:
 def losses(table: pd.DataFrame) -> list[Shown]:
     """Draw total and validation loss together, the weighted parts together, and each bare part by itself.
 
-    What ``monitor_`` columns give reason to say is among the run's messages.
+    What follows from ``monitor_`` columns is among the run's messages.
     """
     table = table.rename(columns=lambda c: str(c).replace("weighted_", "weighted "))
     columns = [
@@ -156,13 +163,23 @@ def losses(table: pd.DataFrame) -> list[Shown]:
         ends = ", ".join(f"{c} {words.number(float(table[c].dropna().iloc[-1]))}" for c in group)
         shown.append(
             Shown.of(
-                figures.loss_curves(steps, series),
+                on_axes(_CURVES, partial(loss_curves, steps=steps, series=series)),
                 f"loss-{group[0]}".replace(" ", "-"),
                 f"Curve of {words.listed(group)} loss over {int(steps.max()):,} optimizer steps",
                 f"{words.listed(group).capitalize()} loss. At the end: {ends}.",
             )
         )
     return shown
+
+
+def section_figure(xy: NDArray, coloring: Coloring) -> Figure:
+    """Draw a slice without a legend, which the page has beside it."""
+    size = (WIDTH, WIDTH * section_ratio(xy) + 0.2)
+    return on_axes(size, lambda ax: section(ax, xy, coloring))
+
+
+def _embedding(xy: NDArray, coloring: Coloring) -> Figure:
+    return on_axes((WIDTH, WIDTH), lambda ax: embedding(ax, xy, coloring))
 
 
 def _drawn(n: int) -> tuple[NDArray, str]:

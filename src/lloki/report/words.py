@@ -1,4 +1,4 @@
-"""The report's plain words: numbers, lists, and what to be careful about."""
+"""Words of the report: numbers, lists and warnings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plural(n: int, one: str, many: str | None = None) -> str:
 
 
 def further(n: int, noun: str, file: str) -> str:
-    """Say how many more stand in a file, if any."""
+    """State how many more are in a file, if any."""
     return f"{plural(n, f'further {noun}')} in {file}." if n > 0 else ""
 
 
@@ -78,9 +78,7 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
         )
         before, target, gap = (_value(row, k) for k in ("sparsity_before", "sparsity_target", "w1_after"))
         if flagged > 0.05 * cells:
-            found.append(
-                (name, f"{flagged / cells:.0%} of the cells are flagged; read their rows with care.")
-            )
+            found.append((name, f"{flagged / cells:.0%} of the cells are flagged; interpret them with care."))
         if shared < 0.5 * genes:
             found.append(
                 (name, f"Only {shared:,.0f} of the panel's {genes:,.0f} genes are in the reference.")
@@ -89,7 +87,7 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
             found.append(
                 (
                     name,
-                    "Denser than the reference asks for already: propagation had little or nothing to add.",
+                    "Already denser than its target: propagation had little or nothing to add.",
                 )
             )
         elif gap > 0.1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import sparse
 
 from lloki import keys
@@ -27,7 +28,7 @@ from lloki.benchmark.alignment.trial import (
 )
 from lloki.errors import ConfigError, InputError
 from lloki.io import atomic, iter_slices, read_reference
-from lloki.report.alignment_measures import draw_measures
+from lloki.pl._measures import SIZE, alignment_measures
 from lloki.run.inputs import Inputs
 from lloki.run.store import Store, hash_of_files
 
@@ -197,7 +198,8 @@ def _methods(
 def _write(folder: Path, table: pd.DataFrame) -> None:
     with atomic(folder / "alignment.csv") as temporary:
         table.to_csv(temporary, index=False)
-    figure = draw_measures(table)
+    figure = Figure(figsize=SIZE, facecolor="white", layout="constrained")
+    alignment_measures(figure, table)
     for kind in ("png", "svg", "pdf"):
         with atomic(folder / f"alignment.{kind}") as temporary:
             figure.savefig(temporary, format=kind, dpi=200)

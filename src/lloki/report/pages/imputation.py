@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import anndata as ad
@@ -10,10 +11,14 @@ import pandas as pd
 
 from lloki import keys
 from lloki.analysis import ACROSS, DETECTED
+from lloki.pl._coloring import Scale
+from lloki.pl._curves import score_curve
+from lloki.pl._figures import WIDTH
+from lloki.pl._panels import panels_size, slice_panels
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.labeling import score_curve, value_panels
 from lloki.report.panels import Shown
+from lloki.report.svg import on_axes, on_figure
 from lloki.report.table import Table
 
 DRAWN = 6  # genes in space
@@ -22,9 +27,9 @@ _SCORES = ("score", "error")
 _GENES = {
     "gene": "Gene",
     "score": "Score",
-    "validated": "Tried",
+    "validated": "Validated",
     "n_sources": "Sources",
-    "error": "Error where tried",
+    "error": "Validation error",
 }
 
 
@@ -33,7 +38,7 @@ def build_imputation_page(
     left_out: pd.DataFrame,
     *,
     target: str,
-    least: float | None,
+    min_score: float | None,
     reference: int = 0,
     out: str | Path,
 ) -> Path:
@@ -47,10 +52,10 @@ def build_imputation_page(
         The hold-out table of genes that were not imputed.
     target
         Name of the slice.
-    least
-        Least score, None if all genes were imputed.
+    min_score
+        Lowest score of an imputed gene, None if all genes were imputed.
     reference
-        Single cells of a reference that lent as well.
+        Number of single cells of an additional reference.
     out
         The file to write.
 
@@ -60,22 +65,23 @@ def build_imputation_page(
         If the page cannot be written there.
     """
     kept = best_first(imputed.var)
-    lenders = "slices"
+    sources = "slices"
     if reference:
-        lenders = f"slices and of the reference ({words.plural(reference, 'single cell')})"
+        sources = f"slices and of the reference ({words.plural(reference, 'single cell')})"
     summary = (
         f"{words.plural(imputed.n_vars, 'gene')} estimated for {words.plural(imputed.n_obs, 'cell')} of "
-        f"{target}, from the nearest cells of {lenders} that measured them"
+        f"{target}, from the nearest cells of {sources} that measured them"
     )
     if kept["score"].notna().any():
         summary += f"; median hold-out score {kept['score'].median():.2f}"
     summary += "."
     if len(left_out):
         summary += (
-            f" {words.plural(len(left_out), 'gene')} were left out: too low a score, or no way to try them."
+            f" {words.plural(len(left_out), 'gene')} were left out: their score is too low, or they could "
+            "not be validated."
         )
     sections = [
-        _scores(kept, left_out, least, lent=reference > 0),
+        _scores(kept, left_out, min_score, with_reference=reference > 0),
         _best(kept),
         _in_space(imputed, kept),
         _left_out(left_out),
@@ -84,45 +90,47 @@ def build_imputation_page(
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort a hold-out table: genes tried across slices first, as a score within one slice promises less."""
+    """Sort a hold-out table: genes validated across slices first; scores within a slice promise less."""
     order = pd.DataFrame({"within": table["validated"] != ACROSS, "down": -table["score"]})
     return table.loc[order.sort_values(["within", "down"], kind="stable").index]
 
 
-def _scores(kept: pd.DataFrame, left_out: pd.DataFrame, least: float | None, *, lent: bool) -> Section:
+def _scores(
+    kept: pd.DataFrame, left_out: pd.DataFrame, min_score: float | None, *, with_reference: bool
+) -> Section:
     both = pd.concat([kept, left_out])
     across = int((both["validated"] == ACROSS).sum())
     text = [
-        "Each gene was first estimated where it was measured, on cells of the slices that lend, from the "
-        "other slices. The score is the rank correlation (Spearman) of estimate and measurement over cells: "
-        "0 says nothing, 1 is perfect. With a few counts a cell, noise keeps even a perfect "
-        "estimate near 0.5." + (" The reference counts as a slice in all this." if lent else ""),
+        "Each gene was first estimated where it was measured: in cells of the source slices, from the other "
+        "slices. The score is the rank correlation (Spearman) of estimate and measurement over cells: 0 is "
+        "no better than chance, 1 is perfect. With a few counts per cell, noise limits even a perfect "
+        "estimate to about 0.5." + (" The reference counts as a slice here." if with_reference else ""),
     ]
     if across < len(both):
         text.append(
-            f"{words.plural(len(both) - across, 'gene')} could not be tried across slices: one slice alone "
-            "measured them, or they do not vary. What works within one slice may still not carry over to "
+            f"{words.plural(len(both) - across, 'gene')} could not be validated across slices: only one "
+            "slice measured them, or they do not vary. What works within one slice may not transfer to "
             "another platform."
         )
-    said = "" if least is None else f" Below the dotted line ({least:g}) genes are left out."
-    figure = score_curve(both, least=least)
+    line = "" if min_score is None else f" Genes below the dotted line ({min_score:g}) are left out."
+    figure = on_axes((WIDTH, WIDTH * 0.9), lambda ax: score_curve(ax, both, min_score=min_score))
     alt = f"Hold-out scores of {len(both)} genes in falling order"
-    shown = Shown.of(figure, "scores", alt, f"{words.plural(len(both), 'gene')}.{said}")
-    return Section("How well it works", text, [shown])
+    shown = Shown.of(figure, "scores", alt, f"{words.plural(len(both), 'gene')}.{line}")
+    return Section("Validation", text, [shown])
 
 
 def _best(kept: pd.DataFrame) -> Section:
     shown = kept.head(_LISTED).rename_axis("gene").reset_index().drop(columns="spread")
     note = words.further(len(kept) - len(shown), "gene", "genes.csv")
     text = (
-        "The error is the root mean square difference from the measurement, in the unit of the values: log "
-        "of one plus normalized counts of the slices that lend. Compare cells by such values, not platforms. "
-        "Genes that were tried across slices come first."
+        "The error is the root mean square difference from the measurement, in the unit of the values: "
+        "log(1 + normalized counts) of the source slices. Use these values to compare cells, not platforms. "
+        "Genes validated across slices come first."
     )
     detected = (
-        "Detected is the share of the cells of each slice that lends which have a count of the gene, – where "
-        "it was not measured. All of them count alike, so one that hardly finds a gene draws the level down: "
-        "choose who lends if that is so."
+        "Detected is the share of cells of each source slice with a count of the gene, – where it was not "
+        "measured. All sources have the same weight, so a source with low detection lowers the level: if "
+        "that is so, choose the sources."
     )
     has = any(str(column).startswith(DETECTED) for column in shown)
     return Section("Genes", [text, detected] if has else [text], tables=[_table(shown, note)])
@@ -142,14 +150,16 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
     for gene in kept.index[:DRAWN]:
         values = np.asarray(imputed[:, gene].X, float).ravel()
         score, tried = kept.loc[gene, ["score", "validated"]]
-        how = f"score {score:.2f}, tried {tried}" if np.isfinite(score) else "never tried"
+        how = f"score {score:.2f}, validated {tried}" if np.isfinite(score) else "not validated"
         sd = float(np.mean(imputed[:, gene].layers["sd"]))
-        caption = f"{gene}: {how}. A value is off by some {sd:.2f}."
+        caption = f"{gene}: {how}. Standard deviation of a value: {sd:.2f}."
         alt = f"Map of {len(xy):,} cells colored by the estimate of {gene}"
-        figure = value_panels(xy, {"": values})
+        scale = Scale.of(values, "log(1 + normalized counts)")
+        draw = partial(slice_panels, positions={"": xy}, shades={"": scale}, whole=scale)
+        figure = on_figure(panels_size({"": xy}, 0.9), draw)
         shown.append(Shown.of(figure, f"gene-{gene}", alt, caption))
     text = (
-        f"The first {words.plural(len(shown), 'gene')} of these. Estimates are means over like cells, "
+        f"The first {words.plural(len(shown), 'gene')} of the table. Estimates are means over similar cells, "
         "so they are smoother than measurements."
     )
     return Section("In space", [text], shown)
@@ -161,5 +171,5 @@ def _left_out(left_out: pd.DataFrame) -> Section:
     shown = best_first(left_out).head(_LISTED)
     note = words.further(len(left_out) - len(shown), "gene", "genes.csv")
     table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
-    text = "Not estimated: the score is too low, or there was no way to try them."
+    text = "Not estimated: the score is too low, or the gene could not be validated."
     return Section("Left out", [text], tables=[_table(table, note)])

@@ -1,4 +1,4 @@
-"""The pages of cell types: carried over from other slices, or told by markers."""
+"""The pages of cell types: transferred from other slices, or assigned by markers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.analysis import UNKNOWN, LabelTransfer
+from lloki.pl._coloring import Coloring
+from lloki.pl._curves import reliability_curve
+from lloki.pl._figures import WIDTH
+from lloki.pl._slots import by_slice
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.coloring import Coloring
-from lloki.report.labeling import reliability_curve
-from lloki.report.panels import Shown, by_slice, maps
+from lloki.report.panels import Shown, maps
+from lloki.report.svg import on_axes
 from lloki.report.table import Table
 
 _TYPES = {
@@ -30,20 +33,27 @@ _TYPES = {
     "confused_with": "Most confused with",
     "n_assigned": "Assigned cells",
 }
-_SLICES = {"slice": "Slice", "cells": "Cells", "given": "Had a label", "told": "Told", "unknown": "Unknown"}
-_LEARNED = {
-    "slices": "each labeled slice was labeled from the others, as if it had none",
-    "cells": "cells were labeled from other cells, as there are no two labeled slices that share a type. "
-    "Differences between slices do not show in that: for other slices, expect less than it says",
+_SLICES = {
+    "slice": "Slice",
+    "cells": "Cells",
+    "given": "Had a label",
+    "assigned": "Assigned",
+    "unknown": "Unknown",
 }
-_JUDGED = {"slices": "a slice", "cells": "cells"}
-_FAR = 0.1  # error of the confidence from which on it is worth a warning
+_LEARNED = {
+    "slices": "each labeled slice was labeled from the others, as if it had no labels",
+    "cells": "cells were labeled from other cells, as no two labeled slices share a type. Differences "
+    "between "
+    "slices are not accounted for: expect less in other slices",
+}
+_JUDGED = {"slices": "slices", "cells": "cells"}
+_FAR = 0.1  # error of the confidence that is worth a warning
 
 
 def build_labels_page(
     adata: ad.AnnData, found: LabelTransfer, *, slice_key: str = keys.SLICE, out: str | Path
 ) -> Path:
-    """Write the page of labels that were carried over.
+    """Write the page of transferred labels.
 
     Parameters
     ----------
@@ -63,32 +73,31 @@ def build_labels_page(
     """
     given = adata.obs[keys.LABEL_CONFIDENCE].isna().to_numpy()
     slices = _by_slice(adata, keys.LABEL, given, slice_key)
-    told, unknown = int((~given).sum()), int(slices["unknown_cells"].sum())
-    asked = int((slices["given"] < slices["cells"]).sum())
-    lent = int(found.given[adata.n_obs :].sum())  # the reference's cells are the last
-    lenders = _sources(int(slices["given"].sum()), lent)
+    labeled, unknown = int((~given).sum()), int(slices["unknown_cells"].sum())
+    targets = int((slices["given"] < slices["cells"]).sum())
+    from_reference = int(found.given[adata.n_obs :].sum())  # the reference's cells are the last
+    sources = _sources(int(slices["given"].sum()), from_reference)
     summary = (
-        f"{words.plural(told, 'cell')} of {words.plural(asked, 'slice')} were labeled with "
-        f"{words.plural(len(found.types), 'cell type')}, by the labeled cells that lie near them in the "
-        f"joint embedding{lenders}. {unknown / max(told, 1):.0%} are unknown: too unsure, or like "
-        "nothing that is labeled."
+        f"{words.plural(labeled, 'cell')} of {words.plural(targets, 'slice')} were labeled with "
+        f"{words.plural(len(found.types), 'cell type')} from their nearest labeled cells in the joint "
+        f"embedding{sources}. {unknown / max(labeled, 1):.0%} are unknown: the label is uncertain, or the "
+        "cell resembles no labeled cell."
     )
     trust = Section(
-        "Can labels be believed?",
+        "Calibration",
         [
-            f"The confidence of a label is the chance that it is right. It was learned where the truth is "
-            f"known: {_LEARNED[found.left_out]}."
-            + (" The reference counts as a slice in this and in the table of types." if lent else ""),
-            f"Judged on {_JUDGED[found.left_out]} that it was not learned from, the confidence is off by "
-            f"{found.error:.2f} on average"
-            + (": take it with care." if found.error >= _FAR else ".")
-            + " Points should lie on the dotted line; below it, labels are less often right than they say.",
+            "The confidence of a label is the probability that it is correct. It was calibrated on cells "
+            f"whose type is known: {_LEARNED[found.left_out]}."
+            + (" The reference counts as a slice here and in the table of types." if from_reference else ""),
+            f"On {_JUDGED[found.left_out]} left out of the calibration, its mean error is {found.error:.2f}"
+            + (": interpret it with care." if found.error >= _FAR else ".")
+            + " Points should lie on the dotted line; below it, the confidence is too high.",
         ],
         [
             Shown.of(
-                reliability_curve(found.curve),
+                on_axes((WIDTH, WIDTH), lambda ax: reliability_curve(ax, found.curve)),
                 "reliability",
-                "Share of labels that are right against their confidence, on cells whose type is known",
+                "Share of correct labels against their confidence, for cells whose type is known",
                 f"{int(found.curve['n_cells'].sum()):,} cells of known type. Larger points hold more cells.",
             )
         ],
@@ -97,21 +106,20 @@ def build_labels_page(
     types = Section(
         "Types",
         [
-            "Whether each type can be carried over at all, tried where it is known: the share of its cells "
-            "that were found again, how often a cell given the type was of it, and how often its cells "
-            "would have been called unknown."
-            + (" Types that one slice alone holds could not be tried." if untried else "")
+            "How well each type transfers, on cells whose type is known: recall, precision, and the share "
+            "of its cells that would be called unknown."
+            + (" Types that only one slice has could not be tested." if untried else "")
         ],
         tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "f1", "unknown"))],
     )
     sections = [_slices(slices), trust, types, _maps(adata, keys.LABEL, slices, slice_key)]
-    return build_analysis_page("Cell types carried over", summary, sections, out=out)
+    return build_analysis_page("Transferred cell types", summary, sections, out=out)
 
 
 def build_annotation_page(
     adata: ad.AnnData, table: pd.DataFrame, *, slice_key: str = keys.SLICE, out: str | Path
 ) -> Path:
-    """Write the page of cell types told by markers.
+    """Write the page of cell types assigned by markers.
 
     Parameters
     ----------
@@ -135,49 +143,51 @@ def build_annotation_page(
     summary = (
         f"{words.plural(adata.n_obs, 'cell')} of {words.plural(len(slices), 'slice')} were compared with the "
         f"marker genes of {words.plural(kinds, 'cell type')}. {unknown / max(adata.n_obs, 1):.0%} are "
-        "unknown: no type is likely enough."
+        "unknown: no type has a high enough probability."
     )
     notes = table["note"].where(~table["identifiable"], "")
     panel = table.assign(
-        said=[n or f"{m} of {of}" for m, of, n in zip(table["n_markers"], table["n_markers_listed"], notes)]
+        present=[
+            n or f"{m} of {of}" for m, of, n in zip(table["n_markers"], table["n_markers_listed"], notes)
+        ]
     )
     able = Section(
-        "What the panels can tell",
+        "Coverage of the panels",
         [
-            "How many markers of each type every panel has. A type without markers of its own in a panel can "
-            "be told there only by neighbors from other slices in the joint embedding."
+            "The number of markers of each type in every panel. A type without markers of its own in a "
+            "panel can be assigned there only through neighbors from other slices in the joint embedding."
         ],
-        tables=[_pivot(panel, "said")],
+        tables=[_pivot(panel, "present")],
     )
     cells = Section(
         "Types",
         [
-            "Cells that were given each type. Their confidence is the model's own; there is nothing to check "
-            "it against, so compare what you see with what you know of the tissue."
+            "Cells assigned to each type. Their confidence is the model's own and not calibrated: compare "
+            "the result with what is known of the tissue."
         ],
         tables=[_pivot(table, "n_assigned")],
     )
     sections = [_slices(slices), able, cells, _maps(adata, keys.MARKER_TYPE, slices, slice_key)]
-    return build_analysis_page("Cell types told by markers", summary, sections, out=out)
+    return build_analysis_page("Marker-based cell types", summary, sections, out=out)
 
 
-def _sources(given: int, lent: int) -> str:
-    """Say where labels came from, if a reference lent some."""
-    if not lent:
+def _sources(given: int, from_reference: int) -> str:
+    """Name the sources of the labels, if a reference is among them."""
+    if not from_reference:
         return ""
     own = f"{words.plural(given, 'cell')} of slices and " if given else ""
-    return f": {own}{words.plural(lent, 'single cell')} of the reference"
+    return f": {own}{words.plural(from_reference, 'single cell')} of the reference"
 
 
 def _by_slice(adata: ad.AnnData, column: str, given: NDArray | None, slice_key: str) -> pd.DataFrame:
-    """Cells of each slice: all, those that had a label, were told one, and are unknown."""
+    """Cells of each slice: all, those that had a label, were assigned one, and are unknown."""
     doubted = (adata.obs[column].astype(str) == UNKNOWN).to_numpy()
     had = np.zeros(adata.n_obs, bool) if given is None else given
     rows = []
     for name, cells in by_slice(adata, slice_key).items():
         n, known, unknown = len(cells), int(had[cells].sum()), int(doubted[cells].sum())
         share = unknown / (n - known) if n > known else float("nan")
-        row = {"slice": name, "cells": n, "given": known, "told": n - known - unknown, "unknown": share}
+        row = {"slice": name, "cells": n, "given": known, "assigned": n - known - unknown, "unknown": share}
         rows.append(row | {"unknown_cells": unknown})
     return pd.DataFrame(rows)
 
@@ -185,7 +195,7 @@ def _by_slice(adata: ad.AnnData, column: str, given: NDArray | None, slice_key: 
 def _slices(slices: pd.DataFrame) -> Section:
     shown, text = slices.drop(columns="unknown_cells"), []
     if shown["given"].any():
-        text.append("Unknown is the share of the cells that had no label to begin with.")
+        text.append("Unknown is the share among the cells that had no label.")
     else:
         shown = shown.drop(columns="given")
     return Section("Slices", text, tables=[Table.of(shown, _SLICES, shares=("unknown",))])
@@ -201,13 +211,13 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
     )
     about = {}
     for name, cells, given, unknown in zip(*(slices[c] for c in ("slice", "cells", "given", "unknown"))):
-        said = "all had a label" if given == cells else f"{unknown:.0%} unknown"
+        state = "all had a label" if given == cells else f"{unknown:.0%} unknown"
         if 0 < given < cells:
-            said = f"{cells - given:,} had no label, {unknown:.0%} of these are unknown"
-        about[str(name)] = f"{words.plural(int(cells), 'cell')}, {said}"
+            state = f"{cells - given:,} had no label, {unknown:.0%} of these are unknown"
+        about[str(name)] = f"{words.plural(int(cells), 'cell')}, {state}"
     text = (
-        "Cells where they lie; a color means the same in every slice. Where a type is known to form layers "
-        "or to keep to a place, it should do so here."
+        "Cells in space; colors are the same in every slice. Types that are known to form layers or to be "
+        "confined to a region should do so here."
     )
     shown = maps(adata, coloring, slice_key=slice_key, title="cell type", about=about)
     return Section("In space", [text], shown, legend=coloring.legend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import anndata as ad
@@ -10,19 +11,25 @@ import pandas as pd
 
 from lloki import keys
 from lloki.analysis import NeighborhoodProgram
+from lloki.pl._coloring import Scale
+from lloki.pl._curves import score_against_share
+from lloki.pl._figures import WIDTH
+from lloki.pl._panels import panels_size, slice_panels
+from lloki.pl._slots import by_slice
+from lloki.pl.neighborhoods import score_ends
 from lloki.report import words
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
-from lloki.report.panels import Shown, by_slice
-from lloki.report.programs import score_against_share, score_ends, scores_in_space
+from lloki.report.panels import Shown
+from lloki.report.svg import on_axes, on_figure
 from lloki.report.table import Table
 
 _GENES = {
     "gene": "Gene",
     "n_datasets": "Data sets",
     "log2_fold": "Difference (log2)",
-    "q": "Chance of a false find (q)",
+    "q": "FDR (q)",
     "share_correlation": "Correlation with neighbors",
-    "share_q": "Its q",
+    "share_q": "q of the correlation",
 }
 _RATIOS = ("log2_fold", "share_correlation", "pearson", "spearman")
 _SETS = {"dataset": "Data set", "n_cells": "Cells", "pearson": "Pearson", "spearman": "Spearman", "p": "p"}
@@ -52,7 +59,7 @@ def build_neighborhood_page(
     focal, neighbor, label_key
         Names of the types, and ``obs`` column of types.
     k
-        Nearest cells among which the neighbor type was counted.
+        Nearest cells that make up a neighborhood.
     slice_key, dataset_key
         ``obs`` columns that name slices and data sets.
     out
@@ -66,13 +73,13 @@ def build_neighborhood_page(
     who, others = words.cells_of(focal), words.cells_of(neighbor)
     slices = len(by_slice(adata, slice_key))
     summary = (
-        f"Do {who} express something where {others} are around them? Asked of "
-        f"{words.plural(len(found.share), 'cell')} of {words.plural(slices, 'slice')}; around each, the "
-        f"{k} nearest cells were counted."
+        f"Which genes do {who} express near {others}? Tested in "
+        f"{words.plural(len(found.share), 'cell')} of {words.plural(slices, 'slice')}, with the "
+        f"{k} nearest cells of each as its neighborhood."
     )
     reason = found.reason
     if not found.found:
-        reason += " What follows is what was looked at, not a result."
+        reason += " The sections below show what was tested; they are not a result."
     answer = Answer(
         "A program was found" if found.found else "No program was found",
         "good" if found.found else "fair",
@@ -95,25 +102,25 @@ def _clusters(found: NeighborhoodProgram, focal: str, neighbor: str) -> Section:
     table = pd.DataFrame({"cells": by.size(), "share": by["share"].mean(), "rich": by["rich"].first()})
     table = table.reset_index().astype({"cluster": object, "rich": object})
     headings = {
-        "cluster": f"Group of {focal}",
+        "cluster": f"Cluster of {focal}",
         "cells": "Cells",
-        "share": f"{neighbor} around them",
-        "rich": "Rich in them",
+        "share": f"{neighbor} in the neighborhood",
+        "rich": "Enriched",
     }
     text = (
-        f"{who} of all slices were grouped by their place in the joint embedding, and the groups "
-        f"with most {others} around them compared with the others. The share of {others} "
-        f"around them is {100 * found.contrast:.1f} percentage points higher; shuffled positions give as "
-        f"much in {found.contrast_p:.1%} of trials."
+        f"{who} of all slices were clustered in the joint embedding, and the clusters with the most {others} "
+        f"in their neighborhoods were compared with the others. Their share of {others} is "
+        f"{100 * found.contrast:.1f} percentage points higher; a difference as large occurs in "
+        f"{found.contrast_p:.1%} of permutations of the positions."
     )
-    return Section("Groups of cells", [text], tables=[Table.of(table, headings, shares=("share",))])
+    return Section("Clusters", [text], tables=[Table.of(table, headings, shares=("share",))])
 
 
 def _genes(found: NeighborhoodProgram) -> Section:
     text = (
-        "Genes of the focal type that differ between the groups in the same direction in every data set, and "
-        "also go with the neighbors themselves. Shuffled positions gave "
-        f"{found.null_genes:.2g} such genes on average."
+        "Genes of the focal type that differ between the clusters in the same direction in every data set "
+        f"and correlate with the share of neighbors. Permuted positions gave {found.null_genes:.2g} such "
+        "genes on average."
     )
     tables = []
     for names, title in ((found.up, "Up near the neighbors"), (found.down, "Down near the neighbors")):
@@ -133,14 +140,15 @@ def _against(adata: ad.AnnData, found: NeighborhoodProgram, neighbor: str, group
     share, score = (adata.obs[c].to_numpy(float) for c in (keys.NEIGHBOR_SHARE, keys.NEIGHBORHOOD_SCORE))
     groups = adata.obs[group].astype(str).to_numpy() if group in adata.obs else np.full(adata.n_obs, "all")
     text = (
-        "Does the score of these genes rise with the number of neighbors? Lines are medians of eight equal "
-        "parts of each data set; they should all rise. The last column says how often shuffled positions "
-        "gave as high a rank correlation: a check on chance, not on what else varies over the tissue."
+        "The score of these genes against the share of neighbors. Lines are medians of eight equal parts of "
+        "each data set; all of them should rise. The last column is the share of permutations of the "
+        "positions with a rank correlation at least as high: it accounts for chance, not for other "
+        "gradients in the tissue."
     )
     others = words.cells_of(neighbor)
-    figure = score_against_share(share, score, groups)
-    alt = f"Score of the program against the share of {others} around, with medians by data set"
-    shown = Shown.of(figure, "score", alt, f"A point is a cell. Share of {others} around it.")
+    figure = on_axes((WIDTH, WIDTH), lambda ax: score_against_share(ax, share, score, groups))
+    alt = f"Score of the program against the share of {others} in the neighborhood, with medians by data set"
+    shown = Shown.of(figure, "score", alt, f"Each point is a cell; share of {others} in its neighborhood.")
     return Section(
         "Score and neighbors", [text], [shown], [Table.of(found.correlations, _SETS, hundredths=_RATIOS)]
     )
@@ -159,19 +167,21 @@ def _in_space(
     column, label = (
         (keys.NEIGHBORHOOD_SCORE, "score of the program")
         if scored
-        else (keys.NEIGHBOR_SHARE, f"% {neighbor} around")
+        else (keys.NEIGHBOR_SHARE, f"% {neighbor} in the neighborhood")
     )
     xy, types = np.asarray(adata.obsm[keys.SPATIAL], float), adata.obs[label_key].astype(str).to_numpy()
     values = adata.obs[column].to_numpy(float) * (1 if scored else 100)
-    ends = score_ends(values)
-    shown = []
+    whole, shown = Scale.of(values, label, ends=score_ends(values)), []
     for name, rows in by_slice(adata, slice_key).items():
         near = types[rows] == neighbor
-        figure = scores_in_space(xy[rows, :2], values[rows], near, title="", label=label, ends=ends)
+        drawn = rows[near | np.isfinite(values[rows])]
+        positions = {"": xy[drawn]}
+        draw = partial(slice_panels, positions=positions, shades={"": whole.part(drawn)}, whole=whole)
+        figure = on_figure(panels_size(positions, 0.9), draw)
         cells = int(np.isfinite(values[rows]).sum())
         caption = f"{name}: {cells:,} {who} in color, {int(near.sum()):,} {others} in gray."
         alt = f"Map of slice {name}: {who} colored by {label}, {others} in gray"
         shown.append(Shown.of(figure, f"space-{name}", alt, caption))
-    what = "the score of the program" if scored else f"the share of {others} around them"
+    what = "the score of the program" if scored else f"the share of {others} in their neighborhood"
     text = f"{who} by {what}, all slices on one color scale. Cells of other types are not drawn."
     return Section("In space", [text], shown)

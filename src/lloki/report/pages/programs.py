@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import anndata as ad
@@ -11,12 +12,15 @@ import pandas as pd
 
 from lloki import keys
 from lloki.analysis import Programs
-from lloki.report import metagenes as figures
+from lloki.pl import _heatmaps as heatmaps
+from lloki.pl._coloring import Scale
+from lloki.pl._curves import moran_boxes
+from lloki.pl._panels import panels_size, slice_panels
+from lloki.pl._slots import by_slice, category_shade
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
-from lloki.report.coloring import Coloring
-from lloki.report.figures import INK
-from lloki.report.panels import Shown, by_slice, maps
+from lloki.report.panels import Shown, maps
+from lloki.report.svg import on_axes, on_figure
 from lloki.report.table import Table
 
 _GENES = 5  # of a metagene that are named
@@ -79,7 +83,9 @@ def _summary(found: Programs, slices: int, cells: int) -> str:
         f"{words.plural(cells, 'cell')} share. The fit "
     )
     steps = words.plural(len(found.history), "iteration")
-    text += f"settled after {steps}." if found.converged else f"was ended after {steps}, before it settled."
+    text += (
+        f"converged after {steps}." if found.converged else f"was stopped after {steps}, before it converged."
+    )
     if found.unused:
         named = words.listed([str(i + 1) for i in found.unused], most=k)
         verb = "is" if len(found.unused) == 1 else "are"
@@ -97,15 +103,13 @@ def _in_space(
     states, xy = np.asarray(adata.obsm[keys.METAGENES]), np.asarray(adata.obsm[keys.SPATIAL])
     rows = by_slice(adata, slice_key)
     genes, types = _named(loadings), _users(enrichment)
-    shown = []
+    positions = {s: xy[r] for s, r in rows.items()}
+    size, shown = panels_size(positions, 0.9, panel=_PANEL), []
     for i in range(found.metagenes.shape[1]):
-        figure = figures.in_space(
-            {s: xy[r] for s, r in rows.items()},
-            {s: states[r, i] for s, r in rows.items()},
-            label="how much of it",
-            panel=_PANEL,
-            ink=INK,
-        )
+        scale = Scale.of(states[:, i], "state")
+        shades = {s: scale.part(r) for s, r in rows.items()}
+        draw = partial(slice_panels, positions=positions, shades=shades, whole=scale)
+        figure = on_figure(size, draw)
         caption = f"Metagene {i + 1}."
         if i in found.unused:
             caption += " Used by almost no cell."
@@ -117,13 +121,12 @@ def _in_space(
         alt = f"Cells of {words.plural(len(rows), 'slice')} colored by their state in metagene {i + 1}"
         shown.append(Shown.of(figure, f"metagene-{i + 1}", alt, caption, dpi=_DPI))
     text = (
-        "How much of each program a cell has, where it lies. All slices of a row have one color scale, so "
-        "what is bright in one and dark in another does differ. Bars give lengths in the units of the "
-        "coordinates."
+        "The state of every cell in each program. All slices of a row share one color scale, so differences "
+        "in brightness are real. Scale bars are in the units of the coordinates."
     )
     if genes:
         text += (
-            " Genes are those that cells with the program have more of than others, by the mean over the "
+            " Genes listed are those most enriched in cells that use the program, by the mean over the "
             "slices that measured them."
         )
     return Section("In space", [text], shown, width="one" if len(rows) > 2 else "two")
@@ -145,7 +148,7 @@ def _users(enrichment: Mapping[str, pd.DataFrame] | None) -> dict[str, str]:
     """Metagene → the type that uses it most, by the mean over slices."""
     if not enrichment:
         return {}
-    return {str(name): str(best) for name, best in figures.mean_use(enrichment).idxmax().items()}
+    return {str(name): str(best) for name, best in heatmaps.mean_use(enrichment).idxmax().items()}
 
 
 def _genes(loadings: pd.DataFrame | None) -> Section:
@@ -158,10 +161,10 @@ def _genes(loadings: pd.DataFrame | None) -> Section:
     frame = lists.reindex(index=order, columns=slices, fill_value="–").rename_axis("Metagene").reset_index()
     frame["Metagene"] = frame["Metagene"].str.removeprefix("metagene").astype(int)
     text = (
-        f"The {_GENES} genes of each program that stand out most in each slice, out of those that its panel "
-        "has. Where panels have the same genes, the same ones should come up. Weights of all genes are in "
-        "genes.csv: standard deviations of the gene by which a cell that uses this program alone lies above "
-        "the mean cell."
+        f"The {_GENES} genes with the highest weights for each program in each slice, among the genes of its "
+        "panel. Where panels share genes, the lists should agree. Weights of all genes are in genes.csv: "
+        "the number of standard deviations by which a cell that uses this program alone exceeds the mean "
+        "cell."
     )
     return Section("Genes", [text], tables=[Table.of(frame.astype(object))])
 
@@ -169,11 +172,12 @@ def _genes(loadings: pd.DataFrame | None) -> Section:
 def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
     if not enrichment:
         return Section("")
-    figure = figures.enrichment_maps(enrichment, ink=INK)
+    size = heatmaps.enrichment_size(enrichment)
+    figure = on_figure(size, lambda f: heatmaps.enrichment_maps(f, enrichment))
     text = (
-        "Which cell types use which programs: the mean state of cells that use it at all, over the largest "
-        "of any slice. Programs stand in one order for all slices, so that the same pattern means that "
-        "slices agree. Types with too few cells in a slice are blank there."
+        "Which cell types use which programs: the mean state of the cells that use a program at all, "
+        "divided by the largest such mean of any slice. The order of programs is the same in all slices, so "
+        "slices with the same pattern agree. Types with too few cells in a slice are blank there."
     )
     alt = f"Heat maps of cell types by metagenes in {words.listed(list(enrichment))}"
     shown = Shown.of(figure, "enrichment", alt, f"Slices with labels: {words.listed(list(enrichment))}.")
@@ -181,37 +185,38 @@ def _types(enrichment: Mapping[str, pd.DataFrame] | None) -> Section:
 
 
 def _affinity(found: Programs) -> Section:
-    figure = figures.affinity_map(found.affinity, ink=INK)
+    size = heatmaps.affinity_size(len(found.affinity))
+    figure = on_axes(size, lambda ax: heatmaps.affinity_map(ax, found.affinity))
     text = (
-        "Which programs lie next to which in the tissue. Below 0, cells of the two are neighbors more often "
-        "than by chance; above 0, less often. Values along the diagonal tell whether cells of one program "
-        "keep together; they are mostly far beyond the scale, which is set by pairs of different programs."
+        "Which programs are adjacent in the tissue. Below 0, cells of the two are neighbors more often than "
+        "by chance; above 0, less often. Values along the diagonal show whether cells of one program "
+        "cluster together; most are far beyond the scale, which is set by pairs of different programs."
     )
     shown = Shown.of(
         figure, "affinity", "Heat map of affinities of metagenes", "Affinities of all pairs of programs."
     )
-    return Section("Side by side", [text], [shown])
+    return Section("Adjacency", [text], [shown])
 
 
 def _order(moran: pd.DataFrame) -> Section:
     found = {str(name): column.to_numpy() for name, column in moran.items()}
-    figure = figures.moran_boxes({"metagenes": found}, ink=INK)
+    figure = on_axes((1.5 + len(found), 3.2), lambda ax: moran_boxes(ax, {"metagenes": found}))
     medians = [f"{name} {np.nanmedian(v):.2f}" for name, v in found.items() if np.isfinite(v).any()]
     text = (
-        "How far neighboring cells have like states (Moran's I): 0 if a program is strewn about at random, "
-        "1 if it lies in smooth regions. Programs of scattered cell types are low without anything being "
-        "wrong. A box holds the middle half of the programs of a slice, the line is their median."
+        "Spatial autocorrelation of each program (Moran's I): 0 if its cells are scattered at random, 1 if "
+        "it forms smooth regions. Programs of scattered cell types are expected to be low. A box spans the "
+        "interquartile range of the programs of a slice; the line is their median."
     )
-    said = f"Medians: {words.listed(medians, most=12)}."
-    shown = Shown.of(figure, "moran", f"Box plots of Moran's I of metagenes. {said}", said)
+    medians_text = f"Medians: {words.listed(medians, most=12)}."
+    shown = Shown.of(figure, "moran", f"Box plots of Moran's I of metagenes. {medians_text}", medians_text)
     return Section("Spatial order", [text], [shown])
 
 
 def _domains(adata: ad.AnnData, slice_key: str) -> Section:
-    coloring = Coloring.of(adata.obs[keys.DOMAIN])
+    coloring = category_shade(adata, keys.DOMAIN)
     text = (
-        "Regions whose surroundings are alike in the embedding, found in all slices together: one name and "
-        "color is the same kind of region everywhere. D1 is the largest."
+        "Regions with similar neighborhoods in the embedding, found in all slices together: a name and its "
+        "color mean the same kind of region everywhere. D1 is the largest."
     )
     shown = maps(adata, coloring, slice_key=slice_key, title="domain", about={})
     return Section("Domains", [text], shown, legend=coloring.legend, width="")

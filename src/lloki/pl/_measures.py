@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from lloki.pl._palette import COLORS
 
 MEASURES = {
     "distance": "distance of pairs in the given frame",
@@ -12,25 +14,26 @@ MEASURES = {
     "agreement": "share of pairs of one cell type",
 }
 METHODS = {
-    "lloki": ("lloki", "#0072b2", "o"),
-    "kabsch": ("nearest neighbors + Kabsch, same embedding", "#56b4e9", "s"),
-    "pca": ("nearest neighbors + Kabsch, PCA of shared genes", "#e69f00", "^"),
-    "paste": ("PASTE, best of five alphas", "#d55e00", "D"),
+    "lloki": ("lloki", COLORS[0], "o"),
+    "kabsch": ("nearest neighbors + Kabsch, same embedding", COLORS[5], "s"),
+    "pca": ("nearest neighbors + Kabsch, PCA of shared genes", COLORS[1], "^"),
+    "paste": ("PASTE, best of five alphas", COLORS[4], "D"),
 }
+SIZE = (12.0, 4.4)  # inches
 
 
-def draw_measures(table: pd.DataFrame) -> Figure:
+def alignment_measures(figure: Figure, table: pd.DataFrame) -> list[Axes]:
     """Draw the paper's three measures over the overlap of the panels.
 
     Parameters
     ----------
+    figure
+        Where to draw.
     table
-        Columns overlap (0 to 1), method, distance, correlation, agreement: a row a trial and method. Lines
-        are means, points trials. The dotted line is the method ``truth``, the frame as given.
+        Columns overlap (0 to 1), method, distance, correlation, agreement; a row for each trial and method.
+        Lines are means, points trials. The dotted line is the method ``truth``, the frame as given.
     """
-    figure = Figure(figsize=(12, 4.4), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(MEASURES))
+    axes = list(figure.subplots(1, len(MEASURES)))
     for ax, (measure, title) in zip(axes, MEASURES.items()):
         for i, (method, (name, color, mark)) in enumerate(METHODS.items()):
             of = table[table["method"] == method]
@@ -49,4 +52,4 @@ def draw_measures(table: pd.DataFrame) -> Figure:
     figure.legend(
         *axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, ncols=3, loc="outside lower center"
     )
-    return figure
+    return axes

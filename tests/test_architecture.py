@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can hold."""
+"""The rules of the architecture that a machine can check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "lloki"
-# A room may import from the rooms before it, never from one after it.
+# A package may import from those before it, never from one after it.
 FLOW = [
     "genes",
     "io",
@@ -20,10 +20,10 @@ FLOW = [
     "align",
     "analysis",
     "evaluate",
-    "report",
     "datasets",
     "tl",
     "pl",
+    "report",
     "run",
     "benchmark",
     "cli",
@@ -42,26 +42,26 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def files(room: str) -> list[Path]:
-    found = sorted((SOURCE / room).rglob("*.py"))
-    assert found, f"the room {room} has moved: fix this test"
+def files(package: str) -> list[Path]:
+    found = sorted((SOURCE / package).rglob("*.py"))
+    assert found, f"the package {package} has moved: update this test"
     return found
 
 
-def test_every_room_is_in_the_flow() -> None:
-    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    assert rooms == set(FLOW)
+def test_every_package_is_in_the_flow() -> None:
+    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert packages == set(FLOW)
 
 
-@pytest.mark.parametrize("room", FLOW)
-def test_imports_point_down_the_flow(room: str) -> None:
-    later = FLOW[FLOW.index(room) + 1 :]
-    for file in files(room):
+@pytest.mark.parametrize("package", FLOW)
+def test_imports_point_down_the_flow(package: str) -> None:
+    later = FLOW[FLOW.index(package) + 1 :]
+    for file in files(package):
         wrong = {m for m in imports(file) for r in later if m == f"lloki.{r}" or m.startswith(f"lloki.{r}.")}
         assert not wrong, f"{file.relative_to(SOURCE)} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("room", ANNDATA_FREE)
-def test_the_mathematics_takes_arrays(room: str) -> None:
-    for file in files(room):
+@pytest.mark.parametrize("package", ANNDATA_FREE)
+def test_the_methods_take_arrays(package: str) -> None:
+    for file in files(package):
         assert not {m for m in imports(file) if m.split(".")[0] in ("anndata", "scanpy")}, file
