@@ -453,16 +453,26 @@ class Stop(Exception):
     pass
 
 
-def test_a_training_with_labels_that_is_stopped_goes_on_to_the_same_result(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+@pytest.mark.parametrize("stopped", ["after labels were spread", "after the best state"])
+def test_a_training_that_is_stopped_continues_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, stopped: str
 ) -> None:
     from lloki.cae import checkpoint
 
     monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
     data = slices()
-    labels = {"s0": np.array(list("pqr"))[np.arange(90) % 3]}  # the others take those of their partners
-    whole = trained(labels=labels)
+    options: dict[str, Any] = {
+        "labels": {"s0": np.array(list("pqr"))[np.arange(90) % 3]}
+    }  # others take theirs
     left = 20
+    if stopped == "after the best state":  # see above: the loss goes up and down
+        options = {"config": replace(SMALL, learning_rate=0.3, steps=120, patience=2, refreshes=1)}
+    whole = trained(**options)
+    if stopped == "after the best state":
+        looks = [row for row in whole.history if row["step"] > 40]
+        best = min(looks, key=lambda row: row["validation"])["step"]
+        assert best < looks[-1]["step"] < 120
+        left = best + 2
 
     def stop(n: int) -> None:
         nonlocal left
@@ -471,8 +481,8 @@ def test_a_training_with_labels_that_is_stopped_goes_on_to_the_same_result(
             raise Stop
 
     with pytest.raises(Stop):
-        trained(labels=labels, checkpoint=tmp_path / "file", advance=stop)
-    again = trained(labels=labels, checkpoint=tmp_path / "file")
+        trained(**options, checkpoint=tmp_path / "file", advance=stop)
+    again = trained(**options, checkpoint=tmp_path / "file")
     for name, x in data.items():
         np.testing.assert_array_equal(again.encode(x, f"t|{name}"), whole.encode(x, f"t|{name}"))
     assert again.history == whole.history
