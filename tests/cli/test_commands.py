@@ -99,7 +99,7 @@ def test_doctor(lloki, monkeypatch):
 
 
 def test_doctor_names_the_extra_of_an_absent_package(lloki, monkeypatch):
-    monkeypatch.setattr("lloki.cli.doctor._installed", lambda package: package != "distributed")
+    monkeypatch.setattr("lloki.cli._doctor._installed", lambda package: package != "distributed")
     result = lloki("doctor")
     assert "absent: distributed; pip install 'lloki[distributed]'" in result.stdout
 

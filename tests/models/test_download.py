@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lloki.errors import DownloadError, MissingExtraError, OutputError
-from lloki.models.download import download
+from lloki.models._download import download
 
 
 def sha(content: bytes) -> str:

@@ -15,7 +15,7 @@ from scipy import sparse
 
 import lloki
 from lloki.errors import ConfigError, InputError
-from lloki.run.assemble import _column
+from lloki.run._assemble import _column
 
 STRANGE = "<script>alert('β')</script> 脳|1"
 

@@ -30,16 +30,10 @@ def found() -> dict[str, set[tuple[int, str]]]:
     return errors
 
 
-# not before the figures have their new signatures
-WAITS = pytest.mark.xfail(reason="remove this once lloki.pl returns Axes", strict=True)
-
-
-@WAITS
 def test_every_type_of_a_users_script_is_found(found):
     assert not found["user_script.py"]
 
 
-@WAITS
 def test_mistakes_are_found(found):
     lines = enumerate((HERE / "mistakes.py").read_text().splitlines(), 1)
     assert found["mistakes.py"] == {(i, line.split("# ")[1]) for i, line in lines if "# " in line}

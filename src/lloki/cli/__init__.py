@@ -10,22 +10,20 @@ from typing import Annotated
 import typer
 
 from lloki._version import __version__
-from lloki.cli import (
-    align,
-    annotate,
-    benchmark,
-    check,
-    demo,
-    doctor,
-    impute,
-    integrate,
-    models,
-    neighborhood,
-    programs,
-    project,
-    project_reference,
-    transfer_labels,
-)
+from lloki.cli import models
+from lloki.cli._align import align
+from lloki.cli._annotate import annotate
+from lloki.cli._benchmark import benchmark
+from lloki.cli._check import check
+from lloki.cli._demo import demo
+from lloki.cli._doctor import doctor
+from lloki.cli._impute import impute
+from lloki.cli._integrate import integrate
+from lloki.cli._neighborhood import neighborhood
+from lloki.cli._programs import programs
+from lloki.cli._project import project
+from lloki.cli._project_reference import project_reference
+from lloki.cli._transfer_labels import transfer_labels
 from lloki.cli.defaults import Command
 from lloki.cli.failures import Commands
 
@@ -39,19 +37,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    demo.demo,
-    integrate.integrate,
-    project.project,
-    project_reference.project_reference,
-    align.align,
-    programs.programs,
-    transfer_labels.transfer_labels,
-    annotate.annotate,
-    impute.impute,
-    neighborhood.neighborhood,
-    benchmark.benchmark,
-    check.check,
-    doctor.doctor,
+    demo,
+    integrate,
+    project,
+    project_reference,
+    align,
+    programs,
+    transfer_labels,
+    annotate,
+    impute,
+    neighborhood,
+    benchmark,
+    check,
+    doctor,
 ):
     app.command(cls=Command)(_command)
 app.add_typer(models.app)

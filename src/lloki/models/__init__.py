@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lloki.models.fetch import Fetched, FetchedFile, fetch, models_folder
+from lloki.models._fetch import Fetched, FetchedFile, fetch, models_folder
 from lloki.models.inspect import FileFacts, ModelFacts, embedder_of, inspect_model, match_panel
 from lloki.models.registry import PublishedModel, WeightsFile, published, published_models
 

@@ -11,7 +11,7 @@ from typing import Any
 from lloki.embed import Embedder
 from lloki.errors import ModelError
 from lloki.genes import VocabularyMatch
-from lloki.models.download import file_sha256
+from lloki.models._download import file_sha256
 from lloki.models.registry import published_models
 
 # settings of each architecture that are shown: description → key in its file

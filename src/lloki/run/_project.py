@@ -23,7 +23,7 @@ from lloki.cae.model import WEIGHTS
 from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import ReadOptions, atomic
-from lloki.run.assemble import assemble
+from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.opening import read_slices_once

@@ -24,7 +24,7 @@ from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
 from lloki.report import build_report
-from lloki.run.assemble import assemble
+from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened

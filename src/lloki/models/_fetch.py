@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lloki._progress import Progress
 from lloki.errors import ConfigError, DownloadError, OutputError
-from lloki.models.download import download, file_sha256
+from lloki.models._download import download, file_sha256
 from lloki.models.registry import WeightsFile, published
 
 
