@@ -69,7 +69,7 @@ def labeled(joint: ad.AnnData, rows: np.ndarray, own: np.ndarray, label_key: str
     labels = np.where(column.isna(), "", column.astype(str))[rows]
     z, given = unit(joint.obsm["X_lloki"][rows]), ~own & (labels != "")
     kinds = np.unique(labels[given])
-    found = kinds[nearest_label(z[own], z[given], np.searchsorted(kinds, labels[given]), k=15)]
+    found = kinds[nearest_label(z[own], z[given], np.searchsorted(kinds, labels[given]), n_neighbors=15)]
     known = np.isin(labels[own], kinds)
     return found, float((found == labels[own])[known].mean()) if known.any() else float("nan")
 

@@ -37,7 +37,9 @@ def carried(joint: AnnData, source: str, key: str) -> tuple[float, float]:
         given, asked = here & np.isin(labels, kinds), there & np.isin(labels, kinds)
         if asked.sum() < 20:
             continue
-        predicted = kinds[nearest_label(z[asked], z[given], np.searchsorted(kinds, labels[given]), k=15)]
+        predicted = kinds[
+            nearest_label(z[asked], z[given], np.searchsorted(kinds, labels[given]), n_neighbors=15)
+        ]
         scores.append(
             ((predicted == labels[asked]).mean(), f1_score(labels[asked], predicted, average="macro"))
         )

@@ -182,7 +182,16 @@ def test_a_metagene_whose_type_a_slice_lacks_is_dark_there():
 def test_the_command_writes_tables_and_figures(tmp_path):
     joint().write_h5ad(tmp_path / "in.h5ad")
     out = tmp_path / "out"
-    call = ["programs", str(tmp_path / "in.h5ad"), "--out", str(out), "-k", "3", "--iterations", "2"]
+    call = [
+        "programs",
+        str(tmp_path / "in.h5ad"),
+        "--out",
+        str(out),
+        "--n-metagenes",
+        "3",
+        "--iterations",
+        "2",
+    ]
     result = CliRunner().invoke(app, [*call, "--label-key", "cell_type"])
     assert result.exit_code == 0, result.output
     assert {p.name for p in out.iterdir()} == {

@@ -12,7 +12,7 @@ from lloki.align import AlignConfig, Rigid, Rival, judge
 from lloki.align.channels import Cells, spatial_channels
 from lloki.align.extent import cell_spacing, frame
 from lloki.align.fields import autocorrelation, make_fields
-from lloki.align.landmarks import match, mutual_nearest, niches
+from lloki.align.landmarks import match, niches
 from lloki.align.refine import Precision, Refinement
 from lloki.align.search import Pose, Search
 from lloki.errors import ConfigError
@@ -109,9 +109,6 @@ def test_identical_slices_match_cell_by_cell():
     made = cells(n=800)
     features = niches(made)
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
-    i, j = mutual_nearest(features, features)
-    np.testing.assert_array_equal(i, j)
-    assert len(i) == 800
     marks = match(made, made, (features, features), Rigid.make(0), radius=4 * made.spacing)
     np.testing.assert_array_equal(marks.fixed, marks.moving)
     assert marks.confidence.mean() > 0.5
@@ -127,12 +124,6 @@ def test_matches_lie_within_the_radius():
     assert np.linalg.norm(put - fixed.xy[marks.fixed], axis=1).max() <= 50
     none = match(fixed, moving, features, Rigid.make(0, (1e6, 0)), radius=50.0)
     assert len(none) == 0
-
-
-def test_mutual_neighbors_of_nothing():
-    empty, some = np.empty((0, 3), np.float32), np.ones((4, 3), np.float32)
-    for a, b in ((empty, some), (some, empty), (empty, empty)):
-        assert len(mutual_nearest(a, b)[0]) == 0
 
 
 SURE = Precision(0.5, 5.0)

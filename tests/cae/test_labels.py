@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lloki.cae import CAEConfig, train
 from lloki.cae.cells import Cells
 from lloki.cae.labels import encode_labels, hard_negatives, spread
-from lloki.cae.pairs import mutual_pairs, nearest
 from lloki.errors import InputError
+from lloki.graph.knn.tensors import mutual_pairs, nearest
 
 SMALL = CAEConfig(steps=30, batch_size=240, check_every=10, refreshes=2, n_pairs=8, n_neighbors=5)
 Slices = dict[str, np.ndarray]

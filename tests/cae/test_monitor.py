@@ -59,8 +59,8 @@ def test_figures_are_those_of_the_evaluation_where_the_sample_is_everything() ->
     seen = look(slices, lambda x: torch.abs(x @ turn))
     x, where = np.concatenate(slices), np.repeat(np.arange(3), 200)
     z = torch.abs(torch.from_numpy(x).float() @ turn).numpy()
-    assert seen["monitor_mixing"] == pytest.approx(mixing(z, where, k=15), abs=0.02)
-    assert seen["monitor_preservation"] == pytest.approx(preservation(x, z, where, k=15), abs=0.02)
+    assert seen["monitor_mixing"] == pytest.approx(mixing(z, where, n_neighbors=15), abs=0.02)
+    assert seen["monitor_preservation"] == pytest.approx(preservation(x, z, where, n_neighbors=15), abs=0.02)
     assert seen["monitor_preservation_least"] <= seen["monitor_preservation"]
     within = np.mean([z[where == s].var(0).sum() for s in range(3)])
     assert seen["monitor_spread"] == pytest.approx(np.sqrt(2 * within), rel=0.01)

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lloki.cae import pairs
-from lloki.cae.pairs import PairTable, mutual_pairs, nearest
+from lloki.cae.pairs import PairTable
+from lloki.graph.knn import tensors
+from lloki.graph.knn.tensors import mutual_pairs, nearest
 
 
 def brute(a: np.ndarray, b: np.ndarray, k: int) -> set[tuple[int, int]]:
@@ -33,7 +34,7 @@ def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPa
     rng = np.random.default_rng(0)
     a, b = (torch.from_numpy(rng.normal(size=(n, 6))) for n in (130, 90))
     whole = mutual_pairs(a, b, 7)
-    monkeypatch.setattr(pairs, "BLOCK", 32)
+    monkeypatch.setattr(tensors, "BLOCK", 32)
     parts = mutual_pairs(a, b, 7)
     assert all(torch.equal(x, y) for x, y in zip(whole, parts))
 

@@ -100,11 +100,11 @@ def test_purity_by_hand():
     x = np.concatenate([np.stack([np.cos(angle), np.sin(angle)], 1)] * 2)
     labels = np.array(list("aaaabbbb") * 2)
     slices = np.repeat(["s", "t"], 8)
-    within, across = purity(x, labels, slices, k=1)
+    within, across = purity(x, labels, slices, n_neighbors=1)
     assert within == pytest.approx(1.0)
     assert across == pytest.approx(1.0)
     swapped = np.concatenate([labels[:8], labels[8:][::-1]])
-    assert purity(x, swapped, slices, k=1) == pytest.approx((1.0, 0.0))
+    assert purity(x, swapped, slices, n_neighbors=1) == pytest.approx((1.0, 0.0))
     assert np.isnan(purity(x, np.full(16, ""), slices)).all()
     assert np.isnan(purity(x, labels, np.full(16, "s"))[1])
 

@@ -39,7 +39,7 @@ def test_mixing_by_definition(seed, k):
         rows = np.flatnonzero(batch == b)
         share = np.mean([np.mean(batch[near[i]] != b) for i in rows])
         by_batch.append(share / (1 - len(rows) / len(batch)))
-    assert mixing(x, batch, k=k) == pytest.approx(np.mean(by_batch), abs=1e-9)
+    assert mixing(x, batch, n_neighbors=k) == pytest.approx(np.mean(by_batch), abs=1e-9)
 
 
 def test_mixing_of_known_arrangements():
@@ -63,8 +63,8 @@ def test_preservation_by_definition(seed, k):
         rows = np.flatnonzero(slices == s)
         before, after = nearest(x[rows], k), nearest(y[rows], k)
         by_slice.append(np.mean([len(set(a) & set(b)) / k for a, b in zip(before, after)]))
-    assert preservation(x, y, slices, k=k) == pytest.approx(np.mean(by_slice), abs=1e-9)
-    assert preservation(x, 3 * x, slices, k=k) == 1
+    assert preservation(x, y, slices, n_neighbors=k) == pytest.approx(np.mean(by_slice), abs=1e-9)
+    assert preservation(x, 3 * x, slices, n_neighbors=k) == 1
 
 
 def test_preservation_without_slices_large_enough():
@@ -101,7 +101,9 @@ def by_hand(x, labels, slices, k):
 def test_transfer_by_definition(seed, k):
     x, labels, slices = made(seed)
     labels[(labels == "type 0") & (slices == "s1")] = ""  # unknown, and a type that one slice lacks
-    assert transfer_accuracy(x, labels, slices, k=k) == pytest.approx(by_hand(x, labels, slices, k), abs=1e-9)
+    assert transfer_accuracy(x, labels, slices, n_neighbors=k) == pytest.approx(
+        by_hand(x, labels, slices, k), abs=1e-9
+    )
 
 
 def test_transfer_agrees_with_scikit_learn():
@@ -126,17 +128,11 @@ def test_transfer_needs_labels_in_two_slices():
     assert all(np.isnan(transfer_accuracy(x, only, slices)))
 
 
-def test_transfer_does_not_depend_on_threads_or_blocks(monkeypatch):
-    from lloki.evaluate import transfer
-
+def test_transfer_does_not_depend_on_threads(monkeypatch):
     x, labels, slices = made(2, n=400)
     whole = transfer_accuracy(x, labels, slices)
     monkeypatch.setenv("LLOKI_THREADS", "3")
     assert transfer_accuracy(x, labels, slices) == whole
-    monkeypatch.setattr(transfer, "BLOCK", 13)
-    assert transfer_accuracy(x, labels, slices) == pytest.approx(
-        whole, abs=0.01
-    )  # equal votes may fall otherwise
 
 
 def test_the_table():

@@ -1,4 +1,4 @@
-"""A small good slice that the tests of this room spoil in one way each."""
+"""A small good slice that the tests of this folder spoil in one way each."""
 
 from __future__ import annotations
 

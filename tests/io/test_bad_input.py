@@ -247,7 +247,7 @@ CORRECTED = [
     Case("column named like ours and its other name", set_obs(lloki_flag=lambda n: ["x"] * n, lloki_flag_input=lambda n: ["y"] * n), says="kept as obs", then=lambda a: set(a.obs["lloki_flag_input"]) == {"y"} and set(a.obs["lloki_flag_input_input"]) == {"x"}),
     Case("unicode and script in cell names", set_names("obs", lambda v: [NASTY, *v[1:]]), options={"slice_key": "cell_type"}, says="", then=lambda a: True),
     Case("script in a column's name", lambda a: a.obs.insert(0, NASTY, "ü"), says="made _ in <script>", then=lambda a: NASTY.replace("/", "_") in a.obs),
-    Case("sections not told apart", set_obs(section=lambda n: np.repeat(["A", "B"], n // 2)), says="--slice-key section"),
+    Case("several sections in a file", set_obs(section=lambda n: np.repeat(["A", "B"], n // 2)), says="--slice-key section"),
     Case("no technology", lambda a: a.uns.clear(), says="no technology is given; its name 'bad'", then=lambda a: set(a.obs["technology"]) == {"bad"}),
     Case("volume-normalized", set_x(lambda x: x / np.linspace(100, 900, len(x))[:, None]), says="whole counts were recovered", then=lambda a: a.X.min() == 0 and (a.X.data % 1 == 0).all() and a.uns["lloki"]["scale"] == "counts"),
     Case("nearly whole counts", set_x(lambda x: np.where(x > 0, x + 1e-4, 0)), then=lambda a: bool((a.X.data % 1 == 0).all())),
@@ -304,12 +304,12 @@ def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], 
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
         slices = io.read_slices([source], **case.options)
-    said = [str(warning.message) for warning in caught]
-    assert all(warning.category is LlokiWarning for warning in caught), said
+    reported = [str(warning.message) for warning in caught]
+    assert all(warning.category is LlokiWarning for warning in caught), reported
     assert case.then(slices[0])
     if case.says:
-        found = [message for message in said if re.search(case.says, message)]
-        assert found, said
+        found = [message for message in reported if re.search(case.says, message)]
+        assert found, reported
         assert found[0].startswith(where)
         assert found[0] in slices[0].uns["lloki"]["messages"]
         assert found[0] in io.check_slices([source], **case.options)[0].warnings
@@ -318,7 +318,7 @@ def test_mended_with_a_stated_warning(case: Case, good: Callable[..., AnnData], 
     ):  # whatever was corrected can be written and read again, and is then good
         slice_.write_h5ad(tmp_path / f"{number}.h5ad")
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what was said once is not said again
+            warnings.simplefilter("error")  # what was reported before is not reported again
             warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
             again = io.read_slices([anndata.read_h5ad(tmp_path / f"{number}.h5ad")], **case.options)[0]
         assert io.content_hash(again) == io.content_hash(slice_)

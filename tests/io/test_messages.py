@@ -1,4 +1,4 @@
-"""What many slices share is said once; every slice keeps its own record."""
+"""What many slices share is reported once; every slice keeps its own record."""
 
 from __future__ import annotations
 
@@ -31,8 +31,12 @@ def test_messages_shared_by_slices_are_gathered() -> None:
 
 
 def test_one_line_for_a_correction_of_several_inputs() -> None:
-    said = [("a", "a.h5ad", "a.h5ad: odd"), ("b", "b.h5ad", "b.h5ad: odd"), ("b", "b.h5ad", "b.h5ad: even")]
-    assert together(said) == ["a, b: odd", "b.h5ad: even"]
+    reported = [
+        ("a", "a.h5ad", "a.h5ad: odd"),
+        ("b", "b.h5ad", "b.h5ad: odd"),
+        ("b", "b.h5ad", "b.h5ad: even"),
+    ]
+    assert together(reported) == ["a, b: odd", "b.h5ad: even"]
     sections = [(f"f:{i}", "f.h5ad", "f.h5ad: odd") for i in range(3)]
     assert together(sections) == ["f.h5ad: odd"]
     sections = [(f"f:{i}", "f.h5ad", f"f.h5ad [{i}]: odd") for i in range(8)]

@@ -25,9 +25,9 @@ def test_real_slices(shared_data: Path) -> None:
         assert len(slices) == (given.obs["slice"].nunique() if key else 1)
         assert sum(slice_.n_obs for slice_ in slices) == given.n_obs
         for slice_ in slices:
-            said = slice_.uns["lloki"]
-            assert said["scale"] == "counts", path.name
-            assert said["species"] == SPECIES[given.uns["species"]]
+            reported = slice_.uns["lloki"]
+            assert reported["scale"] == "counts", path.name
+            assert reported["species"] == SPECIES[given.uns["species"]]
             assert slice_.obs[keys.TECHNOLOGY].iloc[0] == given.uns["technology"]
             given.var_names = given.var_names.str.strip()  # one STARmap gene ends in a blank
             kept = given[slice_.obs_names, slice_.var_names]
@@ -37,7 +37,7 @@ def test_real_slices(shared_data: Path) -> None:
             np.testing.assert_array_equal(slice_.obs[keys.FLAG] == "no counts", empty)
             gone = given.n_vars - slice_.n_vars
             assert gone == sum(name.lower().startswith("blank") for name in given.var_names)
-            assert any("measure no gene" in message for message in said["messages"]) == (gone > 0)
+            assert any("measure no gene" in message for message in reported["messages"]) == (gone > 0)
 
 
 def test_real_references(shared_data: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_human_slice_against_a_mouse_reference(shared_data: Path) -> None:
 
 
 def test_atlas_profiles(shared_data: Path) -> None:
-    # means of counts over cells are multiples of 1 / cells: the sums come back, and it is said
+    # means of counts over cells are multiples of 1 / cells: the sums come back, and it is reported
     with pytest.warns(UserWarning, match="whole counts were recovered"):
         io.read_reference(shared_data / "pretraining" / "profiles_DRONC_human_brain.h5ad")
     # transcripts estimated from barcode collisions are no multiples of anything

@@ -1,4 +1,4 @@
-"""The scale is told from the values, and counts come back exactly wherever the values still hold them."""
+"""The scale is inferred from the values, and counts come back exactly wherever the values still hold them."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ from lloki.errors import OutputError
 if __name__ == "__main__":
     disk, reference, settings, *slices = sys.argv[1:]
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], check=True)
-    out, said = Path(disk) / "run", []
+    out, reported = Path(disk) / "run", []
     for size in range(200, 20_000, 250):
         subprocess.run(["mount", "-o", f"remount,size={size}k", disk], check=True)
         try:
             lloki.integrate(slices, reference=reference, out=out, **json.loads(settings))
         except OutputError as error:
             left = [str(p.relative_to(disk)) for p in Path(disk).rglob("*") if ".part" in p.name]
-            said.append({"error": str(error), "left": left, "finished": (out / "run.json").exists()})
+            reported.append({"error": str(error), "left": left, "finished": (out / "run.json").exists()})
         else:
             break
-        if "integrated.h5ad" in said[-1]["error"]:
+        if "integrated.h5ad" in reported[-1]["error"]:
             break
-    print(json.dumps(said))
+    print(json.dumps(reported))

@@ -344,15 +344,15 @@ def test_a_configuration_survives_json():
 def test_a_message_names_its_slice_and_not_its_file_as_well(files, integrate):
     result = integrate(technology={"alphafish_1": "A", "alphafish_2": "A"})
     text = "obs['technology'] has a name that lloki uses; kept as obs['technology_input']"
-    said = [m["slice"] for m in result.run["messages"] if m["text"] == text]
-    assert said == ["alphafish_1", "alphafish_2"]
+    reported = [m["slice"] for m in result.run["messages"] if m["text"] == text]
+    assert reported == ["alphafish_1", "alphafish_2"]
     assert f"alphafish_1: {text}" in list(result.adata.uns["lloki"]["messages"])
 
 
 def test_progress_is_printed_where_it_is_asked_for(integrate, capsys):
     integrate(progress=True)
-    said = capsys.readouterr().err
+    reported = capsys.readouterr().err
     for stage in ("Aligning features", "Embedding cells", "Aligning batches"):
-        assert f"{stage}: " in said
+        assert f"{stage}: " in reported
     integrate()
     assert "Aligning" not in capsys.readouterr().err

@@ -36,11 +36,11 @@ def pretrained(files, settings, checkpoint, tmp_path_factory):
 
 
 def test_the_run_says_what_it_was_made_with(pretrained, checkpoint):
-    said = pretrained.run["embedder"]
-    assert said["name"] == "scgpt"
-    assert said["settings"] == ScGPT.from_checkpoint(checkpoint).config
-    assert len(said["settings"]["weights"]) == 64
-    assert pretrained.adata.obsm["X_lloki_fp"].shape[1] == said["dim"] == 32
+    reported = pretrained.run["embedder"]
+    assert reported["name"] == "scgpt"
+    assert reported["settings"] == ScGPT.from_checkpoint(checkpoint).config
+    assert len(reported["settings"]["weights"]) == 64
+    assert pretrained.adata.obsm["X_lloki_fp"].shape[1] == reported["dim"] == 32
 
 
 def test_another_checkpoint_embeds_anew(pretrained, files, settings, checkpoint, integrate, status, tmp_path):
@@ -118,8 +118,17 @@ def test_a_run_killed_inside_a_slice_goes_on_there(
     script = Path(__file__).with_name("killed_run.py")
     given = settings | {"embedder": "scgpt", "model": str(checkpoint)}
     # Three pieces a slice, and the end comes in the third.
-    said = json.dumps(given | {"rows_per_piece": 50})
-    command = [sys.executable, script, out, files.reference, "Embedding cells", "130", said, *files.slices]
+    reported = json.dumps(given | {"rows_per_piece": 50})
+    command = [
+        sys.executable,
+        script,
+        out,
+        files.reference,
+        "Embedding cells",
+        "130",
+        reported,
+        *files.slices,
+    ]
     ended = subprocess.run(command, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
     pieces = sorted(out.glob("work/embedding/*/*.npz"))

@@ -40,8 +40,8 @@ def test_a_task_runs_and_goes_on_inside_a_slice_after_a_kill(task, tasks, tmp_pa
     model = make_scgpt(tmp_path / "scgpt", layers=4, dim=128, genes=human)
     given = {"embedder": "scgpt", "model": str(model), "cae": {"steps": 60, "batch_size": 1000}}
     script, out = Path(__file__).with_name("killed_run.py"), tmp_path / "run"
-    said = json.dumps(given | {"rows_per_piece": 400})
-    command = [sys.executable, script, out, reference, "Embedding cells", "1000", said, *slices]
+    reported = json.dumps(given | {"rows_per_piece": 400})
+    command = [sys.executable, script, out, reference, "Embedding cells", "1000", reported, *slices]
     ended = subprocess.run(command, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
     kept = sum(

@@ -66,11 +66,11 @@ def test_an_unknown_technology_is_refused_before_any_work(without, files, tmp_pa
         lloki.project(
             files.alpha_2, run=without.folder, out=tmp_path / "new", technology={"alphafish_2": "Zeta"}
         )
-    told = str(caught.value)
-    assert "alphafish_2" in told
-    assert "Zeta|panel_" in told
-    assert "Alphafish|panel_" in told
-    assert "--technology" in told
+    text = str(caught.value)
+    assert "alphafish_2" in text
+    assert "Zeta|panel_" in text
+    assert "Alphafish|panel_" in text
+    assert "--technology" in text
     assert not (tmp_path / "new").exists()
 
 

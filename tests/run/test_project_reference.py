@@ -1,4 +1,4 @@
-"""Single cells through a finished run, and what they lend to slices."""
+"""Single cells through a finished run, and the labels that slices get from them."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ def test_labels_make_another_model_and_are_said(base, learned, status):
     assert status(learned, "training") == ["computed"]
     assert set(status(learned, "embedding")) == {"reused"}
     assert not np.allclose(learned.adata.obsm["X_lloki"], base.adata.obsm["X_lloki"])
-    said = [m for m in learned.run["messages"] if "training saw its labels" in m["text"]]
-    assert [m["slice"] for m in said] == ["alphafish_1"]
+    reported = [m for m in learned.run["messages"] if "training saw its labels" in m["text"]]
+    assert [m["slice"] for m in reported] == ["alphafish_1"]
     assert learned.run["parameters"]["train_label_slices"] == ["alphafish_1"]
 
 

@@ -1,5 +1,6 @@
 """Slice alignment: sections of any platform into one coordinate frame. Arrays in, arrays out."""
 
+from lloki.align.alignment import Alignment
 from lloki.align.config import AlignConfig
 from lloki.align.pairwise import align
 from lloki.align.result import AlignResult
@@ -12,6 +13,7 @@ from lloki.align.warp import Warp, fit_warp
 __all__ = [
     "AlignConfig",
     "AlignResult",
+    "Alignment",
     "Link",
     "Rigid",
     "Rival",

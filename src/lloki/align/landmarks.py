@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lloki._parallel import blocks, map_ordered
-from lloki._vectors import unit_rows
+from lloki._parallel import blocks
 from lloki.align.channels import Cells
 from lloki.align.rigid import Rigid
+from lloki.graph import unit_rows
 
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -64,16 +64,6 @@ def niches(cells: Cells) -> Floats:
             parts.append(total / (k + 1))
     parts = [_OWN * _unit_power(cells.channels)] + [_unit_power(p) for p in parts]
     return unit_rows(np.hstack(parts)).astype(np.float32)
-
-
-def mutual_nearest(a: Floats, b: Floats, *, threads: int | None = None) -> tuple[Longs, Longs]:
-    """Pairs (p,), (p,) of rows that are each other's most similar: the paper's landmarks.
-
-    Every pair of rows (n, d), (m, d) of length one is compared: time n·m·d, memory 2048·m a thread.
-    """
-    forward, backward = _most_similar(a, b, threads), _most_similar(b, a, threads)
-    i = np.flatnonzero(backward[forward] == np.arange(len(a))) if len(a) and len(b) else np.empty(0, np.int64)
-    return i, forward[i]
 
 
 def match(
@@ -154,16 +144,3 @@ def _coherence(put: Doubles, partner: Doubles, radius: float) -> Doubles:
 
 def _unit_power(x: Doubles) -> Doubles:
     return x / max(float(np.sqrt((x**2).sum(1).mean())), 1e-12)
-
-
-def _most_similar(queries: Floats, targets: Floats, threads: int | None) -> Longs:
-    out = np.zeros(len(queries), np.int64)
-    if not len(targets):
-        return out
-
-    def search(rows: slice) -> None:
-        out[rows] = (queries[rows] @ targets.T).argmax(1)
-
-    for _ in map_ordered(search, blocks(len(queries), BLOCK), threads=threads):
-        pass
-    return out

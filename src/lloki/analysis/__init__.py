@@ -30,7 +30,6 @@ from lloki.analysis.labels import (
 from lloki.analysis.loadings import gene_loadings, top_genes
 from lloki.analysis.neighborhood import NeighborhoodProgram, neighbor_share, neighborhood_program
 from lloki.analysis.neighborhood_inputs import NeighborhoodConfig, NeighborhoodOptions, Tissue
-from lloki.analysis.neighbors import Near, nearest
 from lloki.analysis.programs import ProgramConfig, ProgramOptions, Programs, fit_programs
 from lloki.analysis.spatial_graph import spatial_neighbors
 
@@ -46,7 +45,6 @@ __all__ = [
     "Domains",
     "LabelTransfer",
     "MarkerTable",
-    "Near",
     "NeighborhoodConfig",
     "NeighborhoodOptions",
     "NeighborhoodProgram",
@@ -69,7 +67,6 @@ __all__ = [
     "marker_posterior",
     "match_metagenes",
     "moran",
-    "nearest",
     "neighbor_share",
     "neighborhood_program",
     "reliability",

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 
 from lloki._parallel import blocks
 from lloki._progress import Advance
-from lloki.analysis.neighbors import Near, nearest
 from lloki.errors import ConfigError, InputError
+from lloki.graph import Near, nearest
 
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]

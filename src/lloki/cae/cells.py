@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lloki._parallel import map_ordered
-from lloki.cae.pairs import PairTable, mutual_pairs, nearest
+from lloki.cae.pairs import PairTable
 from lloki.graph import cosine_neighbors
+from lloki.graph.knn.tensors import mutual_pairs, nearest
 
 # Cosines computed in one search of pairs, over all pairs of slices: about half a minute on one core. With
 # many slices each sends fewer cells into the search, so that its cost stays bounded.

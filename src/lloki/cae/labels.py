@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lloki.errors import InputError
+from lloki.graph.knn.tensors import differ
 
 Labels = Mapping[str, Sequence[Any]]
 # A cell without a label takes that of its partners if there are so many and such a share of them agrees.
@@ -54,11 +55,6 @@ def encode_labels(labels: Labels, names: Sequence[str], sizes: Sequence[int]) ->
         raise InputError("no cell has a label", hint="Leave the labels out to train without.")
     code = {"": -1} | {name: i for i, name in enumerate(types)}
     return torch.tensor([code[value] for value in text])
-
-
-def differ(a: Tensor, b: Tensor) -> Tensor:
-    """Where two types are known and not the same; broadcasts."""
-    return (a != b) & (a >= 0) & (b >= 0)
 
 
 def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:

@@ -15,11 +15,12 @@ from lloki._progress import Advance
 from lloki.cae.batches import Sampler
 from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.checkpoint import Checkpoint
-from lloki.cae.labels import differ, spread
+from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.objective import PARTS, SHARDS, Objective
 from lloki.cae.pairs import PairTable
+from lloki.graph.knn.tensors import differ
 
 # Share of the steps over which pairs are searched again; the rest trains on the last pairs, where held-out
 # losses of different steps can be compared.

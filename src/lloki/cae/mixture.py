@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import blocks, single_threaded
-from lloki._vectors import unit_rows
+from lloki.graph import unit_rows
 
 Floats = NDArray[np.float32]
 

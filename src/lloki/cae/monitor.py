@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lloki.cae.cells import Cells
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.cae.pairs import PairTable, mutual_pairs, unit_rows
+from lloki.cae.pairs import PairTable
+from lloki.graph.knn.tensors import mutual_pairs, nearest_others
 
 # Cells of the sample in all and of one slice; with many slices, some of them with the least number each.
 CELLS, MOST, LEAST = 2_000, 400, 80
@@ -52,12 +53,12 @@ class Monitor:
         self.slice_of = cells.slice_of[self.rows]
         self.own = [torch.nonzero(self.slice_of == s).squeeze(1) for s in self.slice_of.unique()]
         x = cells.x[self.rows]
-        self.near_before = [_nearest(x[own]) for own in self.own]
+        self.near_before = [nearest_others(x[own], NEAR) for own in self.own]
         self.pairs = self._mutual(x)
         lone = torch.ones(len(x), dtype=torch.bool, device=x.device)
         lone[self.pairs[0]] = False
         self.lone = lone
-        self.apart_before = self._apart(self._foreign(_nearest(x)))
+        self.apart_before = self._apart(self._foreign(nearest_others(x, NEAR)))
 
     @torch.no_grad()
     def look(self, network: ConditionalAutoencoder, pairs: PairTable) -> Looked:
@@ -86,10 +87,10 @@ class Monitor:
         """
         cells = self.cells
         z = network.encode(cells.x[self.rows], network.condition(cells.condition[self.rows]))
-        near = _nearest(z)
+        near = nearest_others(z, NEAR)
         foreign = self._foreign(near)
         kept = torch.stack(
-            [_common(before, _nearest(z[own])) for before, own in zip(self.near_before, self.own)]
+            [_common(before, nearest_others(z[own], NEAR)) for before, own in zip(self.near_before, self.own)]
         )
         centerd = torch.cat([z[own] - z[own].mean(0) for own in self.own])
         variances = torch.linalg.eigvalsh((centerd.T @ centerd).cpu().double() / len(centerd)).clamp_min(0)
@@ -178,12 +179,6 @@ def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
     if unpaired := figure("unpaired", 0):
         said.append(f"{unpaired:.0f} slices have no mutual nearest neighbors in any other and are not mixed")
     return said
-
-
-def _nearest(x: Tensor) -> Tensor:
-    """(n, 15 or fewer) nearest other rows by cosine."""
-    unit = unit_rows(x)
-    return (unit @ unit.T).fill_diagonal_(-2).topk(max(min(NEAR, len(x) - 1), 0), dim=1).indices
 
 
 def _common(a: Tensor, b: Tensor) -> Tensor:

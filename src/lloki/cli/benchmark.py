@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lloki.cli import options
 from lloki.cli.console import reporting
+from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
 from lloki.cli.tables import show
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("total", "bio", "batch", "transfer_accuracy", "transfer_macro_f1")
 
 
+@defaults_from("lloki.benchmark:benchmark")
+@defaults_from("lloki.benchmark:benchmark_alignment", paste="paste_python")
 def benchmark(
     inputs: Annotated[
         list[Path],
@@ -48,25 +51,25 @@ def benchmark(
         ),
     ] = None,
     ablate: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--ablate",
             help="Also the run with each part of the method taken away.",
             rich_help_panel="Methods",
         ),
-    ] = False,
+    ] = None,
     seeds: Annotated[
-        int,
+        int | None,
         typer.Option(min=1, help="Repeats of what depends on a seed: mean ± sd.", rich_help_panel="Methods"),
-    ] = 1,
+    ] = None,
     profile: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="full: all metrics, from at most 8,000 cells; fast: without kBET and the batch silhouette, "
             "from 3,000.",
             rich_help_panel="Metrics",
         ),
-    ] = "full",
+    ] = None,
     max_cells: Annotated[
         int | None,
         typer.Option(min=100, help="In place of the profile's number.", rich_help_panel="Metrics"),
@@ -79,8 +82,12 @@ def benchmark(
             rich_help_panel="Metrics",
         ),
     ] = None,
-    umap: Annotated[bool, typer.Option(help="Lay every method out.", rich_help_panel="Metrics")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of cells.", rich_help_panel="Metrics")] = 0,
+    umap: Annotated[
+        bool | None, typer.Option(help="Compute a UMAP of every method.", rich_help_panel="Metrics")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed of the sampled cells.", rich_help_panel="Metrics")
+    ] = None,
     task: Annotated[
         str,
         typer.Option(
@@ -113,9 +120,7 @@ def benchmark(
     """
     with reporting(debug=debug):
         if _task(task) == "alignment":
-            _alignment(
-                inputs,
-                out=out,
+            asked = given(
                 fixed=fixed,
                 moving=moving,
                 label_key=label_key,
@@ -123,24 +128,27 @@ def benchmark(
                 paste_python=paste,
                 seed=seed,
             )
+            _alignment(inputs, out=out, **asked)
             return
         from lloki.benchmark import benchmark as compare
 
         result = compare(
             inputs,
             out=out,
-            label_key=label_key,
-            batch_key=batch_key,
-            methods=methods,
-            ablate=ablate,
-            seeds=seeds,
-            profile=cast(Any, profile),
-            max_cells=max_cells,
-            pre=pre,
-            layer=layer,
-            umap=umap,
-            seed=seed,
             progress=True,
+            **given(
+                label_key=label_key,
+                batch_key=batch_key,
+                methods=methods,
+                ablate=ablate,
+                seeds=seeds,
+                profile=profile,
+                max_cells=max_cells,
+                pre=pre,
+                layer=layer,
+                umap=umap,
+                seed=seed,
+            ),
         )
     _show(result.methods, "method", "Methods (0 to 1, higher is better)")
     if result.ablations is not None:

@@ -56,7 +56,7 @@ def function_defaults(command: Any) -> dict[str, Any]:
         known = inspect.signature(target).parameters
         for option in names & (known.keys() | parameters):
             parameter = parameters.get(option, option)
-            if parameter is not None:
+            if parameter is not None and known[parameter].default is not inspect.Parameter.empty:
                 defaults.setdefault(option, known[parameter].default)
     return defaults
 

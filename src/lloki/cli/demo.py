@@ -17,7 +17,7 @@ from lloki.cli.tables import show_result
 LABEL = "cell_type"
 
 
-@defaults_from("lloki.run:integrate")
+@defaults_from("lloki.run:RunConfig")
 def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for tissue and results.")

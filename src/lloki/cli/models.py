@@ -71,14 +71,13 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Download published weights. Files that are there are checked and kept."""
-    pins = dict(_pin(text) for text in sha256 or ())
+    pins = None if sha256 is None else dict(map(_pin, sha256))
     with reporting(debug=debug) as console:
         from lloki.models import fetch, published
 
         model = published(name)
         typer.echo(f"{model.what}\n{base_url or model.page}\nLicense: {model.license}", err=True)
-        asked = given(to=to, base_url=base_url)
-        got = fetch(name, sha256=pins, progress=True, **asked)
+        got = fetch(name, progress=True, **given(to=to, base_url=base_url, sha256=pins))
         _warn_unknown(got, console)
     rows = [
         (f.name, f.sha256, "verified" if f.checked else "unknown", "downloaded" if f.new else "already there")

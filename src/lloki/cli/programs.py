@@ -44,7 +44,7 @@ def programs(
     ] = None,
     n_metagenes: Annotated[
         int | None,
-        typer.Option("-k", "--n-metagenes", help="Number of metagenes.", rich_help_panel=_METHOD),
+        typer.Option(help="Number of metagenes.", rich_help_panel=_METHOD),
     ] = None,
     iterations: Annotated[
         int | None,

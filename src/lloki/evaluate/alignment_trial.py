@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki._vectors import unit_rows
 from lloki.align import Rigid, kabsch
-from lloki.align.landmarks import mutual_nearest
 from lloki.embed import Factor
 from lloki.errors import InputError
 from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
 from lloki.fp import log_normalize
+from lloki.graph import mutual_nearest
 
 Doubles = NDArray[np.float64]
 
@@ -178,7 +177,7 @@ def nearest_kabsch(embeddings: Sequence[NDArray], positions: tuple[Doubles, Doub
 
     With fewer than three pairs, nothing is moved.
     """
-    i, j = mutual_nearest(*(unit_rows(z).astype(np.float32) for z in embeddings))
+    i, j = mutual_nearest(*embeddings)
     try:
         return kabsch(positions[1][j], positions[0][i])
     except InputError:

@@ -17,7 +17,7 @@ from lloki.graph import cosine_neighbors
 Floats = NDArray[np.floating]
 
 
-def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
+def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float:
     """Share of a cell's k nearest neighbors that are of another batch, over what chance would give.
 
     Parameters
@@ -26,7 +26,7 @@ def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
         (n, d).
     batch
         (n,) batch of each cell.
-    k
+    n_neighbors
         Neighbors (cosine), as label transfer uses.
 
     Returns
@@ -38,14 +38,14 @@ def mixing(embedding: Floats, batch: NDArray, *, k: int = 15) -> float:
     codes, counts = np.unique(batch, return_inverse=True, return_counts=True)[1:]
     if len(counts) < 2:
         return float("nan")
-    near = cosine_neighbors(embedding, k)
+    near = cosine_neighbors(embedding, n_neighbors)
     other = _mean_where(codes[near] != codes[:, None], near >= 0)
     chance = 1 - counts / counts.sum()
     ratio = other / chance[codes]
     return float(np.mean([np.nanmean(ratio[codes == b]) for b in range(len(counts))]))
 
 
-def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30) -> float:
+def preservation(before: Floats, after: Floats, slices: NDArray, *, n_neighbors: int = 30) -> float:
     """Share of a cell's k nearest neighbors inside its slice that are still among its k nearest afterward.
 
     Parameters
@@ -54,7 +54,7 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30)
         (n, d) and (n, e) embeddings of the same cells.
     slices
         (n,) slice of each cell.
-    k
+    n_neighbors
         Neighbors (cosine).
 
     Returns
@@ -67,13 +67,17 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, k: int = 30)
         rows = np.flatnonzero(slices == name)
         if len(rows) <= 2:
             continue
-        sets = [_membership(cosine_neighbors(x[rows], min(k, len(rows) - 1))) for x in (before, after)]
+        sets = [
+            _membership(cosine_neighbors(x[rows], min(n_neighbors, len(rows) - 1))) for x in (before, after)
+        ]
         common, total = sets[0].multiply(sets[1]).sum(), sets[0].sum()
         shares.append(common / max(total, 1))
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) -> tuple[float, float]:
+def purity(
+    embedding: Floats, labels: NDArray, slices: NDArray, *, n_neighbors: int = 15
+) -> tuple[float, float]:
     """Share of neighbors that have the cell's own type, among those in its slice and those in others.
 
     Parameters
@@ -84,7 +88,7 @@ def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) 
         (n,) strings, ``""`` where unknown: such cells are left out.
     slices
         (n,) slice of each cell.
-    k
+    n_neighbors
         Neighbors (cosine): of its own slice for the first figure, of all cells for the second.
 
     Returns
@@ -100,9 +104,9 @@ def purity(embedding: Floats, labels: NDArray, slices: NDArray, *, k: int = 15) 
     within = np.full(len(x), np.nan)
     for name in np.unique(slices):
         rows = np.flatnonzero(slices == name)
-        near = cosine_neighbors(x[rows], k)
+        near = cosine_neighbors(x[rows], n_neighbors)
         within[rows] = _mean_where(types[rows][near] == types[rows, None], near >= 0)
-    near = cosine_neighbors(x, k)
+    near = cosine_neighbors(x, n_neighbors)
     other = (slices[near] != slices[:, None]) & (near >= 0)
     across = (types[near] == types[:, None])[other]
     return _mean(within[np.isfinite(within)]), _mean(across)

@@ -1,7 +1,16 @@
 """Cell graphs: who is next to whom in expression, weighted by how near they lie in space. Sparse only."""
 
+from lloki.graph.knn import Near, cosine_neighbors, mutual_nearest, nearest, unit_rows
 from lloki.graph.leiden import leiden
-from lloki.graph.neighbors import cosine_neighbors
 from lloki.graph.spatial import spatial_bandwidth, spatial_graph
 
-__all__ = ["cosine_neighbors", "leiden", "spatial_bandwidth", "spatial_graph"]
+__all__ = [
+    "Near",
+    "cosine_neighbors",
+    "leiden",
+    "mutual_nearest",
+    "nearest",
+    "spatial_bandwidth",
+    "spatial_graph",
+    "unit_rows",
+]

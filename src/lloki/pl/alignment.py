@@ -10,8 +10,7 @@ from lloki.pl._slots import INK, with_legend
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lloki.align import AlignResult
-    from lloki.tl._aligned import Alignment
+    from lloki.align import Alignment, AlignResult
 
 
 def overlay(alignment: Alignment, moving: str | None = None) -> Figure:

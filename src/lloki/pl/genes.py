@@ -44,9 +44,9 @@ def gene(adata: ad.AnnData, gene: str, *, slice_key: str = keys.SLICE, layer: st
     InputError
         There is no such gene (near names are given), no slice measured it, or counts or positions are absent.
     """
+    from lloki._parts import read_parts
     from lloki.fp import log_normalize
     from lloki.report import metagenes as figures
-    from lloki.tl._parts import read_parts
 
     if gene not in adata.var_names:
         raise InputError(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lloki import keys, tl
+from lloki import keys
+from lloki._metagene_tables import enrichment_by_slice, moran_by_slice
 from lloki.errors import InputError
 from lloki.pl._slots import coloring, obsm, slices_of
 
@@ -66,7 +67,7 @@ def enrichment(adata: ad.AnnData, label_key: str, *, slice_key: str = keys.SLICE
     """
     from lloki.report import metagenes as figures
 
-    tables = tl.enrichment(slices_of(adata, slice_key), label_key, slice_key=slice_key)
+    tables = enrichment_by_slice(slices_of(adata, slice_key), label_key, slice_key=slice_key)
     return figures.enrichment_maps(tables)
 
 
@@ -74,7 +75,7 @@ def moran(adata: ad.AnnData, *, slice_key: str = keys.SLICE) -> Figure:
     """Draw Moran's I of all metagenes in each slice; parameters as for `metagene`."""
     from lloki.report import metagenes as figures
 
-    found = tl.moran(slices_of(adata, slice_key), slice_key=slice_key)
+    found = moran_by_slice(slices_of(adata, slice_key), slice_key=slice_key)
     return figures.moran_boxes({"metagenes": {str(s): column.to_numpy() for s, column in found.items()}})
 
 

@@ -15,7 +15,7 @@ from lloki.embed import get_embedder
 from lloki.errors import ConfigError
 from lloki.io import ReadOptions, SliceCheck
 from lloki.run._integrate import NO_REFERENCE
-from lloki.run.config import RunConfig, RunOptions
+from lloki.run.config import RunConfig, RunKeywords
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Examined, examine, opened
 from lloki.run.pieces import Pieces, plan_pieces
@@ -23,7 +23,7 @@ from lloki.run.store import Piece, Store
 from lloki.run.units import Unit
 
 
-class PlanOptions(RunOptions, total=False):
+class PlanKeywords(RunKeywords, total=False):
     """Keywords of :func:`lloki.integrate` that decide what a run computes."""
 
     technology: Mapping[str, str] | None
@@ -105,7 +105,7 @@ def plan(
     *,
     reference: str | Path | AnnData | None = None,
     out: str | Path | None = None,
-    **options: Unpack[PlanOptions],
+    **options: Unpack[PlanKeywords],
 ) -> Plan:
     """Check the inputs and list the stages of a run; nothing is computed or written.
 
@@ -127,7 +127,7 @@ def plan(
     ConfigError
         As :func:`lloki.integrate` would. Errors of inputs are in the plan.
     """
-    made: Any = {name: value for name, value in options.items() if name in get_type_hints(RunOptions)}
+    made: Any = {name: value for name, value in options.items() if name in get_type_hints(RunKeywords)}
     config, device = RunConfig.make(**made), str(choose_device(options.get("device")))
     read: Any = {name: value for name, value in options.items() if name in ReadOptions.__dataclass_fields__}
     read = ReadOptions(**read | {"n_neighbors": config.n_neighbors})

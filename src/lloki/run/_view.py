@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import single_threaded
-from lloki._vectors import unit_rows
-from lloki.graph import cosine_neighbors, leiden
+from lloki.graph import cosine_neighbors, leiden, unit_rows
 
 NEIGHBORS = 15
 

@@ -14,7 +14,7 @@ from lloki.errors import ConfigError
 from lloki.fp.config import PRESETS, FPConfig, FPOptions
 
 
-class RunOptions(TypedDict, total=False):
+class RunKeywords(TypedDict, total=False):
     """Keywords of :func:`lloki.integrate` that make a configuration."""
 
     embedder: str
@@ -33,7 +33,7 @@ class RunOptions(TypedDict, total=False):
     seed: int
 
 
-_KNOWN = frozenset(RunOptions.__annotations__)
+_KNOWN = frozenset(RunKeywords.__annotations__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class RunConfig:
             raise ConfigError(f"benchmark must be 'fast', 'full' or 'none', got {self.benchmark!r}")
 
     @classmethod
-    def make(cls, **options: Unpack[RunOptions]) -> RunConfig:
+    def make(cls, **options: Unpack[RunKeywords]) -> RunConfig:
         """Put a configuration together from a preset and what the user changed; see :func:`lloki.integrate`.
 
         Raises
@@ -138,7 +138,7 @@ class RunConfig:
         return cls(**values)
 
 
-def _fp(options: RunOptions) -> FPConfig | None:
+def _fp(options: RunKeywords) -> FPConfig | None:
     """Parameters of LLOKI-FP, or ``None`` to leave it out."""
     preset, fp = options.get("preset", "default"), options.get("fp")
     named = {"n_neighbors": options.get("n_neighbors"), "alpha": options.get("alpha")}

@@ -126,18 +126,18 @@ def read_slices_once(
         reading.sections += found
         errors = [error for section in found for error in section.findings.errors]
         for section in found:
-            adata, section.adata = section.adata, None
-            if errors or adata is None:  # an input with an invalid section is skipped as a whole
+            if errors or section.adata is None:  # an input with an invalid section is skipped as a whole
+                section.adata = None
                 reading.skipped[section.name] = errors[0]
                 continue
             try:
-                record = take_slice(adata, section.name, store, demands=demands, copy=copy)
+                record = take_slice(section.adata, section.name, store, demands=demands, copy=copy)
                 reading.records.append(record)
             except InputError as error:
                 section.findings.errors.append(str(error))
                 reading.unmet.append(error)
                 reading.skipped[section.name] = str(error)
-            del adata  # before the next input is opened
+            section.adata = None  # before the next input is opened
     reading.fatal = compare_sections(reading.sections, options)
     if options.skip_bad and not reading.fatal:  # what is left must do without the inputs that are skipped
         good = [s for s in reading.sections if s.name not in reading.skipped]

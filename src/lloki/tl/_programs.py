@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
 from lloki import keys
+from lloki._parts import owners, record, write_column
 from lloki.analysis import Domains, Programs, spatial_neighbors
 from lloki.errors import InputError
-from lloki.tl._parts import owners, record, write_column
 from lloki.tl._sections import Section, read_sections
 
 
@@ -86,11 +85,6 @@ def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sp
 def graphs(sections: Sequence[Section], n_neighbors: int | None) -> list[sparse.csr_matrix]:
     """Compute the spatial graph of every slice."""
     return [spatial_neighbors(s.xy, n_neighbors=n_neighbors) for s in sections]
-
-
-def names(k: int) -> pd.Index:
-    """Names of K metagenes in tables, from 1 as in figures."""
-    return pd.Index([f"metagene{i + 1}" for i in range(k)], name="metagene")
 
 
 def write_metagenes(

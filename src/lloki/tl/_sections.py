@@ -10,8 +10,8 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from lloki._parts import Part, named, read_parts
 from lloki.errors import InputError
-from lloki.tl._parts import Part, named, read_parts
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from lloki.tl._sections import read_sections
 
 if TYPE_CHECKING:
     import lloki.align.config
-    from lloki.tl._aligned import Alignment
+    from lloki.align import Alignment
 
 
 @keywords

@@ -13,8 +13,8 @@ from anndata import AnnData
 from lloki import keys
 from lloki._keywords import keywords
 from lloki._names import free_name
+from lloki._parts import Part, joint_embedding, named, read_parts, record
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
-from lloki.tl._parts import Part, joint_embedding, named, read_parts, record
 
 if TYPE_CHECKING:
     from lloki import analysis

@@ -11,8 +11,8 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._parts import Part, joint_embedding, named, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
-from lloki.tl._parts import Part, joint_embedding, named, owners, read_parts, record, write_column
 
 if TYPE_CHECKING:
     from lloki.analysis import LabelTransfer

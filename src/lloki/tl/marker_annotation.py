@@ -12,8 +12,8 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._parts import joint_embedding, owners, read_parts, record, write_column
 from lloki.errors import ConfigError, LlokiWarning
-from lloki.tl._parts import joint_embedding, owners, read_parts, record, write_column
 
 
 @keywords

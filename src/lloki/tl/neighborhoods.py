@@ -12,8 +12,8 @@ from anndata import AnnData
 import lloki
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._parts import Part, joint_embedding, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
-from lloki.tl._parts import Part, joint_embedding, owners, read_parts, record, write_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +10,8 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki._keywords import keywords
-from lloki.errors import InputError
-from lloki.tl._parts import owners, read_parts, record
-
-_HINT = "Run lloki.tl.metagenes first."
+from lloki._metagene_tables import RUN_METAGENES, enrichment_by_slice, metagene_names, moran_by_slice
+from lloki._parts import owners, read_parts, record
 
 
 @keywords
@@ -55,26 +52,10 @@ def enrichment(
     InputError
         If the states are absent, or no slice has a type of enough cells.
     """
-    from lloki import analysis
-    from lloki.tl import _programs
-
-    parts = read_parts(adatas, slice_key=slice_key)
-    columns = {part.name: part.column(label_key) for part in parts}
-    slot = f"obs[{label_key!r}]"
-    if all(column is None for column in columns.values()):
-        there = ", ".join(map(str, parts[0].own.obs))
-        raise InputError("the column is absent", slot=slot, hint=f"There are: {there}.")
-    found = {}
-    for part in parts:
-        labels, states = columns[part.name], part.obsm(use_rep, hint=_HINT)
-        if labels is not None and max(Counter(labels[labels != ""]).values(), default=0) >= min_cells:
-            table = analysis.enrichment(states, labels, min_cells=min_cells)
-            found[part.name] = table.set_axis(_programs.names(table.shape[1]), axis=1)
-    if not found:
-        raise InputError(f"no slice has a type of {min_cells} cells", slot=slot, hint="Name another column.")
+    found = enrichment_by_slice(adatas, label_key, use_rep=use_rep, slice_key=slice_key, min_cells=min_cells)
     parameters = {"label_key": label_key, "use_rep": use_rep, "min_cells": min_cells}
     flat = pd.concat(found, names=["slice", "type"]).reset_index()
-    record(owners(parts), key_added, parameters, table=flat)
+    record(owners(read_parts(adatas, slice_key=slice_key)), key_added, parameters, table=flat)
     return found
 
 
@@ -115,21 +96,10 @@ def moran(
     InputError
         If values or positions are absent or not finite, or a slice has no neighbors.
     """
-    from lloki import analysis
-    from lloki.tl import _programs
-    from lloki.tl._sections import read_sections
-
-    sections = read_sections(adatas, use_rep=use_rep, slice_key=slice_key)
-    found = {
-        s.name: analysis.moran(s.values, graph)
-        for s, graph in zip(sections, _programs.graphs(sections, n_neighbors))
-    }
-    width = sections[0].values.shape[1]
-    own_names = use_rep == keys.METAGENES
-    rows = _programs.names(width) if own_names else [f"{use_rep}:{i}" for i in range(width)]
-    table = pd.DataFrame(found, index=rows)
+    table = moran_by_slice(adatas, use_rep=use_rep, slice_key=slice_key, n_neighbors=n_neighbors)
     flat = table.T.rename_axis(index="slice", columns=None).reset_index()
-    record(owners(sections), key_added, {"use_rep": use_rep, "n_neighbors": n_neighbors}, table=flat)
+    parameters = {"use_rep": use_rep, "n_neighbors": n_neighbors}
+    record(owners(read_parts(adatas, slice_key=slice_key)), key_added, parameters, table=flat)
     return table
 
 
@@ -182,14 +152,13 @@ def gene_loadings(
     """
     from lloki import analysis
     from lloki.fp import log_normalize
-    from lloki.tl import _programs
 
     parts, found = read_parts(adatas, slice_key=slice_key), []
     for part in parts:
-        states = part.obsm(use_rep, hint=_HINT)
+        states = part.obsm(use_rep, hint=RUN_METAGENES)
         counts, genes = part.counts(layer)
         table = analysis.gene_loadings(log_normalize(counts), states, genes, ridge=ridge)
-        for name, weights in zip(_programs.names(table.shape[1]), table.to_numpy().T):
+        for name, weights in zip(metagene_names(table.shape[1]), table.to_numpy().T):
             down = np.argsort(-weights, kind="stable")
             columns = {"slice": part.name, "metagene": name, "gene": table.index[down]}
             found.append(pd.DataFrame(columns | {"weight": weights[down]}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Unpack
@@ -14,9 +13,10 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki._keywords import keywords
-from lloki.errors import ConfigError, InputError, LlokiWarning
-from lloki.tl._checked import CheckedSlice, check_own
-from lloki.tl._parts import record
+from lloki._parts import record
+from lloki.errors import ConfigError, InputError
+from lloki.tl._checked import check_own
+from lloki.tl._embedder_input import expression_of, reference_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import lloki.cae.config
     import lloki.fp.config
     from lloki.cae import CAEModel
-    from lloki.embed import Embedder, SliceSummary
+    from lloki.embed import Embedder
     from lloki.fp import FPResult
 
 
@@ -175,10 +175,10 @@ def embed(
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
-        expression = _expression(slices, made, denoised_layer)
+        expression = expression_of(slices, made, denoised_layer)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
-            known = _reference_summary(made, slices, reference, reference_layer, allow_normalized)
+            known = reference_summary(made, slices, reference, reference_layer, allow_normalized)
             summaries = {s.name: made.summarize(expression[s.name], s.genes) for s in slices}
             made = made.fit(summaries, known)
         rows = {}
@@ -257,46 +257,3 @@ def align_batches(
         slots = {"use_rep": use_rep, "key_added": key_added}
         record([s.own], "align_batches", config.to_dict() | slots, token=s.token)
     return model
-
-
-def _expression(
-    slices: Sequence[CheckedSlice], embedder: Embedder, denoised: str
-) -> dict[str, sparse.csr_matrix]:
-    """Slice → (n, g) expression to embed: the denoised layer, else counts.
-
-    Counts are log-normalized for an embedder that learns from the slices.
-    """
-    from lloki.fp import log_normalize
-
-    if not embedder.uses_expression:
-        return {s.name: s.counts for s in slices}
-    aligned = {s.name for s in slices if denoised in s.own.layers}
-    if 0 < len(aligned) < len(slices):
-        text = (
-            f"{len(aligned)} of {len(slices)} slices have layers[{denoised!r}]; the others are embedded "
-            "from their counts. Run lloki.tl.align_features on all of them, or on none."
-        )
-        warnings.warn(text, LlokiWarning, stacklevel=4)
-    plain = log_normalize if embedder.joint else sparse.csr_matrix
-    return {s.name: s.layer(denoised) if s.name in aligned else plain(s.counts) for s in slices}
-
-
-def _reference_summary(
-    embedder: Embedder,
-    slices: Sequence[CheckedSlice],
-    source: str | Path | AnnData | None,
-    layer: str | None,
-    allow_normalized: bool,
-) -> SliceSummary:
-    """Summarize the reference over the genes that at least one slice measured."""
-    from lloki.fp import log_normalize
-    from lloki.genes import match_reference
-    from lloki.io import read_reference
-
-    known = read_reference(source, layer=layer, allow_normalized=allow_normalized)
-    for slice_ in slices:
-        match_reference(slice_.genes, known.var_names, where=slice_.name)
-    measured = {gene for slice_ in slices for gene in slice_.genes}
-    columns = np.flatnonzero([gene in measured for gene in known.var_names])
-    counts = sparse.csr_matrix(sparse.csr_matrix(known.X)[:, columns])
-    return embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])

@@ -13,8 +13,8 @@ from scipy.special import logsumexp, xlogy
 
 from lloki.analysis.labels.marker_table import MarkerTable
 from lloki.analysis.labels.transfer import UNKNOWN
-from lloki.analysis.neighbors import nearest
 from lloki.errors import ConfigError, InputError
+from lloki.graph import nearest
 
 Doubles = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lloki._progress import Advance
 from lloki.analysis.labels import votes
 from lloki.analysis.labels.calibration import Calibration, cross_calibrated, expected_error, reliability
-from lloki.analysis.neighbors import nearest
 from lloki.errors import ConfigError, InputError
+from lloki.graph import nearest
 
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -129,7 +129,7 @@ def transfer_labels(
 
     Notes
     -----
-    Time grows with n·m·d, m being the labeled cells; memory as for :func:`lloki.analysis.nearest`,
+    Time grows with n·m·d, m being the labeled cells; memory as for :func:`lloki.graph.nearest`,
     and 8·n·k bytes.
     """
     x, ok = np.asarray(embedding), np.ones(len(labels), bool) if usable is None else usable

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.analysis.neighbors import Near, nearest
+from lloki.graph import Near, nearest
 
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -1,6 +1,7 @@
-"""Compiled loops of the neighbor search. A key is ``similarity << 32 | (LAST - index)``, or 0 for none.
+"""Compiled loops of the neighbor search.
 
-Offsets and indices of rows come as unsigned integers, which spares numba the test for negative ones.
+A key is ``(similarity + OFFSET) << 32 | (LAST - index)``, or 0 for none. Offsets and indices of rows come as
+unsigned integers, which spares numba the test for negative ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ Words = NDArray[np.uint64]
 Keys = NDArray[np.int64]
 
 LAST = (1 << 32) - 1
+OFFSET = 1 << 25  # similarities lie within 2^24: a key is never 0
 # Similarities looked at together: one vectorized comparison skips most of them.
 STRIP = 64
 
@@ -32,7 +34,7 @@ def fill(indptr: Words, indices: Index, data: Floats, out: Floats) -> None:
 @njit(nogil=True, cache=True)
 def _offer(heap: Keys, similarity: np.float32, index: int) -> None:
     """Put a neighbor into a row's min-heap if it beats the worst one kept."""
-    key = (np.int64(similarity) << 32) | (LAST - index)
+    key = ((np.int64(similarity) + OFFSET) << 32) | (LAST - index)
     if key <= heap[0]:
         return
     i, size = 0, heap.shape[0]
@@ -50,21 +52,21 @@ def _offer(heap: Keys, similarity: np.float32, index: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _worst(heap: Keys) -> np.float32:
-    """Similarity that a candidate must reach; at least 1, since zero is no neighbor."""
-    return np.float32(max(heap[0] >> 32, 1))
+def _worst(heap: Keys, least: int) -> np.float32:
+    """Similarity that a candidate must reach; ``least`` while the heap is not full."""
+    return np.float32(max((heap[0] >> 32) - OFFSET, least))
 
 
 @njit(nogil=True, cache=True)
 def offer_within(s: Floats, keys: Keys, start: int) -> None:
-    """Offer a diagonal block (b, b) to its rows; a row is not offered itself."""
+    """Offer a diagonal block (b, b) to its rows; a row is not offered itself, and zero is no neighbor."""
     b = s.shape[0]
     for i in range(b):
-        worst = _worst(keys[start + i])
+        worst = _worst(keys[start + i], 1)
         for j in range(b):
             if s[i, j] >= worst and i != j:
                 _offer(keys[start + i], s[i, j], start + j)
-                worst = _worst(keys[start + i])
+                worst = _worst(keys[start + i], 1)
 
 
 @njit(nogil=True, cache=True)
@@ -73,11 +75,11 @@ def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
     a, b = s.shape
     worst_j = np.empty(b, np.float32)
     for j in range(b):
-        worst_j[j] = _worst(keys[start_j + j])
+        worst_j[j] = _worst(keys[start_j + j], 1)
     for i in range(a):
         row = s[i]
         heap_i = keys[start_i + i]
-        worst_i = _worst(heap_i)
+        worst_i = _worst(heap_i, 1)
         for j0 in range(0, b, STRIP):
             j1 = min(j0 + STRIP, b)
             hits = 0
@@ -88,10 +90,30 @@ def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
             for j in range(j0, j1):
                 if row[j] >= worst_i:
                     _offer(heap_i, row[j], start_j + j)
-                    worst_i = _worst(heap_i)
+                    worst_i = _worst(heap_i, 1)
                 if row[j] >= worst_j[j]:
                     _offer(keys[start_j + j], row[j], start_i + i)
-                    worst_j[j] = _worst(keys[start_j + j])
+                    worst_j[j] = _worst(keys[start_j + j], 1)
+
+
+@njit(nogil=True, cache=True)
+def offer_across(s: Floats, keys: Keys, exclude: Keys, start_i: int, start_j: int) -> None:
+    """Offer a block (a, b) to its rows, whatever the sign; row i is not offered the column ``exclude[i]``."""
+    a, b = s.shape
+    for i in range(a):
+        row, heap, skip = s[i], keys[start_i + i], exclude[start_i + i] - start_j
+        worst = _worst(heap, -OFFSET)
+        for j0 in range(0, b, STRIP):
+            j1 = min(j0 + STRIP, b)
+            hits = 0
+            for j in range(j0, j1):
+                hits += row[j] >= worst
+            if hits == 0:
+                continue
+            for j in range(j0, j1):
+                if row[j] >= worst and j != skip:
+                    _offer(heap, row[j], start_j + j)
+                    worst = _worst(heap, -OFFSET)
 
 
 @njit(nogil=True, cache=True)
@@ -105,15 +127,36 @@ def _insert(cosine: Keys, other: Keys, m: int, value: np.int64, j: np.int64) -> 
 
 
 @njit(nogil=True, cache=True)
+def _write(cosine: Keys, other: Keys, m: int, index: Ints, value: Keys, i: int) -> None:
+    """Write the first of ``m`` ranked candidates into row i; cosines where there is room for them."""
+    for q in range(index.shape[1]):
+        index[i, q] = other[q] if q < m else -1
+        if value.shape[0] > 0:
+            value[i, q] = cosine[q] if q < m else 0
+
+
+@njit(nogil=True, cache=True)
 def rank(
-    indptr: Words, indices: Index, data: Doubles, g: int, keys: Keys, out: Ints, start: int, stop: int
+    indptr: Words,
+    indices: Index,
+    data: Doubles,
+    g: int,
+    indptr_j: Words,
+    indices_j: Index,
+    data_j: Doubles,
+    keys: Keys,
+    out: Ints,
+    values: Keys,
+    least: int,
+    start: int,
+    stop: int,
 ) -> None:
     """Order each row's candidates by exact cosine, then index, and write the first ``out.shape[1]``.
 
     Cosines are rounded to 2^-40 first, so that cells whose cosines are equal by arithmetic but not in the
-    last bit of a float (counts 1,1,0 and 3,3,0) are ordered by index.
+    last bit of a float (counts 1,1,0 and 3,3,0) are ordered by index. Those below ``least`` are left out.
     """
-    c, k = keys.shape[1], out.shape[1]
+    c = keys.shape[1]
     row = np.zeros(g, np.float64)
     cosine = np.empty(c, np.int64)
     other = np.empty(c, np.int64)
@@ -126,25 +169,35 @@ def rank(
                 continue
             j = LAST - (keys[i, q] & LAST)  # signed, like the indices written
             total = 0.0
-            for p in range(indptr[j], indptr[j + 1]):
-                total += data[p] * row[indices[p]]
+            for p in range(indptr_j[j], indptr_j[j + 1]):
+                total += data_j[p] * row[indices_j[p]]
             value = np.int64(np.rint(total * 2.0**40))
-            if value <= 0:
+            if value < least:
                 continue
             _insert(cosine, other, m, value, j)
             m += 1
-        for q in range(k):
-            out[i, q] = other[q] if q < m else -1
+        _write(cosine, other, m, out, values, i)
         for p in range(indptr[i], indptr[i + 1]):
             row[indices[p]] = 0.0
 
 
 @njit(nogil=True, cache=True)
 def rank_dense(
-    x: Floats, top: Doubles, length: Doubles, keys: Keys, out: Ints, start: int, stop: int
+    x: Floats,
+    top: Doubles,
+    length: Doubles,
+    x_j: Floats,
+    top_j: Doubles,
+    length_j: Doubles,
+    keys: Keys,
+    out: Ints,
+    values: Keys,
+    least: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """Do the same for rows of a dense array, given the largest value of each and its length over that."""
-    c, k, g = keys.shape[1], out.shape[1], x.shape[1]
+    """Do the same for rows of dense arrays, given the largest value of each and its length over that."""
+    c, g = keys.shape[1], x.shape[1]
     row = np.zeros(g, np.float64)
     cosine = np.empty(c, np.int64)
     other = np.empty(c, np.int64)
@@ -158,11 +211,10 @@ def rank_dense(
             j = LAST - (keys[i, q] & LAST)
             total = 0.0
             for p in range(g):
-                total += x[j, p] / top[j] * row[p]
-            value = np.int64(np.rint(total / length[j] * 2.0**40))
-            if value <= 0:
+                total += x_j[j, p] / top_j[j] * row[p]
+            value = np.int64(np.rint(total / length_j[j] * 2.0**40))
+            if value < least:
                 continue
             _insert(cosine, other, m, value, j)
             m += 1
-        for q in range(k):
-            out[i, q] = other[q] if q < m else -1
+        _write(cosine, other, m, out, values, i)

@@ -1,9 +1,10 @@
-"""k nearest neighbors by cosine similarity, exact and in memory linear in the number of cells."""
+"""The search, exact and in memory linear in the number of cells: within one set of cells and among others."""
 
 from __future__ import annotations
 
 import warnings
 from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,12 @@ from scipy import sparse
 from lloki._parallel import blocks, map_ordered
 from lloki._progress import Advance
 from lloki.errors import ConfigError
-from lloki.graph import _kernels
-from lloki.graph._rows import DenseRows, SparseRows, rows_of
+from lloki.graph.knn import _kernels
+from lloki.graph.knn._rows import ANY, POSITIVE, DenseRows, Found, SparseRows, rows_of
+from lloki.graph.knn.result import Near
+
+Longs = NDArray[np.int64]
+Rows: TypeAlias = sparse.spmatrix | sparse.sparray | NDArray[np.floating]
 
 # Rows of a square block of similarities: 4 MB of float32, which stays in cache between product and scan.
 BLOCK = 1024
@@ -22,7 +27,7 @@ SPARE = 40
 
 
 def cosine_neighbors(
-    x: sparse.spmatrix | sparse.sparray | NDArray[np.floating],
+    x: Rows,
     k: int,
     *,
     threads: int | None = None,
@@ -91,10 +96,84 @@ def cosine_neighbors(
         keys = _candidates_approximate(rows, k + SPARE, seed=seed)
         if advance is not None:
             advance(rows.n)
-    indices = np.empty((rows.n, k), np.int32)
-    for _ in map_ordered(lambda part: rows.rank(keys, indices, part), blocks(rows.n, BLOCK), threads=threads):
+    found = Found(np.empty((rows.n, k), np.int32), np.empty((0, k), np.int64), POSITIVE)
+    _rank(rows, rows, keys, found, threads)
+    return found.index
+
+
+def nearest(
+    queries: Rows,
+    targets: Rows,
+    k: int,
+    *,
+    exclude: NDArray[np.integer] | None = None,
+    threads: int | None = None,
+    advance: Advance | None = None,
+    block: int = BLOCK,
+) -> Near:
+    """Find each query's ``k`` most similar targets by cosine, exactly, as `cosine_neighbors` does.
+
+    Parameters
+    ----------
+    queries, targets
+        (n, d) and (m, d), both dense or both sparse, finite; the rows' lengths do not matter. Unlike there,
+        a cosine of 0 or less makes a neighbor too: of an embedding the sign means nothing.
+    k
+        Neighbors, at least 1; all m where there are fewer.
+    exclude
+        (n,) the target that must not be a query's neighbor: its own row, where queries are targets too.
+    threads, advance, block
+        As of `cosine_neighbors`; ``advance`` sums to n.
+
+    Raises
+    ------
+    ConfigError
+        If ``k`` is below 1, or there is no target.
+    InputError
+        If rows are not two-dimensional or hold NaN or infinity.
+
+    Notes
+    -----
+    Time grows with n·m·d, memory with 12·n·(k + 40) bytes and 4·block·(block + 2d) a thread.
+    """
+    left, right = (
+        rows_of(x if sparse.issparse(x) else np.asarray(x, np.float32)) for x in (queries, targets)
+    )
+    k = min(k, right.n - (exclude is not None))
+    if k < 1:
+        raise ConfigError(f"neighbors need k of at least 1 and a cell to find, got {right.n} cells")
+    skip = np.full(left.n, -1, np.int64) if exclude is None else np.asarray(exclude, np.int64)
+    keys = np.zeros((left.n, min(k + SPARE, right.n - (exclude is not None))), np.int64)
+
+    def compare(rows: slice) -> int:
+        own = left.block(rows)
+        for others in blocks(right.n, block):
+            _kernels.offer_across(own @ right.block(others).T, keys, skip, rows.start, others.start)
+        return rows.stop - rows.start
+
+    some = int(np.clip(left.n // 8, 1, block))  # a few pieces even of few queries, for threads
+    for done in map_ordered(compare, blocks(left.n, max(some, min(block, 256))), threads=threads):
+        if advance is not None:
+            advance(done)
+    found = Found(np.empty((left.n, k), np.int32), np.empty((left.n, k), np.int64), ANY)
+    _rank(left, right, keys, found, threads)
+    return Near(found.index.astype(np.int64), np.maximum(1 - found.cosine * 2.0**-40, 0), right.n)
+
+
+def mutual_nearest(a: Rows, b: Rows, *, threads: int | None = None) -> tuple[Longs, Longs]:
+    """Pairs (p,), (p,) of rows (n, d) and (m, d) that are each other's most similar, in order of i."""
+    if not a.shape[0] or not b.shape[0]:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    forward, backward = (nearest(*pair, 1, threads=threads).index[:, 0] for pair in ((a, b), (b, a)))
+    i = np.flatnonzero(backward[forward] == np.arange(len(forward)))
+    return i, forward[i]
+
+
+def _rank(left: Any, right: Any, keys: Longs, found: Found, threads: int | None) -> None:
+    """Order the candidates of all rows."""
+    parts = blocks(left.n, BLOCK)
+    for _ in map_ordered(lambda part: left.rank(right, keys, found, part), parts, threads=threads):
         pass
-    return indices
 
 
 def _candidates_exact(

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki._parallel import blocks
 from lloki.errors import InputError
-from lloki.graph import _kernels
+from lloki.graph.knn import _kernels
 
 Keys = NDArray[np.int64]
+ANY, POSITIVE = -(1 << 41), 1  # least cosine of a neighbor, in multiples of 2^-40
 BLOCK = 4096  # rows of a dense array whose lengths are found at a time
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neighbors as the ranking writes them.
+
+    Attributes
+    ----------
+    index
+        (n, k), -1 where there are fewer.
+    cosine
+        (n, k) cosines in multiples of 2^-40; (0, k) where they are not wanted.
+    least
+        `ANY`, or `POSITIVE` where cells that share no gene are no neighbors.
+    """
+
+    index: NDArray[np.int32]
+    cosine: NDArray[np.int64]
+    least: int
 
 
 def rows_of(x: sparse.spmatrix | sparse.sparray | NDArray[np.floating]) -> SparseRows | DenseRows:
     """Take cells (n, g) as they come; `InputError` if they are not two-dimensional or not finite."""
     if getattr(x, "ndim", 0) != 2:
         raise InputError(
-            "expression must be a two-dimensional array", hint="Pass cells in rows, genes in columns."
+            "neighbors need a two-dimensional array",
+            hint="Pass cells in rows, genes or dimensions in columns.",
         )
     return SparseRows(x) if sparse.issparse(x) else DenseRows(np.asarray(x))
 
@@ -38,7 +61,9 @@ class SparseRows:
         unit = sparse.csr_matrix(x, dtype=np.float64, copy=True)
         unit.sum_duplicates()
         if not np.isfinite(unit.data).all():
-            raise InputError("expression holds NaN or infinity", hint="Remove or replace these values first.")
+            raise InputError(
+                "the rows hold NaN or infinite values", hint="Remove or replace these values first."
+            )
         unit.eliminate_zeros()
         row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
         # Dividing by the largest value first keeps the squares of very large or very small rows in range.
@@ -56,10 +81,22 @@ class SparseRows:
         _kernels.fill(self._indptr[rows.start : rows.stop + 1], self._genes, self._rounded, out)
         return out
 
-    def rank(self, keys: Keys, out: NDArray[np.int32], rows: slice) -> None:
-        """Order the candidates of some rows by exact cosine into ``out``."""
+    def rank(self, others: SparseRows, keys: Keys, found: Found, rows: slice) -> None:
+        """Order the candidates of some rows, which are ``others``, by exact cosine into ``found``."""
         _kernels.rank(
-            self._indptr, self._genes, self.unit.data, self.unit.shape[1], keys, out, rows.start, rows.stop
+            self._indptr,
+            self._genes,
+            self.unit.data,
+            self.unit.shape[1],
+            others._indptr,
+            others._genes,
+            others.unit.data,
+            keys,
+            found.index,
+            found.cosine,
+            found.least,
+            rows.start,
+            rows.stop,
         )
 
     def full(self) -> NDArray[np.intp]:
@@ -82,7 +119,7 @@ class DenseRows:
             part = self.x[rows]
             if not np.isfinite(part).all():
                 raise InputError(
-                    "expression holds NaN or infinity", hint="Remove or replace these values first."
+                    "the rows hold NaN or infinite values", hint="Remove or replace these values first."
                 )
             top = np.abs(part).max(axis=1, initial=0).astype(np.float64)  # see above
             self._top[rows] = np.where(top > 0, top, 1)
@@ -94,9 +131,22 @@ class DenseRows:
         """Return rows rounded to whole numbers."""
         return np.rint(self._unit(rows) * self._scale).astype(np.float32)
 
-    def rank(self, keys: Keys, out: NDArray[np.int32], rows: slice) -> None:
-        """Order the candidates of some rows by exact cosine into ``out``."""
-        _kernels.rank_dense(self.x, self._top, self._length, keys, out, rows.start, rows.stop)
+    def rank(self, others: DenseRows, keys: Keys, found: Found, rows: slice) -> None:
+        """Order the candidates of some rows, which are ``others``, by exact cosine into ``found``."""
+        _kernels.rank_dense(
+            self.x,
+            self._top,
+            self._length,
+            others.x,
+            others._top,
+            others._length,
+            keys,
+            found.index,
+            found.cosine,
+            found.least,
+            rows.start,
+            rows.stop,
+        )
 
     def full(self) -> NDArray[np.intp]:
         """Rows that are not empty."""
