@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 
 import numpy as np
@@ -181,8 +182,8 @@ def test_presets() -> None:
         FPConfig.preset("default", neighbors=3)
     assert FPConfig.preset("default", n_neighbors=7).n_neighbors == 7
     assert FPConfig.preset("default") == FPConfig()
-    documented = FPConfig.__doc__ or ""
+    documented = inspect.getdoc(FPConfig) or ""
     assert all(
-        f"\n    {field.name}\n" in documented or f"{field.name}," in documented for field in fields(FPConfig)
+        f"\n{field.name}\n" in documented or f"{field.name}," in documented for field in fields(FPConfig)
     )
     assert {"default", "paper", "published-code"} == set(PRESETS)

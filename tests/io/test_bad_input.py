@@ -269,7 +269,10 @@ def prepare(case: Case, good: Callable[..., AnnData], folder: Path) -> Path | An
     path = folder / "bad.h5ad"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        adata.write_h5ad(path)
+        try:
+            adata.write_h5ad(path)
+        except ValueError as error:  # anndata 0.13 no longer writes such names
+            pytest.skip(f"anndata does not write such a file: {error}")
     case.damage(path)
     return path
 
