@@ -23,7 +23,7 @@ def made(seed: int, sizes: tuple[int, ...] = (60, 35, 45)) -> tuple[np.ndarray, 
     slices = np.repeat(["s0", "s1", "s2"], sizes)
     tokens = np.where(slices == "s2", "other", "one")
     kind = rng.integers(3, size=len(slices))
-    x = np.eye(3, 5)[kind] + 0.6 * rng.random((len(slices), 5)) + 0.3 * (slices == "s2")[:, None]
+    x = np.eye(3, 5)[kind] + 1.3 * rng.random((len(slices), 5)) + 0.3 * (slices == "s2")[:, None]
     labels = np.where(rng.random(len(slices)) < 0.15, "", np.array(["a", "b", "c"])[kind])
     order = rng.permutation(len(slices))
     return x[order], labels[order], slices[order], tokens[order]
