@@ -43,7 +43,7 @@ def violations(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "folder",
-    ["docs", "benchmarks", pytest.param("src", marks=pytest.mark.xfail(reason="names are being changed"))],
+    ["docs", "benchmarks", "src"],
 )
 def test_folders_speak_plainly(folder):
     assert [line for path in texts(folder) for line in violations(path)] == []

@@ -111,8 +111,8 @@ def match_reference(
     genes, reference = list(genes), list(reference)
     found = coverage(genes, reference, reference_name=reference_name)
     mine, theirs = identify(genes), identify(reference)
-    told_apart = "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species
-    if not found.used or (found.diagnosis and (told_apart or mine.kind != theirs.kind)):
+    known_to_differ = "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species
+    if not found.used or (found.diagnosis and (known_to_differ or mine.kind != theirs.kind)):
         raise GeneError(found.diagnosis, where=where, slot="var_names", hint=found.hint)
     return found
 

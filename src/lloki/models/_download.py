@@ -76,7 +76,7 @@ def download(
             ) from error
         except OSError as error:
             raise OutputError(
-                f"{target}: cannot be written ({error.strerror or error}). Make room and run the same again, "
+                f"{target}: cannot be written ({error.strerror or error}). Free some space and run the same again, "
                 "or choose another folder with --to (to=)."
             ) from error
     if _is_web_page(target):
