@@ -47,8 +47,8 @@ class FPConfig(Config):
     keep
         Which candidates fill a cell's budget: ``"largest"``, those best supported by its neighbors, or
         ``"random"``, as reference implementations do. A random choice is a fixed lottery: every pair of cell
-        and gene has one number for a given seed, and the positive candidates with the highest numbers stay. It
-        is thus the same at every step, which lets propagation converge, and again after denoising.
+        and gene has one number for a given seed, and the positive candidates with the highest numbers stay.
+        It is thus the same at every step, which lets propagation converge, and again after denoising.
     alpha
         Share of the neighbors in denoising (Eq 5), from 0 to 1. At 0 the result is the log-normalized
         counts, and nothing is propagated.
