@@ -55,10 +55,10 @@ class Progress:
 
 
 def chosen(progress: Progress | bool | None) -> Progress:
-    """Return what a caller asked for; ``None`` is ``lloki.settings.progress``."""
-    if isinstance(progress, Progress):
-        return progress
-    return Progress(settings.progress if progress is None else progress)
+    """Return what a caller asked for: an object as it is; ``None`` is ``lloki.settings.progress``."""
+    if progress is None or isinstance(progress, bool):
+        return Progress(settings.progress if progress is None else progress)
+    return progress
 
 
 def _in_log() -> dict[str, Any]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lloki.align.evidence import Weighing, evidence, weigh, z_score
 from pieces import QUICK, Piece, cut, onto, split
 from scipy.ndimage import map_coordinates
 
 from lloki.align import Rigid, Rival, Warp, align, align_stack, judge, kabsch
+from lloki.align._evidence import Weighing, evidence, weigh, z_score
 from lloki.align.channels import Cells, spatial_channels
 from lloki.align.extent import cell_spacing
 from lloki.align.fields import Fields, autocorrelation, make_fields

@@ -123,10 +123,10 @@ def test_the_device_is_that_of_the_call_or_of_the_session(
 ) -> None:
     model.save(tmp_path)
     assert "device" not in (tmp_path / "cae.json").read_text()
-    monkeypatch.setattr(lloki.settings, "device", "tpu")
-    with pytest.raises(ConfigError, match="tpu"):
+    monkeypatch.setattr(lloki.settings, "device", "cuda:99")
+    with pytest.raises(ConfigError, match="cuda:99"):
         train(data, {"a": "t", "b": "t"})
-    with pytest.raises(ConfigError, match="tpu"):
+    with pytest.raises(ConfigError, match="cuda:99"):
         CAEModel.load(tmp_path).encode(data["a"], model.tokens[0])
     there = CAEModel.load(tmp_path, device="cpu")
     assert len(there.encode(data["a"], model.tokens[0])) == len(data["a"])

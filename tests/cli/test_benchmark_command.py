@@ -66,7 +66,7 @@ def test_the_task_alignment(lloki, finished, tmp_path, monkeypatch):
     few = partial(alignment.benchmark_alignment, overlaps=(1.0,))
     monkeypatch.setattr(alignment, "benchmark_alignment", few)
     out, _ = finished
-    result = lloki("benchmark", out, "--task", "alignment", "--out", tmp_path / "b")
+    result = lloki("benchmark", out, "--task", "alignment", "--seeds", 1, "--out", tmp_path / "b")
     assert result.exit_code == 0, result.output
     assert "kabsch" in result.stdout
     assert "100%" in result.stdout

@@ -106,10 +106,13 @@ def test_doctor_names_the_extra_of_an_absent_package(lloki, monkeypatch):
 
 def test_errors_are_one_message_without_a_traceback(lloki, tmp_path):
     out = tmp_path / "out"
-    missing = lloki("integrate", tmp_path / "none.h5ad", "--reference", tmp_path / "r", "--out", out)
+    none, r = tmp_path / "none.h5ad", tmp_path / "r"
+    missing = lloki("integrate", none, "--reference", r, "--out", out)
     assert missing.exit_code == 1
-    assert "does not exist" in missing.stderr
-    assert missing.stderr.count("\n") == 1
+    first, *each = missing.stderr.splitlines()
+    assert first == "2 errors in the inputs:"
+    assert [f"{path}: does not exist" in line for path, line in zip((r, none), each)] == [True, True]
+    assert len(each) == 2
     usage = lloki("integrate", "--preset", "none", "x.h5ad", "--out", out)
     assert usage.exit_code == 2
     assert usage.stderr.startswith("no preset 'none'")
@@ -125,7 +128,7 @@ def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lloki.io.check_slices", stop)
+    monkeypatch.setattr("lloki.run._plan.check_inputs", stop)
     result = lloki("check", "x.h5ad")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr

@@ -53,7 +53,7 @@ def joint() -> ad.AnnData:
         },
         index=[f"cell{i}" for i in range(total)],
     )
-    obs[keys.PROGRAM_SCORE] = 3 * obs[keys.NEIGHBOR_SHARE] + rng.normal(0, 0.2, total)
+    obs[keys.NEIGHBORHOOD_SCORE] = 3 * obs[keys.NEIGHBOR_SHARE] + rng.normal(0, 0.2, total)
     states = np.exp(-((depth[:, None] - [0.5, 1.5, 2.5, 4.5]) ** 2)).astype(np.float32)
     affinity = np.array([[-9, -2, 1, 3], [-2, -8, -3, 1], [1, -3, -7, -1], [3, 1, -1, -9]], float)
     return ad.AnnData(
@@ -86,7 +86,7 @@ def imputed() -> tuple[ad.AnnData, np.ndarray]:
         obsm=dict(adata.obsm),
     )
     left_out = pd.DataFrame({"score": [0.05, -0.1], "validated": [ACROSS, WITHIN]}, index=["H1", "H2"])
-    found.uns[keys.UNS] = {"impute": {"left_out": left_out, "parameters": json.dumps({"least": 0.1})}}
+    found.uns[keys.UNS] = {"impute": {"left_out": left_out, "parameters": json.dumps({"min_score": 0.1})}}
     return found, truth
 
 
@@ -159,7 +159,7 @@ def _sparsity() -> Any:
 def _reliability() -> Any:
     x = np.linspace(0.15, 0.95, 6)
     return pl.reliability(
-        pd.DataFrame({"confidence": x, "accuracy": x**1.3, "cells": [10, 20, 40, 80, 160, 300]})
+        pd.DataFrame({"confidence": x, "accuracy": x**1.3, "n_cells": [10, 20, 40, 80, 160, 300]})
     )
 
 

@@ -31,9 +31,10 @@ def test_chunks_of_the_embedder_change_rounding_only(base, integrate, monkeypatc
 
 
 def test_chunks_of_the_neighbor_search_change_no_bit(base, files, integrate, same, monkeypatch):
-    from lloki.graph import neighbors
+    from lloki.graph.knn import search
 
-    monkeypatch.setattr(neighbors, "BLOCK", 32)
+    monkeypatch.setitem(search.cosine_neighbors.__kwdefaults__, "block", 32)
+    monkeypatch.setattr(search, "BLOCK", 32)
     same(base, integrate())
 
 

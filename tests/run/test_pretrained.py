@@ -92,7 +92,7 @@ def test_without_features_the_factor_model_reads_log_normalized_counts(integrate
 
 
 def test_settings_of_what_is_left_out_are_refused(integrate):
-    with pytest.raises(ConfigError, match="k is a setting of LLOKI-FP"):
+    with pytest.raises(ConfigError, match="n_neighbors is a setting of LLOKI-FP"):
         integrate(fp=False, n_neighbors=10)
 
 

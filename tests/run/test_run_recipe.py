@@ -11,7 +11,6 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from lloki.run.view import view
 
 import lloki
 from lloki import keys
@@ -20,6 +19,7 @@ from lloki.embed import Factor, load_embedder
 from lloki.evaluate import quality
 from lloki.fp import FPConfig, FPResult, align_features, log_normalize, reference_sparsity
 from lloki.run import Result
+from lloki.run._view import view
 
 NAMES = ("alphafish_1", "betaseq_1", "alphafish_2")
 

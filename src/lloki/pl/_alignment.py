@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from lloki.align import AlignResult
-from lloki.align.evidence import z_score
+from lloki.align._evidence import z_score
 from lloki.align.extent import cell_spacing
 from lloki.pl._coloring import Coloring
 from lloki.pl._figures import WIDTH, color_bar, curve_legend, plot_style
