@@ -1,10 +1,14 @@
-"""Fixtures that every room's tests use."""
+"""Fixtures that all tests use."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests in parallel: one thread each
+    os.environ.setdefault("LLOKI_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
