@@ -132,7 +132,7 @@ def quality(
     slices: NDArray,
     tokens: NDArray,
     labels: NDArray | None = None,
-    cells: int = 10_000,
+    n_cells: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Table of the figures above for the embedding before and after batch alignment.
@@ -145,7 +145,7 @@ def quality(
         (n,) slice and batch of each cell.
     labels
         (n,) cell types, ``""`` where unknown.
-    cells, seed
+    n_cells, seed
         Above this number of cells, an equal share of each slice is drawn: time grows with its square (a few
         seconds at 10,000). Neighbors then lie a little farther apart than among all cells.
 
@@ -156,7 +156,7 @@ def quality(
         labels also transfer_accuracy, transfer_macro_f1, types_kept (:func:`purity` within slices, over that
         of ``fp``) and like_with_like (purity across slices, over that within them).
     """
-    rows = _sample(slices, cells, seed)
+    rows = _sample(slices, n_cells, seed)
     out: list[dict[str, Any]] = []
     pure = float("nan")
     for name, x in (("X_lloki_fp", fp), ("X_lloki", joint)):
@@ -176,11 +176,11 @@ def quality(
     return pd.DataFrame(out)
 
 
-def _sample(slices: NDArray, cells: int, seed: int) -> NDArray[np.int64]:
-    """About ``cells`` rows, as many of each slice, of small ones all; the order of slices is no matter."""
-    if len(slices) <= cells:
+def _sample(slices: NDArray, n_cells: int, seed: int) -> NDArray[np.int64]:
+    """Draw about ``n_cells`` rows, as many of each slice; of small slices, all."""
+    if len(slices) <= n_cells:
         return np.arange(len(slices))
-    return np.sort(stratified(slices, cells, seed=seed))
+    return np.sort(stratified(slices, n_cells, seed=seed))
 
 
 def _mean(values: NDArray) -> float:

@@ -78,7 +78,7 @@ def scib(
     embedding = checked(embedding, len(labels), "the embedding")
     if pre is not None:
         pre = checked(pre, len(labels), "the embedding from before integration")
-    rows = scored_cells(labels, batches, cells=max_cells or PROFILES[profile].cells, seed=seed)
+    rows = scored_cells(labels, batches, n_cells=max_cells or PROFILES[profile].cells, seed=seed)
     if not len(rows):
         raise InputError(
             f"no batch has more than {LEAST} labeled cells", hint="Name another column of cell types."

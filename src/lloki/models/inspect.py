@@ -153,7 +153,7 @@ def match_panel(embedder: Embedder, genes: Sequence[str]) -> VocabularyMatch:
     """
     match = getattr(embedder, "match", None)
     if match is not None:
-        found: VocabularyMatch = match(genes, least=0)
+        found: VocabularyMatch = match(genes, min_genes=0)
         return found
     found_genes = embedder.coverage(genes)
     used = set(found_genes.used)
