@@ -159,7 +159,7 @@ def _sparsity() -> Any:
 def _reliability() -> Any:
     x = np.linspace(0.15, 0.95, 6)
     return pl.reliability(
-        pd.DataFrame({"confidence": x, "accuracy": x**1.3, "cells": [10, 20, 40, 80, 160, 300]})
+        pd.DataFrame({"confidence": x, "accuracy": x**1.3, "n_cells": [10, 20, 40, 80, 160, 300]})
     )
 
 

@@ -84,11 +84,11 @@ def reliability_curve(ax: Axes, curve: pd.DataFrame) -> None:
     ax
         Where to draw.
     curve
-        Columns confidence, accuracy and cells, a row for each bin.
+        Columns confidence, accuracy and n_cells; one row per bin.
     """
     ax.plot([0, 1], [0, 1], color=OTHER, ls=":", lw=1.2, label="perfect calibration")
     x, y = curve["confidence"].to_numpy(float), curve["accuracy"].to_numpy(float)
-    share = curve["cells"].to_numpy(float) / max(curve["cells"].sum(), 1)
+    share = curve["n_cells"].to_numpy(float) / max(curve["n_cells"].sum(), 1)
     ax.plot(x, y, color=_LINE, lw=1.4)
     ax.scatter(x, y, s=10 + 400 * share, color=_LINE, alpha=0.8, lw=0, zorder=3, clip_on=False)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share of correct labels")

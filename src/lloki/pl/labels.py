@@ -52,7 +52,7 @@ def reliability(
     from lloki.pl._curves import reliability_curve
 
     table = curve if isinstance(curve, pd.DataFrame) else curve.curve
-    missing = [c for c in ("confidence", "accuracy", "cells") if c not in table]
+    missing = [c for c in ("confidence", "accuracy", "n_cells") if c not in table]
     if missing:
         raise InputError(
             "the column is absent", slot=missing[0], hint="Pass what lloki.tl.transfer_labels returned."
