@@ -66,7 +66,7 @@ class CountsKept:
     Attributes
     ----------
     overall
-        Of all counts of the slice.
+        Share of all counts of the slice.
     quartiles
         25 %, 50 % and 75 % quantile of the share per cell, over cells that have counts.
     """
@@ -94,8 +94,7 @@ def match_vocabulary(
     where
         File or slice, for the message.
     min_genes
-        Fewest genes that identify a cell; 0 never raises, and leaves what would have been wrong in the
-        ``diagnosis`` of the match.
+        Minimum number of genes; 0 never raises, and describes the problem in the ``diagnosis`` of the match.
 
     Returns
     -------

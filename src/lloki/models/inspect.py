@@ -51,7 +51,7 @@ class FileFacts:
     size
         Bytes.
     sha256
-        Of its content.
+        SHA-256 of the content.
     published_as
         The published model with the same file; ``""`` if none is known.
     """

@@ -27,18 +27,18 @@ class ProgramConfig(Config):
     iterations
         Maximum number of iterations with affinities that follow.
     affinities
-        What they are fitted to: compositions from each cell's ``"own"`` features, or ``"coupled"`` ones,
-        which depend on neighbors through those same affinities, as published. The latter reinforce
-        themselves: the noisier the features, the more affinities and states are overestimated.
+        What affinities are fitted to: compositions from each cell's ``"own"`` features, or ``"coupled"``
+        ones, which depend on neighbors through those same affinities, as published. Coupled affinities
+        reinforce themselves: the noisier the features, the more affinities and states are overestimated.
     tolerance
         Iterations stop once five have changed the objective, in nats per value of the features, by less. 0
         runs all.
     block
-        Cells whose features are on the device at a time, and whose partition function is.
+        Number of cells that are on the device at a time.
     checkpoint_every
         Iterations between two checkpoints, where a file was given.
     seed
-        Random seed, of the k-means that initializes the metagenes.
+        Random seed of the k-means that initializes the metagenes.
     """
 
     n_metagenes: int = 15
