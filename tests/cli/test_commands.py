@@ -108,8 +108,9 @@ def test_errors_are_one_message_without_a_traceback(lloki, tmp_path):
     out = tmp_path / "out"
     missing = lloki("integrate", tmp_path / "none.h5ad", "--reference", tmp_path / "r", "--out", out)
     assert missing.exit_code == 1
-    assert "does not exist" in missing.stderr
-    assert missing.stderr.count("\n") == 1
+    assert missing.stderr.startswith("2 errors in the inputs:\n")
+    assert missing.stderr.count("does not exist") == 2
+    assert missing.stderr.count("\n") == 3
     usage = lloki("integrate", "--preset", "none", "x.h5ad", "--out", out)
     assert usage.exit_code == 2
     assert usage.stderr.startswith("no preset 'none'")
@@ -125,7 +126,7 @@ def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lloki.io.check_slices", stop)
+    monkeypatch.setattr("lloki.run._plan.check_inputs", stop)
     result = lloki("check", "x.h5ad")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr

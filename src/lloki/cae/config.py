@@ -89,13 +89,13 @@ class CAEConfig(Config):
         Number of neighbors within the same slice whose distances are conserved; 30 as in the paper.
     neighbors_per_step
         Number of these that are drawn at random for each cell of a batch in one step. One is an unbiased
-        sample of the sum over all and leaves room for more cells in a step.
+        sample of the sum over all and allows more cells in a step.
     refreshes
         How often the pairs are searched again in the current latent space, evenly over the first two thirds
         of training. The first pairs are found in the inputs, as the untrained latent space is uninformative.
     pair_cells
-        Maximum number of cells of a slice in the search of pairs, drawn anew at each refresh, so that its cost
-        does not grow with the square of the slice sizes.
+        Maximum number of cells of a slice in the search of pairs, drawn anew at each refresh, so that the
+        cost does not grow with the square of the slice sizes.
     pair_slices
         Maximum number of partner slices for each slice, drawn anew at each refresh.
     steps
@@ -111,7 +111,8 @@ class CAEConfig(Config):
         Share of the cells of each slice that are not trained on; the state with their lowest loss is kept.
     check_every, patience
         Steps between evaluations of the held-out loss, and evaluations without improvement after which
-        training ends. Both are counted from the last search of pairs on: losses under different pairs cannot be compared.
+        training ends. Both are counted from the last search of pairs on, as losses under different pairs
+        cannot be compared.
     seed
         Random seed.
     """

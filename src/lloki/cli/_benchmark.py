@@ -97,8 +97,8 @@ def benchmark(
     task: Annotated[
         str,
         typer.Option(
-            help="integration; or alignment: two slices of a run with positions in one frame are aligned with "
-            "ever fewer shared genes, in --seeds replicates.",
+            help="integration; or alignment: two slices of a run with positions in one frame are aligned "
+            "with ever fewer shared genes, in --seeds replicates.",
             rich_help_panel="Alignment",
         ),
     ] = "integration",

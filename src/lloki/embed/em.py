@@ -20,8 +20,8 @@ class FactorConfig:
     Attributes
     ----------
     factors
-        K, the number of columns of the embedding. Between 20 and 40 the result hardly changes, because weak factors get
-        little weight (``loading_power``).
+        K, the number of columns of the embedding. Between 20 and 40 the result hardly changes, because
+        weak factors get little weight (``loading_power``).
     rounds
         Number of rounds of expectation-maximization; the likelihood is flat after about 50.
     loading_power

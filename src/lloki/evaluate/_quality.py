@@ -18,7 +18,7 @@ Floats = NDArray[np.floating]
 
 
 def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float:
-    """Share of a cell's k nearest neighbors that are of another batch, over what chance would give.
+    """Share of a cell's k nearest neighbors that are from another batch, relative to chance.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float
     batch
         (n,) batch of each cell.
     n_neighbors
-        Neighbors (cosine), as label transfer uses.
+        Number of neighbors (cosine), as in label transfer.
 
     Returns
     -------
     float
-        Mean over batches, so that a large one does not decide: 0 if they lie apart, 1 if they are shuffled.
+        Mean over batches, so that large ones do not dominate: 0 if separate, 1 if shuffled.
         NaN for a single batch.
     """
     codes, counts = np.unique(batch, return_inverse=True, return_counts=True)[1:]
@@ -46,7 +46,7 @@ def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float
 
 
 def preservation(before: Floats, after: Floats, slices: NDArray, *, n_neighbors: int = 30) -> float:
-    """Share of a cell's k nearest neighbors inside its slice that are still among its k nearest afterward.
+    """Share of a cell's k nearest neighbors within its slice that remain among its k nearest.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, n_neighbors:
     Returns
     -------
     float
-        Mean over slices; about k/n for unrelated embeddings, 1 where nothing moved.
+        Mean over slices; about k/n for unrelated embeddings, 1 if unchanged.
     """
     shares = []
     for name in np.unique(slices):
@@ -113,7 +113,7 @@ def purity(
 
 
 def effective_dimensions(embedding: Floats) -> float:
-    """How many directions the cells really spread in: (Σλ)² / Σλ² over the variances λ of the principal axes.
+    """Effective number of dimensions: (Σλ)² / Σλ² over the variances λ of the principal axes.
 
     d if all d directions vary alike, 1 if all cells lie on a line, 0 if all are one point.
     """
@@ -135,7 +135,7 @@ def quality(
     n_cells: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Table of the figures above for the embedding before and after batch alignment.
+    """Compute the metrics above for the embedding before and after batch alignment.
 
     Parameters
     ----------

@@ -97,8 +97,8 @@ def integrate(
     preset
         Parameters of LLOKI-FP: ``"default"``, ``"paper"`` or ``"published-code"``.
     fp
-        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, or a complete configuration. ``False`` leaves
-        LLOKI-FP out: a pretrained embedder then reads raw counts.
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, or a complete configuration.
+        ``False`` skips LLOKI-FP: a pretrained embedder then reads raw counts.
     cae
         Fields of :class:`lloki.cae.CAEConfig` that differ from the defaults, or a complete configuration.
     n_neighbors, alpha

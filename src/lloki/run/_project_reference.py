@@ -71,8 +71,8 @@ def project_reference(
     AnnData
         The reference with counts of all its genes, ``obsm["X_lloki"]`` in the space of the run and
         ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, followed by
-        ``_`` if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes. Its
-        own columns of these names are kept as ``slice_input`` and so on.
+        ``_`` if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes.
+        Columns of the reference with these names are kept as ``slice_input`` and so on.
 
     Raises
     ------
