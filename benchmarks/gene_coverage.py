@@ -89,7 +89,7 @@ def main() -> None:
             continue
         (adata,) = read_slices([file], technology={file.stem: "any"})
         genes = list(map(str, adata.var_names))
-        match = match_vocabulary(genes, known, least=0)
+        match = match_vocabulary(genes, known, min_genes=0)
         upper = [gene.upper() if gene.upper() in known else "" for gene in genes]
         totals = np.asarray(adata.X.sum(axis=0)).ravel()
         kept = totals[np.array(upper) != ""].sum() / totals.sum()

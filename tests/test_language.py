@@ -37,6 +37,8 @@ def texts(folder: str) -> list[Path]:
 
 def violations(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
+    if path.name == "CHANGELOG.md":  # its table holds earlier names
+        lines = ["" if line.startswith("|") else line for line in lines]
     found = ((n, match) for n, line in enumerate(lines, 1) for match in WORDS.finditer(line))
     return [f"{path.relative_to(ROOT)}:{n}: {match.group()!r}" for n, match in found]
 

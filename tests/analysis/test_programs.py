@@ -235,7 +235,7 @@ def test_cells_without_counts_or_neighbors_keep_finite_states():
 def test_affinities_that_take_over_are_warned_of_and_do_not_where_cells_speak_for_themselves():
     p = planted(n=300, slices=1, noise=3)
     published = ProgramConfig(n_metagenes=10, iterations=25, affinities="coupled")
-    with pytest.warns(LlokiWarning, match="affinities dominate"):
+    with pytest.warns(LlokiWarning, match="affinities dominate the features"):
         found = fit_programs(p.features, p.graphs, config=published)
     assert len(found.unused) >= 5
     held = fit_programs(p.features, p.graphs, config=replace(published, regularization=0.1))

@@ -100,7 +100,7 @@ def test_mixing_and_preservation_are_means_over_groups_not_over_cells():
 def test_a_sample_is_drawn_by_the_seed_and_is_what_figures_are_computed_from():
     x, labels, slices, tokens = made(2, sizes=(200, 120, 90))
     after = x + 0.2
-    how = {"slices": slices, "tokens": tokens, "labels": labels, "cells": 150}
+    how = {"slices": slices, "tokens": tokens, "labels": labels, "n_cells": 150}
     rows = np.sort(stratified(slices, 150, seed=4))
     table = quality(x, after, **how, seed=4).iloc[1]
     assert table["cells"] == len(rows) == 150
@@ -112,7 +112,7 @@ def test_a_sample_is_drawn_by_the_seed_and_is_what_figures_are_computed_from():
     other = stratified(slices, 150, seed=5)
     assert set(other) != set(rows)
     # cells that metrics are computed from are drawn the same way
-    scored = [set(scored_cells(labels, slices, cells=90, seed=s)) for s in (0, 0, 1)]
+    scored = [set(scored_cells(labels, slices, n_cells=90, seed=s)) for s in (0, 0, 1)]
     assert scored[0] == scored[1] != scored[2]
 
 

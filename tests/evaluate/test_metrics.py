@@ -49,10 +49,10 @@ def test_the_order_of_slices_does_not_choose_the_cells():
 def test_cells_without_a_label_and_batches_with_few_are_not_scored():
     labels = np.array(["x"] * 200 + [""] * 30)
     batches = np.array(["a"] * 100 + ["b"] * 60 + ["c"] * 40 + ["a"] * 30)
-    rows = scored_cells(labels, batches, cells=None)
+    rows = scored_cells(labels, batches, n_cells=None)
     np.testing.assert_array_equal(rows, np.arange(160))
-    assert len(scored_cells(labels, batches, cells=100)) == 100
-    assert not len(scored_cells(np.full(10, ""), np.full(10, "a"), cells=5))
+    assert len(scored_cells(labels, batches, n_cells=100)) == 100
+    assert not len(scored_cells(np.full(10, ""), np.full(10, "a"), n_cells=5))
 
 
 def table(**columns: list[float]) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def test_the_full_profile_is_what_the_package_itself_reports():
     pd.testing.assert_frame_equal(ours.drop(columns="seconds"), again.drop(columns="seconds"))
     from lloki.evaluate import scored_cells
 
-    rows = scored_cells(labels, batches, cells=8000)
+    rows = scored_cells(labels, batches, n_cells=8000)
     adata = ad.AnnData(x[rows], obsm={"x": x[rows], "pre": pre[rows]})
     adata.obs["label"], adata.obs["batch"] = pd.Categorical(labels[rows]), pd.Categorical(batches[rows])
     theirs = Benchmarker(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lloki.evaluate.verdict import grade, judge
 
 GOOD = {"mixing": 0.8, "preservation": 0.5, "dimensions": 6.0, "types_kept": 1.0, "like_with_like": 0.9}

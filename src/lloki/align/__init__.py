@@ -1,7 +1,7 @@
 """Slice alignment: sections of any platform into one coordinate frame. Arrays in, arrays out."""
 
 from lloki.align.alignment import Alignment
-from lloki.align.config import AlignConfig
+from lloki.align.config import AlignConfig, AlignOptions
 from lloki.align.pairwise import align
 from lloki.align.result import AlignResult
 from lloki.align.rigid import Rigid, kabsch, robust_kabsch
@@ -12,6 +12,7 @@ from lloki.align.warp import Warp, fit_warp
 
 __all__ = [
     "AlignConfig",
+    "AlignOptions",
     "AlignResult",
     "Alignment",
     "Link",

@@ -33,44 +33,44 @@ class AlignOptions(TypedDict, total=False):
 class AlignConfig(Config):
     """Parameters of slice alignment.
 
-    Lengths are in *pixels* of the images that slices are compared as: the larger of the two slices' cell
-    spacings, or more where a slice would have over ``pixels`` of them across.
+    Slices are compared as images, and lengths are in *pixels* of these: the larger of the two slices' cell
+    spacings, or more where a slice would be wider than ``pixels``.
 
     Attributes
     ----------
     channels
-        Directions of the embedding that are compared: those with the most structure in space. More than 8
-        changed nothing on the sections that were tried.
+        Number of directions of the embedding that are compared, those with the most spatial structure. More
+        than 8 made no difference on the sections tested.
     n_neighbors
-        Spatial neighbors of a cell by which that structure is found.
+        Number of spatial neighbors of a cell by which that structure is measured.
     pixels
-        Most pixels across a slice while all rotations are searched; time grows with its square.
+        Maximum width of a slice in pixels while all rotations are searched; time grows with its square.
     fine_pixels
-        Most pixels across a slice while the best poses are refined.
+        Maximum width of a slice in pixels while the best poses are refined.
     bands
         Radii (standard deviations of Gaussians) between which neighborhoods are compared: each radius with
         the next, and the last with the whole slice. Factors of two keep them nearly independent.
     rotation_step
-        Degrees between the rotations that are tried. At 3 the rim of a slice of 64 pixels lies at most one
+        Degrees between the rotations that are searched. At 3, the edge of a slice of 64 pixels is at most one
         pixel off.
     min_overlap
-        Least share of the smaller slice's area that the other must cover.
+        Minimum share of the smaller slice's area that the other must cover.
     allow_reflection
-        Whether a mirrored pose may be the answer. If not, mirrored poses are scored all the same, and a
-        warning comes with the verdict where one is better.
+        Whether a mirrored pose may be the result. If not, mirrored poses are still scored, and a warning is
+        issued if one is better.
     scale
-        Units of the fixed slice that one unit of the moving slice is worth, such as 0.325 for pixels.
+        Units of the fixed slice per unit of the moving slice, such as 0.325 for pixels.
     allow_scale
-        Whether to estimate the scale, within a factor of 1.6 of ``scale`` or, without that, of the ratio of
-        the cells' spacings.
+        Whether to estimate the scale, within a factor of 1.6 of ``scale`` or, if that is None, of the ratio
+        of cell spacings.
     candidates
-        Poses of the search that are refined and compared.
+        Number of poses of the search that are refined and compared.
     landmarks
-        Most pairs of matched cells that are kept, the most confident first; 0 keeps all.
+        Maximum number of pairs of matched cells that are kept, the most confident first; 0 keeps all.
     min_score
-        Least z-score of the agreement for the verdict *aligned*; see :func:`lloki.align.judge`.
+        Minimum z-score of the agreement for the verdict *aligned*; see :func:`lloki.align.judge`.
     margin
-        By how much that z-score must exceed the one of every other pose, less for poses nearby.
+        By how much that z-score must exceed those of all other poses; less for poses nearby.
     seed
         Random seed.
     """

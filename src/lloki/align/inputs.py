@@ -66,7 +66,7 @@ def usable_rows(embedding: ArrayLike, n: int, name: str) -> NDArray[np.int64]:
 
 
 def moving_unit(cells: list[Cells], config: AlignConfig) -> float:
-    """Say how many fixed units a moving unit is taken to be worth; warn where units seem to differ."""
+    """Report the units of the fixed slice per unit of the moving one; warn if units seem to differ."""
     ratio = cells[0].spacing / cells[1].spacing
     if config.scale is not None:
         return config.scale

@@ -82,7 +82,7 @@ class AlignResult:
         return float(np.linalg.norm(self.residuals[middle]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but what there is one of per cell, as JSON can hold it (no NaN, no infinity)."""
+        """Return everything that is not per cell as JSON can hold it (no NaN, no infinity)."""
         facts = {
             "verdict": self.verdict.word,
             "reason": self.verdict.reason,

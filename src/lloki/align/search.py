@@ -60,7 +60,7 @@ class Search:
     fixed, moving
         Images with pixels of one width.
     min_overlap
-        Least share of the smaller tissue that must be common.
+        Minimum share of the smaller tissue that must overlap.
     """
 
     def __init__(self, fixed: Fields, moving: Fields, *, min_overlap: float) -> None:

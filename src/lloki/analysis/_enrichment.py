@@ -90,7 +90,7 @@ def match_metagenes(fixed: pd.DataFrame, moving: pd.DataFrame) -> NDArray[np.int
     Parameters
     ----------
     fixed, moving
-        Of `enrichment`; types that only one has are ignored.
+        Tables of `enrichment`; types that only one has are ignored.
 
     Returns
     -------

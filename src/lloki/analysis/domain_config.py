@@ -86,9 +86,9 @@ class Domains:
     Attributes
     ----------
     labels
-        Of each slice, (n_i,) integers from 0; 0 is the largest domain.
+        Per slice, (n_i,) integers from 0; 0 is the largest domain.
     confidence
-        Of each slice, (n_i,) in [0, 1]: posterior probability, or share of nearest cells that agree.
+        Per slice, (n_i,) in [0, 1]: posterior probability, or share of nearest cells that agree.
     stability
         For each number of domains tried, the mean adjusted Rand index of repeated fits; None if
         ``n_domains`` was given.

@@ -26,7 +26,7 @@ def score_weights(
     control
         Genes drawn from a bin.
     bins
-        Of genes by the rank of their mean.
+        Bin of each gene by the rank of its mean.
     seed
         Random seed.
 

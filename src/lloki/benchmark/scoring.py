@@ -76,14 +76,14 @@ class Judge:
             If there is no such embedding from before.
         """
         labels, batches = subject.labels, subject.batches
-        rows = scored_cells(labels, batches, cells=max_cells or profile.cells, seed=seed)
+        rows = scored_cells(labels, batches, n_cells=max_cells or profile.cells, seed=seed)
         if not len(rows):
             raise InputError(
                 f"no batch has more than {LEAST} cells with a label",
                 slot=f"obs[{subject.label_key!r}]",
                 hint="Name another column with --label-key (label_key=).",
             )
-        known = scored_cells(labels, batches, cells=None)
+        known = scored_cells(labels, batches, n_cells=None)
         if len(known) > TRANSFER_CELLS:
             known = known[np.sort(stratified(batches[known], TRANSFER_CELLS, seed=seed))]
         pre = None

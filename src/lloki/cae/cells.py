@@ -112,7 +112,7 @@ def own_neighbors(cells: Cells, k: int, *, slices: Iterable[int] | None = None) 
     cells, k
         All cells, and how many neighbors of each.
     slices
-        Of the cells of these slices, default all.
+        Names of the slices to search; default all.
 
     Returns
     -------

@@ -29,7 +29,7 @@ class Checkpoint:
         Replaced as a whole each time. It stays when training has ended; whoever has saved the model may
         remove it.
     fingerprint
-        Of all that decides the result: the file of another training is not continued.
+        Hash of all that determines the result: the file of another training is not continued.
     """
 
     def __init__(self, path: str | Path, fingerprint: str) -> None:

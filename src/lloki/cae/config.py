@@ -1,4 +1,4 @@
-"""The settings of LLOKI-CAE, field by field."""
+"""Parameters of LLOKI-CAE."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ class CAEOptions(TypedDict, total=False):
 class CAEConfig(Config):
     """Settings of the conditional autoencoder and of its training; one set of defaults for every data set.
 
-    The paper leaves the unit of the distances open, on which the meaning of its weights (1, 0.2, 250) hangs.
-    Here inputs are scaled to a known unit. The defaults that differ from the paper's were chosen by the label
-    scores of two data sets of real slices, trained without labels.
+    The paper does not state the unit of distances, on which the meaning of its weights (1, 0.2, 250) depends.
+    Here, inputs are scaled to a known unit. The defaults that differ from the paper's were chosen by label
+    scores on two data sets of real slices, trained without labels.
 
     Parameters
     ----------
     latent, hidden, token_dim
-        Widths of the network: 128, (256, 175) and 10 as in the paper; of each part of the token, where there
-        are two.
+        Widths of the network: 128, (256, 175) and 10 as in the paper. ``token_dim`` is the width of each part
+        of the token, if there are two.
     condition
         What the network knows of a cell: its ``"token"`` (technology x panel), so that slices of one panel
         are one batch and a new one needs no training; its ``"slice"``, a vector for each slice, which also
-        takes away differences between slices of one token; or ``"both"``, side by side. A slice that was not
+        removes differences between slices of one token; or ``"both"``, side by side. A slice that was not
         trained with gets the mean of its token's slices.
     reconstruction, triplet, conservation
         Weights of the three losses (Eq 9). With the paper's 0.2 and 250 in this unit, batches hardly mixed;
@@ -72,46 +72,47 @@ class CAEConfig(Config):
     margin
         By how much a negative must be farther from its anchor than the positive (α of Eq 7).
     distance
-        Of the triplet loss: ``"squared"`` as the paper writes it, ``"euclidean"`` as its published code
-        has it, which gave the better biology at equal or better mixing.
+        Distance of the triplet loss: ``"squared"`` as the paper writes it, ``"euclidean"`` as in the
+        published code, which preserved biology better at equal or better mixing.
     components
-        Kinds of cells whose offsets in each batch token are taken out of the inputs first, linearly; see
-        :class:`lloki.cae.mixture.Mixture`. 0 leaves the inputs as they are: the losses alone then have to
-        carry every type across, and mixed less without transferring labels any better.
+        Number of components whose offsets in each batch token are first removed from the inputs, linearly;
+        see :class:`lloki.cae.mixture.Mixture`. 0 leaves the inputs unchanged: the losses alone then align
+        every type, which mixed less and transferred labels no better.
     unit
         Root mean square distance of two random cells of a slice, after scaling, that the conservation loss
-        asks the latent space for. It frees the loss from the embedder's units and sets the size of the margin
-        beside the data: a smaller unit gave tighter types, and within a type farther apart batches.
+        demands of the latent space. It makes the loss independent of the embedder's units and sets the margin
+        relative to the data: a smaller unit gave tighter types, with batches farther apart within a type.
     n_pairs
-        Nearest neighbors (cosine) on either side that make a mutual pair of two slices. The paper has 40;
-        15 to 20 transferred labels as well or slightly better.
+        Number of nearest neighbors (cosine) in either direction that define a mutual pair of two slices. The
+        paper has 40; 15 to 20 transferred labels as well or slightly better.
     n_neighbors
-        Neighbors within the own slice whose distances are conserved; 30 as in the paper.
+        Number of neighbors within the same slice whose distances are conserved; 30 as in the paper.
     neighbors_per_step
-        Of these, how many are drawn at random for each cell of a batch in one step. One is an unbiased sample
-        of the sum over all and leaves more of the step's work for other cells.
+        Number of these that are drawn at random for each cell of a batch in one step. One is an unbiased
+        sample of the sum over all and allows more cells in a step.
     refreshes
-        How often the pairs are searched again in the latent space of the moment, evenly over the first two
-        thirds of training. The first pairs come from the inputs: the untrained latent space says nothing.
+        How often the pairs are searched again in the current latent space, evenly over the first two thirds
+        of training. The first pairs are found in the inputs, as the untrained latent space is uninformative.
     pair_cells
-        At most this many cells of a slice, drawn anew at each refresh, take part in the search of pairs, so
-        that its cost does not grow with the square of the slices.
+        Maximum number of cells of a slice in the search of pairs, drawn anew at each refresh, so that the
+        cost does not grow with the square of the slice sizes.
     pair_slices
-        At most this many partner slices for each slice, drawn anew at each refresh.
+        Maximum number of partner slices for each slice, drawn anew at each refresh.
     steps
-        Optimizer steps. Steps, not epochs: an epoch of a small data set is a handful of steps.
+        Number of optimizer steps. Not epochs, as an epoch of a small data set is a handful of steps.
     epochs
-        Where given, takes the place of ``steps``: as many steps as encode each cell this often on average.
+        If given, replaces ``steps``: as many steps as encode each cell this often on average.
     batch_size
         Cells encoded in one step: the drawn cells, their positives and their neighbors. Half the paper's
         4,000, for half the time.
     learning_rate, weight_decay
-        Of Adam, as in the paper; the rate rises over 50 steps and falls along a cosine.
+        Parameters of Adam, as in the paper. The rate rises over 50 steps and then decays along a cosine.
     holdout
-        Share of the cells of each slice that no step sees; their loss decides which state is the best.
+        Share of the cells of each slice that are not trained on; the state with their lowest loss is kept.
     check_every, patience
-        Steps between looks at the held-out loss, and looks without improvement before training ends. Both
-        count from the last search of pairs on: losses under different pairs cannot be compared.
+        Steps between evaluations of the held-out loss, and evaluations without improvement after which
+        training ends. Both are counted from the last search of pairs on, as losses under different pairs
+        cannot be compared.
     seed
         Random seed.
     """
@@ -155,7 +156,7 @@ class CAEConfig(Config):
             raise ConfigError(f"distance must be 'squared' or 'euclidean', got {self.distance!r}")
 
     def total_steps(self, cells: int) -> int:
-        """Return the most steps for this many cells: ``steps``, or what ``epochs`` amount to."""
+        """Return the maximum number of steps for this many cells, by ``steps`` or ``epochs``."""
         if self.epochs is None:
             return self.steps
         return max(1, -(-self.epochs * cells // self.batch_size))
@@ -175,8 +176,8 @@ class CAEConfig(Config):
 
 
 # "ovarian" has the numbers that the paper states for its ovarian sections (Methods): malignant cells of
-# different tumors were to stay apart. They hang on the unit of distances, which the paper leaves open; how
-# they do in ours was not measured.
+# different tumors should remain separate. They depend on the unit of distances, which the paper does not
+# state; how they perform in ours was not measured.
 PRESETS: Mapping[str, CAEConfig] = MappingProxyType(
     {
         "default": CAEConfig(),

@@ -142,7 +142,7 @@ class Monitor:
 
 
 def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List in plain sentences what the last look at a training gives reason to doubt; empty if nothing."""
+    """List warnings about the last check of a training as sentences; empty if there are none."""
     if not history:
         return []
     last = history[-1]

@@ -28,7 +28,7 @@ def align(
     fixed: Annotated[
         str | None,
         typer.Option(
-            metavar="SLICE", help="Slice that stays in place; default the first.", rich_help_panel=_SLICES
+            metavar="SLICE", help="Slice that stays in place. Default: the first.", rich_help_panel=_SLICES
         ),
     ] = None,
     moving: Annotated[
@@ -41,8 +41,8 @@ def align(
         bool | None,
         typer.Option(
             "--stack",
-            help="The slices are a series, in this order: --fixed is at its place among --moving, or first. "
-            "Neighbors are aligned, then all poses fitted together.",
+            help="The slices are a series of sections, in the order of --moving (--fixed among them, or "
+            "first): neighbors are aligned, then all poses are fitted together.",
             rich_help_panel=_SLICES,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def align(
     slice_key: options.SliceColumn = None,
     z_step: Annotated[
         float | None,
-        typer.Option(help="Distance between sections, in order: written as z.", rich_help_panel=_SLICES),
+        typer.Option(help="Distance between consecutive sections, written as z.", rich_help_panel=_SLICES),
     ] = None,
     z_key: Annotated[
         str | None, typer.Option(help="obs column to write as z instead.", rich_help_panel=_SLICES)
@@ -65,12 +65,13 @@ def align(
     use_rep: options.UseRep = None,
     allow_reflection: Annotated[
         bool | None,
-        typer.Option("--allow-reflection", help="Sections may be mirrored.", rich_help_panel=_METHOD),
+        typer.Option("--allow-reflection", help="Allow mirrored sections.", rich_help_panel=_METHOD),
     ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Units of the fixed slice per unit of the others, such as 0.325.", rich_help_panel=_METHOD
+            help="Units of the fixed slice per unit of the others, such as 0.325 for pixels.",
+            rich_help_panel=_METHOD,
         ),
     ] = None,
     allow_scale: Annotated[
@@ -80,7 +81,7 @@ def align(
         float | None,
         typer.Option(
             metavar="BOUND",
-            help="Then deform by up to this distance. Default: no deformation.",
+            help="Also deform slices, by up to this distance. Default: no deformation.",
             rich_help_panel=_METHOD,
         ),
     ] = None,

@@ -33,11 +33,11 @@ def benchmark(
     out: options.Out,
     label_key: Annotated[
         str | None,
-        typer.Option(help="obs column of cell types; left out, that of the run.", rich_help_panel="Inputs"),
+        typer.Option(help="obs column of cell types. Default: that of the run.", rich_help_panel="Inputs"),
     ] = None,
     batch_key: Annotated[
         str | None,
-        typer.Option(help="obs column of batches; left out, slice.", rich_help_panel="Inputs"),
+        typer.Option(help="obs column of batches. Default: slice.", rich_help_panel="Inputs"),
     ] = None,
     layer: options.Layer = None,
     methods: Annotated[
@@ -46,7 +46,7 @@ def benchmark(
             "--methods",
             metavar="NAME",
             help="lloki, fp, embedder, pca-union, pca-shared, each but lloki also with -harmony; scvi; or an "
-            "obsm key. Repeatable. Left out: all but scvi, and every embedding in the files.",
+            "obsm key. Repeatable. Default: all but scvi, and every embedding in the files.",
             rich_help_panel="Methods",
         ),
     ] = None,
@@ -54,31 +54,37 @@ def benchmark(
         bool | None,
         typer.Option(
             "--ablate",
-            help="Also the run with each part of the method taken away.",
+            help="Also run LLOKI without each part of the method.",
             rich_help_panel="Methods",
         ),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Repeats of what depends on a seed: mean ± sd.", rich_help_panel="Methods"),
+        typer.Option(
+            min=1,
+            help="Number of repeats with different seeds; results are mean ± sd.",
+            rich_help_panel="Methods",
+        ),
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="full: all metrics, from at most 8,000 cells; fast: without kBET and the batch silhouette, "
-            "from 3,000.",
+            help="full: all metrics on at most 8,000 cells; fast: without kBET and the batch silhouette, on "
+            "at most 3,000.",
             rich_help_panel="Metrics",
         ),
     ] = None,
     max_cells: Annotated[
         int | None,
-        typer.Option(min=100, help="In place of the profile's number.", rich_help_panel="Metrics"),
+        typer.Option(
+            min=100, help="Maximum number of cells, instead of the profile's.", rich_help_panel="Metrics"
+        ),
     ] = None,
     pre: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
-            help="obsm key from before integration, for the PCR comparison; left out, a PCA of all genes.",
+            help="obsm key from before integration, for the PCR comparison. Default: a PCA of all genes.",
             rich_help_panel="Metrics",
         ),
     ] = None,
@@ -91,24 +97,30 @@ def benchmark(
     task: Annotated[
         str,
         typer.Option(
-            help="integration, or alignment: two slices of a run, whose positions lie in one frame, are put "
-            "back while genes in common are taken away. Takes --seeds for its replicates.",
+            help="integration; or alignment: two slices of a run with positions in one frame are aligned "
+            "with ever fewer shared genes, in --seeds replicates.",
             rich_help_panel="Alignment",
         ),
     ] = "integration",
     fixed: Annotated[
         str | None,
-        typer.Option(metavar="SLICE", help="Left out: the first.", rich_help_panel="Alignment"),
+        typer.Option(
+            metavar="SLICE",
+            help="Slice that stays in place. Default: the first.",
+            rich_help_panel="Alignment",
+        ),
     ] = None,
     moving: Annotated[
         str | None,
-        typer.Option(metavar="SLICE", help="Left out: the second.", rich_help_panel="Alignment"),
+        typer.Option(
+            metavar="SLICE", help="Slice to align. Default: the second.", rich_help_panel="Alignment"
+        ),
     ] = None,
     paste: Annotated[
         str | None,
         typer.Option(
             metavar="PYTHON",
-            help="Also PASTE: Python of an environment with paste-bio and POT==0.9.4.",
+            help="Also run PASTE, by the Python of an environment with paste-bio and POT==0.9.4.",
             rich_help_panel="Alignment",
         ),
     ] = None,

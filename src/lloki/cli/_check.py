@@ -25,7 +25,7 @@ def check(
     allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
-    """Report what is right and wrong with slices; exits with status 1 if one cannot be used."""
+    """Check whether slices can be integrated; exits with status 1 if any cannot."""
     paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     with reporting(debug=debug):
         from lloki.io import ReadOptions

@@ -20,14 +20,17 @@ LABEL = "cell_type"
 @defaults_from("lloki.run:RunConfig")
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for tissue and results.")
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for the simulated slices and the results."),
     ] = Path("lloki_demo"),
-    cells: Annotated[int, typer.Option(min=50, help="Cells in each of the three slices.")] = 3000,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of training; fewer are quicker.")] = None,
+    cells: Annotated[int, typer.Option(min=50, help="Number of cells in each of the three slices.")] = 3000,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of training epochs; fewer are faster.")
+    ] = None,
     seed: options.Seed = None,
     debug: Debug = False,
 ) -> None:
-    """Make tissue, seen by three made-up platforms with different gene panels, and integrate it."""
+    """Simulate slices of three platforms with different gene panels, and integrate them."""
     with reporting(debug=debug):
         import lloki
         from lloki.io import atomic

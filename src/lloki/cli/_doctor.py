@@ -21,7 +21,7 @@ _FOR = {
 
 
 def doctor(debug: Debug = False) -> None:
-    """Report installed packages, device and threads, and how to get what is optional."""
+    """Report installed packages, device and threads, and how to install optional packages."""
     with reporting(debug=debug):
         import psutil
         import torch

@@ -47,31 +47,34 @@ def integrate(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Of LLOKI-FP: default, paper, published-code.", rich_help_panel="Method"),
+        typer.Option(
+            help="Parameters of LLOKI-FP: default, paper or published-code.", rich_help_panel="Method"
+        ),
     ] = None,
     no_fp: Annotated[
         bool,
         typer.Option(
             "--no-fp",
-            help="Leave LLOKI-FP out: a pretrained embedder reads raw counts.",
+            help="Skip LLOKI-FP: a pretrained embedder reads raw counts.",
             rich_help_panel="Method",
         ),
     ] = False,
     n_neighbors: Annotated[
         int | None,
-        typer.Option(help="Neighbors in LLOKI-FP; left out, the preset's.", rich_help_panel="Method"),
+        typer.Option(help="Number of neighbors in LLOKI-FP. Default: by --preset.", rich_help_panel="Method"),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Share of neighbors in denoising; left out, the preset's.",
+            help="Share of neighbors in denoising. Default: by --preset.",
             rich_help_panel="Method",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Of LLOKI-CAE's training, in place of its fixed number of steps.", rich_help_panel="Method"
+            help="Number of training epochs of LLOKI-CAE, instead of a fixed number of steps.",
+            rich_help_panel="Method",
         ),
     ] = None,
     train_labels: Annotated[
@@ -87,14 +90,14 @@ def integrate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Slice whose labels training may see; left out, all that have the column. Repeatable.",
+            help="Slice whose labels training may see; repeatable. Default: all that have the column.",
             rich_help_panel="Method",
         ),
     ] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(
-            help="Metrics that score the run by --label-key: fast, full (minutes) or none.",
+            help="Metrics of integration by --label-key: fast, full (takes minutes) or none.",
             rich_help_panel="Method",
         ),
     ] = None,
@@ -106,14 +109,14 @@ def integrate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name of a slice that is embedded but not trained on. Repeatable.",
+            help="Name of a slice that is embedded but not trained on; repeatable.",
             rich_help_panel="Method",
         ),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            help="auto, cpu, cuda or mps, for training and for pretrained embedders.",
+            help="Device for training and pretrained embedders: auto, cpu, cuda or mps.",
             rich_help_panel="Running",
         ),
     ] = None,
@@ -123,7 +126,7 @@ def integrate(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check the inputs, print the plan, write nothing.", rich_help_panel="Running"
+            "--dry-run", help="Check the inputs and print the plan; write nothing.", rich_help_panel="Running"
         ),
     ] = False,
     debug: Debug = False,

@@ -36,7 +36,9 @@ def programs(
     genes: Annotated[
         bool,
         typer.Option(
-            "--genes", help="Use the genes that all slices measured instead.", rich_help_panel=_SLICES
+            "--genes",
+            help="Use the expression of genes that all slices measured, instead of --use-rep.",
+            rich_help_panel=_SLICES,
         ),
     ] = False,
     slice_key: options.SliceColumn = None,
@@ -50,13 +52,13 @@ def programs(
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(help="Maximum number of iterations with affinities.", rich_help_panel=_METHOD),
+        typer.Option(help="Maximum number of iterations with spatial affinities.", rich_help_panel=_METHOD),
     ] = None,
     domains: Annotated[
         bool, typer.Option("--domains", help="Find spatial domains as well.", rich_help_panel=_METHOD)
     ] = False,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_METHOD)
+        str | None, typer.Option(help="Device: auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_METHOD)
     ] = None,
     seed: options.Seed = None,
     debug: Debug = False,

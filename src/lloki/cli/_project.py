@@ -32,8 +32,8 @@ def project(
         bool | None,
         typer.Option(
             "--fit-token",
-            help="Fit the batch token of technologies and panels that the run does not know; all else of its "
-            "model stays as it is.",
+            help="Fit a batch token for technologies and panels that the run was not trained with; the rest "
+            "of its model is unchanged.",
             rich_help_panel="Method",
         ),
     ] = None,

@@ -15,13 +15,18 @@ from lloki.cli.failures import Debug
 
 @defaults_from("lloki.run:project_reference")
 def project_reference(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="Single cells with counts.")],
+    reference: Annotated[
+        Path, typer.Argument(metavar="REF", help="Single cells with raw counts, such as scRNA-seq.")
+    ],
     run: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder that lloki integrate wrote.", rich_help_panel="Inputs")
     ],
     out: options.Out,
     technology: Annotated[
-        str | None, typer.Option(help="Its name; a batch token is fitted for it.", rich_help_panel="Inputs")
+        str | None,
+        typer.Option(
+            help="Name of its technology; a batch token is fitted for it.", rich_help_panel="Inputs"
+        ),
     ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer that holds counts.", rich_help_panel="Inputs")
@@ -29,7 +34,7 @@ def project_reference(
     allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
-    """Give single cells a place in a finished run's space, to carry labels and genes over from them."""
+    """Embed single cells with a finished run's model, as a source of labels and genes."""
     with reporting(debug=debug):
         import lloki
 

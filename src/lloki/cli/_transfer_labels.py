@@ -60,7 +60,7 @@ def transfer_labels(
         typer.Option(
             min=0,
             max=1,
-            help="Cells farther from labeled ones than all but this share of left-out cells are unknown.",
+            help="Share of left-out cells that may be called unknown because they are far from labeled ones.",
             rich_help_panel=_METHOD,
         ),
     ] = None,

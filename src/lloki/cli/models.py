@@ -70,7 +70,7 @@ def fetch(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Download published weights. Files that are there are checked and kept."""
+    """Download published weights. Existing files are verified and kept."""
     pins = None if sha256 is None else dict(map(_pin, sha256))
     with reporting(debug=debug) as console:
         from lloki.models import fetch, published
@@ -93,16 +93,14 @@ def fetch(
 def inspect(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of weights, as for --model.")],
     slices: options.Slices = None,
-    embedder: Annotated[
-        str | None, typer.Option(help="Embedder, where the files do not identify it.")
-    ] = None,
+    embedder: Annotated[str | None, typer.Option(help="Embedder, if the files do not identify it.")] = None,
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
     to_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a folder of weights holds, whether it loads, and which genes of slices it uses."""
+    """Show what a folder of weights holds, whether it loads, and which genes of slices it can use."""
     with reporting(debug=debug) as console:
         from lloki.io import ReadOptions, iter_slices
         from lloki.models import inspect_model

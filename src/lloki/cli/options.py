@@ -17,8 +17,8 @@ Samplesheet = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.csv",
-        help="A table in place of the list: columns path, sample, technology, panel, layer; only path is "
-        "needed. Relative paths are relative to it.",
+        help="Table of the slices instead of SLICE: columns path, sample, technology, panel, layer; only "
+        "path is needed. Paths are relative to the table.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -26,7 +26,7 @@ Technology = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE",
-        help="Technology of a slice, where its file has no uns or obs 'technology'. Repeatable.",
+        help="Technology of a slice whose file has no uns or obs 'technology'; repeatable.",
         rich_help_panel=_INPUTS,
     ),
 ]
@@ -46,11 +46,13 @@ Out = Annotated[
 ]
 Layer = Annotated[
     str | None,
-    typer.Option(help="Layer of the slices that holds counts; 'raw' for .raw.", rich_help_panel=_INPUTS),
+    typer.Option(
+        help="Layer of the slices with raw counts; 'raw' for .raw. Default: X.", rich_help_panel=_INPUTS
+    ),
 ]
 ReferenceLayer = Annotated[
     str | None,
-    typer.Option(help="Layer of the reference that holds counts.", rich_help_panel=_INPUTS),
+    typer.Option(help="Layer of the reference with raw counts. Default: X.", rich_help_panel=_INPUTS),
 ]
 SliceKey = Annotated[
     str | None,
@@ -59,7 +61,7 @@ SliceKey = Annotated[
 LabelKey = Annotated[
     str | None,
     typer.Option(
-        help="obs column of cell types: shown and scored, never used to integrate.", rich_help_panel=_INPUTS
+        help="obs column of cell types: shown and scored, not used to integrate.", rich_help_panel=_INPUTS
     ),
 ]
 AllowNormalized = Annotated[
@@ -76,7 +78,7 @@ SkipBad = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes for the per-slice stages.", rich_help_panel=_RUNNING),
+    typer.Option(min=1, help="Number of processes for the per-slice stages.", rich_help_panel=_RUNNING),
 ]
 Scheduler = Annotated[
     str | None,

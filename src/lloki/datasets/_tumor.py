@@ -61,7 +61,7 @@ def tumor(
         Genes of each section's panel: half of each type's markers are in all, the program's genes in each
         with a chance of three in four, the rest at random.
     strength
-        Of the program; 0 plants none.
+        Strength of the program; 0 plants none.
     n_genes
         Genes there are.
     counts

@@ -57,7 +57,7 @@ class Embedder(Protocol):
     Optional are the attributes ``device``, set to the name of the device (``None``: that of the session)
     before ``config`` is read and before ``embed``, and
     ``rows_per_piece``, for one so slow that a run should keep what is done of a slice after so many cells;
-    and ``match(genes, where=, least=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
+    and ``match(genes, where=, min_genes=)``, as :func:`lloki.genes.match_vocabulary` gives it, for one with a
     vocabulary of its own.
     """
 

@@ -20,20 +20,20 @@ class FactorConfig:
     Attributes
     ----------
     factors
-        K, the columns of the embedding. Between 20 and 40 the result hardly changes, because weak factors get
-        little weight (``loading_power``).
+        K, the number of columns of the embedding. Between 20 and 40 the result hardly changes, because
+        weak factors get little weight (``loading_power``).
     rounds
-        Rounds of expectation-maximization; the likelihood is flat after about 50.
+        Number of rounds of expectation-maximization; the likelihood is flat after about 50.
     loading_power
         The posterior mean is multiplied by ``(WᵀW)^(loading_power / 2)``: 0 keeps the whitened factors, in
         which noise weighs as much as signal; 1 makes distances those of the imputed expression, in which the
-        few strongest programs drown the rest. Half-way is best on every task of the evaluation.
+        few strongest programs dominate. 0.5 is best on every task of the evaluation.
     noise_floor
-        Least residual variance of a gene (of 1 in all), so that no gene is taken as free of noise.
+        Minimum residual variance of a gene (whose total is 1), so that no gene counts as free of noise.
     ridge
         Shrinkage of the loadings, as a fraction of the cells that measure a gene.
     min_genes
-        Fewest genes of a panel that the model must know.
+        Minimum number of genes of a panel that the model must know.
     """
 
     factors: int = 30

@@ -18,7 +18,7 @@ Floats = NDArray[np.floating]
 
 
 def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float:
-    """Share of a cell's k nearest neighbors that are of another batch, over what chance would give.
+    """Share of a cell's k nearest neighbors that are from another batch, relative to chance.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float
     batch
         (n,) batch of each cell.
     n_neighbors
-        Neighbors (cosine), as label transfer uses.
+        Number of neighbors (cosine), as in label transfer.
 
     Returns
     -------
     float
-        Mean over batches, so that a large one does not decide: 0 if they lie apart, 1 if they are shuffled.
+        Mean over batches, so that large ones do not dominate: 0 if separate, 1 if shuffled.
         NaN for a single batch.
     """
     codes, counts = np.unique(batch, return_inverse=True, return_counts=True)[1:]
@@ -46,7 +46,7 @@ def mixing(embedding: Floats, batch: NDArray, *, n_neighbors: int = 15) -> float
 
 
 def preservation(before: Floats, after: Floats, slices: NDArray, *, n_neighbors: int = 30) -> float:
-    """Share of a cell's k nearest neighbors inside its slice that are still among its k nearest afterward.
+    """Share of a cell's k nearest neighbors within its slice that remain among its k nearest.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def preservation(before: Floats, after: Floats, slices: NDArray, *, n_neighbors:
     Returns
     -------
     float
-        Mean over slices; about k/n for unrelated embeddings, 1 where nothing moved.
+        Mean over slices; about k/n for unrelated embeddings, 1 if unchanged.
     """
     shares = []
     for name in np.unique(slices):
@@ -113,7 +113,7 @@ def purity(
 
 
 def effective_dimensions(embedding: Floats) -> float:
-    """How many directions the cells really spread in: (Σλ)² / Σλ² over the variances λ of the principal axes.
+    """Effective number of dimensions: (Σλ)² / Σλ² over the variances λ of the principal axes.
 
     d if all d directions vary alike, 1 if all cells lie on a line, 0 if all are one point.
     """
@@ -132,10 +132,10 @@ def quality(
     slices: NDArray,
     tokens: NDArray,
     labels: NDArray | None = None,
-    cells: int = 10_000,
+    n_cells: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Table of the figures above for the embedding before and after batch alignment.
+    """Compute the metrics above for the embedding before and after batch alignment.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def quality(
         (n,) slice and batch of each cell.
     labels
         (n,) cell types, ``""`` where unknown.
-    cells, seed
+    n_cells, seed
         Above this number of cells, an equal share of each slice is drawn: time grows with its square (a few
         seconds at 10,000). Neighbors then lie a little farther apart than among all cells.
 
@@ -156,7 +156,7 @@ def quality(
         labels also transfer_accuracy, transfer_macro_f1, types_kept (:func:`purity` within slices, over that
         of ``fp``) and like_with_like (purity across slices, over that within them).
     """
-    rows = _sample(slices, cells, seed)
+    rows = _sample(slices, n_cells, seed)
     out: list[dict[str, Any]] = []
     pure = float("nan")
     for name, x in (("X_lloki_fp", fp), ("X_lloki", joint)):
@@ -176,11 +176,11 @@ def quality(
     return pd.DataFrame(out)
 
 
-def _sample(slices: NDArray, cells: int, seed: int) -> NDArray[np.int64]:
-    """About ``cells`` rows, as many of each slice, of small ones all; the order of slices is no matter."""
-    if len(slices) <= cells:
+def _sample(slices: NDArray, n_cells: int, seed: int) -> NDArray[np.int64]:
+    """Draw about ``n_cells`` rows, as many of each slice; of small slices, all."""
+    if len(slices) <= n_cells:
         return np.arange(len(slices))
-    return np.sort(stratified(slices, cells, seed=seed))
+    return np.sort(stratified(slices, n_cells, seed=seed))
 
 
 def _mean(values: NDArray) -> float:

@@ -26,7 +26,7 @@ class AlignmentQuality:
     Attributes
     ----------
     distance
-        Distance of the two in the true frame; at its least, that of nearest neighbors. Lower is better.
+        Distance of the two in the true frame; at best, that of nearest neighbors. Lower is better.
     correlation
         Pearson correlation of their expression over the shared genes.
     agreement
@@ -101,7 +101,7 @@ def row_correlation(a: sparse.csr_matrix, b: sparse.csr_matrix) -> Doubles:
 
 
 def pose_error(found: Rigid, truth: Rigid, xy: Doubles) -> tuple[float, float]:
-    """How far a transform is from the true one.
+    """Compute how far a transform is from the true one.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def pose_error(found: Rigid, truth: Rigid, xy: Doubles) -> tuple[float, float]:
 
 
 def overlap_panels(genes: Sequence[str], overlap: float, *, seed: int) -> tuple[list[str], list[str]]:
-    """Two panels drawn from one, that share a given fraction of its genes.
+    """Draw two panels from one that share a given fraction of its genes.
 
     Of the genes that are not shared, each panel keeps half: common genes are removed from one side or the
     other, as in the paper. Both lists are in the order of ``genes``.

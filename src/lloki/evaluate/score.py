@@ -28,7 +28,7 @@ def scib(
     max_cells: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score an embedding by how well it keeps types apart and batches together.
+    """Score an embedding by how well it separates types and mixes batches.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def scib(
         ``"full"``: all metrics, from at most 8,000 cells. ``"fast"``: without kBET and the batch silhouette,
         which compile longest, from at most 3,000 cells.
     max_cells
-        In place of the profile's number of cells. An equal share of every batch is drawn.
+        Maximum number of cells, instead of the profile's. An equal share of every batch is drawn.
     seed
         Random seed.
 
@@ -62,7 +62,7 @@ def scib(
     ConfigError
         If there is no such profile.
     InputError
-        If the arrays do not fit each other, hold NaN, or no batch has enough labeled cells.
+        If the shapes of the arrays disagree, they hold NaN, or no batch has enough labeled cells.
 
     Notes
     -----
@@ -78,7 +78,7 @@ def scib(
     embedding = checked(embedding, len(labels), "the embedding")
     if pre is not None:
         pre = checked(pre, len(labels), "the embedding from before integration")
-    rows = scored_cells(labels, batches, cells=max_cells or PROFILES[profile].cells, seed=seed)
+    rows = scored_cells(labels, batches, n_cells=max_cells or PROFILES[profile].cells, seed=seed)
     if not len(rows):
         raise InputError(
             f"no batch has more than {LEAST} labeled cells", hint="Name another column of cell types."

@@ -2,7 +2,7 @@
 
 from lloki.fp._propagate import denoise, propagate
 from lloki.fp.align import PASSES, FPResult, align_features
-from lloki.fp.config import OFF, PRESETS, FPConfig
+from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
 from lloki.fp.expression import log_normalize
 from lloki.fp.sparsity import (
     cell_sparsity,
@@ -17,6 +17,7 @@ __all__ = [
     "PASSES",
     "PRESETS",
     "FPConfig",
+    "FPOptions",
     "FPResult",
     "align_features",
     "cell_sparsity",

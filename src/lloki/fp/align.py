@@ -22,7 +22,7 @@ PASSES = 3
 
 @dataclass(frozen=True)
 class FPResult:
-    """What LLOKI-FP made of a slice of n cells and g genes.
+    """Result of LLOKI-FP for a slice of n cells and g genes.
 
     Attributes
     ----------

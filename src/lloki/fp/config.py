@@ -38,39 +38,39 @@ class FPConfig(Config):
     n_neighbors
         Neighbors per cell in expression (paper: 40). Slices of fewer cells use all of them.
     iterations
-        Most steps of propagation (Eq 2; paper: 40).
+        Maximum number of propagation steps (Eq 2; paper: 40).
     tol
         Propagation stops when a step changes the imputed values by less than this fraction of their Euclidean
-        norm. They serve only to find neighbors for denoising, and at 0.02 those agree to 99 % or more with
-        the ones found after 150 steps, as do 99.9 % of the genes chosen (made-up and real slices;
-        ``benchmarks/fp.py --tolerance``). 0 stops only where nothing changes at all.
+        norm. The imputed values serve only to find neighbors for denoising; at 0.02 these neighbors agree to
+        99 % or more with those found after 150 steps, as do 99.9 % of the genes chosen (simulated and real
+        slices; ``benchmarks/fp.py --tolerance``). 0 stops only where nothing changes at all.
     keep
         Which candidates fill a cell's budget: ``"largest"``, those best supported by its neighbors, or
-        ``"random"``, as reference implementations do. A random choice is a fixed lottery: every pair of cell
-        and gene has one number for a given seed, and the positive candidates with the highest numbers stay.
-        It is thus the same at every step, which lets propagation converge, and again after denoising.
+        ``"random"``, as reference implementations do. A random choice is fixed: every pair of cell and gene
+        has one random number for a given seed, and the positive candidates with the highest numbers are kept.
+        It is the same at every step, so that propagation converges, and again after denoising.
     alpha
         Share of the neighbors in denoising (Eq 5), from 0 to 1. At 0 the result is the log-normalized
         counts, and nothing is propagated.
     preserve_observed
-        Whether denoising leaves observed values as they are (the paper's text) or takes the weighted mean
-        there too (the paper's equation).
+        Whether denoising keeps observed values unchanged (the paper's text) or replaces them by the weighted
+        mean as well (the paper's equation).
     respect_budget
-        Whether a cell holds no more values than its budget after denoising too. Without it, almost every gene
-        of a cell becomes non-zero and the sparsity targets are lost again.
+        Whether the number of non-zero values of a cell stays within its budget after denoising too. If not,
+        almost every gene of a cell becomes non-zero and the sparsity targets are lost again.
     reference_genes
-        Genes over which the reference's sparsity is taken: ``"panel"``, those it shares with the slice, or
+        Genes over which the reference's sparsity is computed: ``"panel"``, those it shares with the slice, or
         ``"all"``.
     spatial
-        Whether near neighbors weigh more (Eq 1). Without, all neighbors in expression count alike; for
+        Whether near neighbors weigh more (Eq 1). If not, all neighbors in expression have equal weight; for
         ablations.
     transport
-        Whether the sparsity targets bound what a cell gains (Eq 3-4). Without, every gene may be filled, as
-        in plain feature propagation, and memory nears 8·n·g bytes; for ablations.
+        Whether the sparsity targets limit what is imputed in a cell (Eq 3-4). If not, every gene may be
+        imputed, as in plain feature propagation, and memory nears 8·n·g bytes; for ablations.
     sigma_pairs
-        Pairs of cells drawn to estimate the spatial bandwidth (paper: 100).
+        Number of pairs of cells sampled to estimate the spatial bandwidth (paper: 100).
     approximate_above
-        Cells above which neighbors come from an approximate index.
+        Number of cells above which neighbors are found by an approximate index.
     seed
         Random seed.
     """
@@ -117,7 +117,7 @@ PRESETS: Mapping[str, FPConfig] = MappingProxyType(
         "default": FPConfig(),
         # The paper's text: candidates dropped at random, observed values and sparsity kept to the end.
         "paper": FPConfig(keep="random", preserve_observed=True, respect_budget=True),
-        # What the published results were made with: Eq 5 bare, with alpha 1, and no budget after it.
+        # What the published results were made with: Eq 5 alone, with alpha 1, and no budget after it.
         "published-code": FPConfig(
             keep="random",
             alpha=1.0,

@@ -66,7 +66,7 @@ class CountsKept:
     Attributes
     ----------
     overall
-        Of all counts of the slice.
+        Share of all counts of the slice.
     quartiles
         25 %, 50 % and 75 % quantile of the share per cell, over cells that have counts.
     """
@@ -80,8 +80,7 @@ def match_vocabulary(
     vocabulary: Iterable[str],
     *,
     where: str = "",
-    least: int = LEAST,
-    least_fraction: float = LEAST_FRACTION,
+    min_genes: int = LEAST,
 ) -> VocabularyMatch:
     """Find the genes of a panel in a model's vocabulary: exactly, else by tables, never by letter case.
 
@@ -94,11 +93,8 @@ def match_vocabulary(
         The model's names, or a mapping from them. Special tokens (``<cls>``, ``<pad>``) are no genes.
     where
         File or slice, for the message.
-    least
-        Fewest genes that identify a cell; 0 never raises, and leaves what would have been wrong in the
-        ``diagnosis`` of the match.
-    least_fraction
-        Smallest share of the panel: below it, names that agree do so by chance.
+    min_genes
+        Minimum number of genes; 0 never raises, and describes the problem in the ``diagnosis`` of the match.
 
     Returns
     -------
@@ -145,7 +141,7 @@ def match_vocabulary(
         how={gene: how[gene] for gene in panel if gene in how},
         dropped={gene: late.get(gene) or _why(gene, species) for gene in panel if gene not in found},
     )
-    return _judge(match, known, where, least, least_fraction)
+    return _judge(match, known, where, min_genes)
 
 
 def counts_kept(counts: sparse.csr_matrix, match: VocabularyMatch) -> CountsKept:
@@ -207,20 +203,18 @@ def _why(gene: str, species: tuple[KnownSpecies, ...]) -> str:
     return "not in the vocabulary, and it has no one-to-one ortholog"
 
 
-def _judge(
-    match: VocabularyMatch, known: set[str], where: str, least: int, least_fraction: float
-) -> VocabularyMatch:
+def _judge(match: VocabularyMatch, known: set[str], where: str, min_genes: int) -> VocabularyMatch:
     """Return the match, with a diagnosis if it is too small and that is allowed; else raise."""
     panel = [*match.used, *match.dropped]
-    needed = max(least or LEAST, least_fraction * len(panel))
+    needed = max(min_genes or LEAST, LEAST_FRACTION * len(panel))
     if len(match.used) >= needed:
         return match
     theirs = sorted(known, key=lambda name: (not name[:1].isalpha(), name))
     diagnosis = (
         f"{len(match.used)} of {len(panel)} genes are in the model's vocabulary ({len(known):,} names, such "
         f"as {', '.join(theirs[:3]) or 'nothing'}), also by Ensembl id and by mouse-human ortholog; here "
-        f"{', '.join(list(match.dropped)[:3]) or 'nothing else'}; at least {least or LEAST} genes "
-        f"and {least_fraction:.0%} of the panel are needed"
+        f"{', '.join(list(match.dropped)[:3]) or 'nothing else'}; at least {min_genes or LEAST} genes "
+        f"and {LEAST_FRACTION:.0%} of the panel are needed"
     )
     folded = {name.casefold() for name in known}
     alike = sum(gene.casefold() in folded for gene in match.dropped)
@@ -233,6 +227,6 @@ def _judge(
             "Check that the genes are mouse or human ones, or use an embedder that learns from the run's own "
             "data and takes any panel, such as factor."
         )
-    if not least:
+    if not min_genes:
         return replace(match, diagnosis=diagnosis, hint=hint)
     raise GeneError(diagnosis, where=where, slot="var_names", hint=hint)

@@ -86,23 +86,23 @@ def read_slices(
     label_key: str | None = None,
     n_neighbors: int = 40,
 ) -> list[AnnData]:
-    """Read and check slices; one new AnnData a section, nothing of the input changed.
+    """Read and check slices: one new AnnData per section. The input is not changed.
 
     Parameters
     ----------
     paths
         One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, or AnnData in memory, in any
-        mixture. Slices that this function returned may be given again and come back equal.
+        combination. Slices returned by this function may be given again, with the same result.
     layer
         Where the counts are, for all inputs: a layer, ``"raw"`` for ``adata.raw``, or ``None`` for ``X``.
     allow_normalized
-        Accept values that are not counts. Logarithms are undone (exactly, where the values show how they were
-        made); z-scores are refused all the same, for nothing of their zeros is left.
+        Accept values that are not counts. Logarithms are reversed (exactly, if the values show how they were
+        computed); z-scores are still refused, as their zeros are lost.
     slice_key
         ``obs`` column that names the sections of a file; each becomes an AnnData named
-        ``sample:section``. An input without that column is one section, but one input must have it.
+        ``sample:section``. An input without that column is one section; at least one input must have it.
     technology
-        From sample name to technology. Else ``uns["technology"]``, else ``obs["technology"]``, else the
+        Maps sample names to technologies. Otherwise ``uns["technology"]``, ``obs["technology"]`` or the
         file's name, with a warning.
     samples
         Names of the inputs; by default the file names without ending.
@@ -111,10 +111,9 @@ def read_slices(
     layers
         Like ``layer``, one per input; ``None`` falls back to ``layer``.
     label_key
-        ``obs`` column of cell labels, made categorical; one input at least must have it. Labels are never
-        used to read.
+        ``obs`` column of cell labels, made categorical; at least one input must have it.
     n_neighbors
-        Neighbors per cell in the stages to come; a section with fewer cells gets a warning.
+        Number of neighbors per cell in later stages; a warning is issued for a section with fewer cells.
 
     Returns
     -------
@@ -215,7 +214,7 @@ def check_slices(
     label_key: str | None = None,
     n_neighbors: int = 40,
 ) -> list[SliceCheck]:
-    """Report what is right and wrong with slices: reads as :func:`read_slices`, but never raises for data.
+    """Check slices and report the result: reads as :func:`read_slices`, but never raises for data.
 
     Parameters
     ----------

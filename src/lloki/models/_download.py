@@ -76,8 +76,8 @@ def download(
             ) from error
         except OSError as error:
             raise OutputError(
-                f"{target}: cannot be written ({error.strerror or error}). Free some space and run the same "
-                "again, or choose another folder with --to (to=)."
+                f"{target}: cannot be written ({error.strerror or error}). Free some space and run the "
+                "same command again, or choose another folder with --to (to=)."
             ) from error
     if _is_web_page(target):
         target.unlink()

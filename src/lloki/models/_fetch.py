@@ -22,7 +22,7 @@ class FetchedFile:
     name
         Its name in the folder.
     sha256
-        Of its content.
+        SHA-256 of the content.
     checked
         Whether it was known what the hash must be, and it is.
     new

@@ -51,7 +51,7 @@ class FileFacts:
     size
         Bytes.
     sha256
-        Of its content.
+        SHA-256 of the content.
     published_as
         The published model with the same file; ``""`` if none is known.
     """
@@ -153,7 +153,7 @@ def match_panel(embedder: Embedder, genes: Sequence[str]) -> VocabularyMatch:
     """
     match = getattr(embedder, "match", None)
     if match is not None:
-        found: VocabularyMatch = match(genes, least=0)
+        found: VocabularyMatch = match(genes, min_genes=0)
         return found
     found_genes = embedder.coverage(genes)
     used = set(found_genes.used)

@@ -25,7 +25,7 @@ class WeightsFile:
     url
         Where it is published; ``""`` where it has no address of its own, only the model's page.
     sha256
-        Of its content, 64 hex digits; ``None`` where it is not known yet.
+        SHA-256 of the content, 64 hex digits; ``None`` where it is not known yet.
     """
 
     name: str

@@ -84,7 +84,7 @@ def reliability_curve(ax: Axes, curve: pd.DataFrame) -> None:
     ax
         Where to draw.
     curve
-        Columns confidence, accuracy and cells, a row for each bin.
+        Columns confidence, accuracy and n_cells; one row per bin.
     """
     ax.plot([0, 1], [0, 1], color=OTHER, ls=":", lw=1.2, label="perfect calibration")
     x, y = curve["confidence"].to_numpy(float), curve["accuracy"].to_numpy(float)

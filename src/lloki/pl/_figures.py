@@ -42,7 +42,7 @@ def finish(axes: Axes | Sequence[Axes], *, given: bool, show: bool | None, save:
     given
         Whether the Axes are the user's own.
     show, save
-        As of every function of ``lloki.pl``.
+        As in every function of ``lloki.pl``.
     """
     import matplotlib.pyplot as plt
 

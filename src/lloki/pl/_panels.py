@@ -63,7 +63,7 @@ def slice_panels(
     whole
         What the legend or color bar explains.
     size, unit
-        As of `lloki.pl._points.section`.
+        As in `lloki.pl._points.section`.
     legend
         Whether to draw it.
     """

@@ -55,7 +55,7 @@ def section(
     Parameters
     ----------
     ax, xy, shade, size
-        As of `embedding`.
+        As in `embedding`.
     unit
         Unit of ``xy``, written beside the scale bar.
     title

@@ -39,7 +39,7 @@ def overlay(
     unit
         Unit of the positions, written beside the scale bars.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Returns
     -------
@@ -79,9 +79,9 @@ def residuals(
     Parameters
     ----------
     alignment, moving, unit
-        As of :func:`lloki.pl.overlay`.
+        As in :func:`lloki.pl.overlay`.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
     """
     from lloki.pl import _alignment
 
@@ -106,9 +106,9 @@ def rotations(
     Parameters
     ----------
     alignment, moving
-        As of :func:`lloki.pl.overlay`.
+        As in :func:`lloki.pl.overlay`.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
     """
     from lloki.pl import _alignment
 
@@ -133,9 +133,9 @@ def deformation(
     Parameters
     ----------
     alignment, moving, unit
-        As of :func:`lloki.pl.overlay`.
+        As in :func:`lloki.pl.overlay`.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -168,9 +168,9 @@ def aligned(
     Parameters
     ----------
     alignment, unit
-        As of :func:`lloki.pl.overlay`.
+        As in :func:`lloki.pl.overlay`.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
     """
     from lloki.pl._alignment import placed_cells
     from lloki.pl._points import section

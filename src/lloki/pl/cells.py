@@ -95,7 +95,7 @@ def umap(
     groups
         Color these categories only; all others are gray.
     palette
-        Of categories: colors in their order, category → color, or the name of a color map. Of numbers: the
+        For categories: colors in their order, category → color, or the name of a color map. For numbers: the
         name of a color map. Default ``uns["<column>_colors"]``, if it is there; colors of a categorical
         column are written there.
     size
@@ -249,7 +249,7 @@ def spatial(
     adata
         Has ``obsm[basis]``; y runs downwards, as on a microscope's screen.
     color, layer, groups, palette, size, legend, show, save
-        As of :func:`lloki.pl.umap`. Several colors are rows of panels.
+        As in :func:`lloki.pl.umap`. Several colors are rows of panels.
     slice
         Name of one slice or of several; default all.
     slice_key

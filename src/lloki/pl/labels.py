@@ -40,7 +40,7 @@ def reliability(
         What :func:`lloki.tl.transfer_labels` returned, for its left-out cells; or a table of
         :func:`lloki.analysis.reliability`, where the truth is known.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def confusion(
     truth, assigned
         (n,) true types and assigned labels; cells without a true type are left out.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def imputation_scores(
     adata
         As :func:`lloki.tl.impute` returned it.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def imputed(
     unit
         Unit of the positions, written beside the scale bars.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Returns
     -------

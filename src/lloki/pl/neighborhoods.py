@@ -39,7 +39,7 @@ def neighborhood_program(
     group
         Column of ``obs`` that names slices or data sets: medians are drawn for each.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def neighborhood_program_map(
     unit
         Unit of the positions, written beside the scale bars.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Returns
     -------

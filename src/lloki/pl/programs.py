@@ -43,7 +43,7 @@ def metagene(
     unit
         Unit of the positions, written beside the scale bars.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def enrichment(
     slice_key
         Column of ``obs`` that names the slices.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def moran(
     slice_key
         Column of ``obs`` that names the slices.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
     """
     from lloki.pl._curves import moran_boxes
 
@@ -139,7 +139,7 @@ def affinity(
     adata
         As :func:`lloki.tl.metagenes` left it.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def domains(
     unit
         Unit of the positions, written beside the scale bars.
     show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def sparsity(
     before, target, after
         Share of a cell's panel genes that are zero.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
     """
     from lloki.pl._curves import sparsity_curves
 
@@ -60,7 +60,7 @@ def losses(
     frame
         Column ``step`` and one column per loss, NaN where it was not computed.
     ax, show, save
-        As of :func:`lloki.pl.umap`.
+        As in :func:`lloki.pl.umap`.
 
     Raises
     ------

@@ -70,9 +70,9 @@ def integrate(
 ) -> Result:
     """Bring slices of any platforms and panels into one batch-free embedding.
 
-    Everything is checked before any work. A finished piece of work is kept in ``out/work`` under a hash of
-    its inputs and parameters: re-running resumes; adding slices is incremental. (``out/work`` may be removed
-    when a run is finished; it only saves time.)
+    All inputs are checked first. Finished pieces are kept in ``out/work`` under a hash of their inputs and
+    parameters: re-running resumes; adding slices is incremental. (``out/work`` may be removed
+    after a run; it only saves time.)
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def integrate(
         scRNA-seq of matched tissue, with raw counts: file or AnnData. Not needed with
         ``embedder="precomputed:KEY"``, nor with a pretrained embedder and ``fp=False``.
     out
-        Folder for the results; made if absent. One run at a time can write to it.
+        Folder for the results, created if absent. Only one run at a time can write to it.
     technology, samples, panels, layers, layer, allow_normalized, slice_key
         How the slices are read; see :func:`lloki.io.read_slices`.
     reference_layer
@@ -97,14 +97,14 @@ def integrate(
     preset
         Parameters of LLOKI-FP: ``"default"``, ``"paper"`` or ``"published-code"``.
     fp
-        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, or a whole one. ``False`` leaves
-        LLOKI-FP out: a pretrained embedder then reads raw counts.
+        Fields of :class:`lloki.fp.FPConfig` that differ from the preset, or a complete configuration.
+        ``False`` skips LLOKI-FP: a pretrained embedder then reads raw counts.
     cae
-        Fields of :class:`lloki.cae.CAEConfig` that differ from its defaults, or a whole one.
+        Fields of :class:`lloki.cae.CAEConfig` that differ from the defaults, or a complete configuration.
     n_neighbors, alpha
-        Neighbors, and share of the neighbors in denoising, in LLOKI-FP; ``None`` keeps the preset's.
+        Number of neighbors in LLOKI-FP, and their share in denoising. Default: by the preset.
     epochs
-        Of LLOKI-CAE's training, in place of its fixed number of steps.
+        Number of epochs of LLOKI-CAE's training, instead of a fixed number of steps.
     train_labels, train_label_slices
         ``obs`` column of cell types that training may see, and the slices whose labels it may see (default:
         all that have the column). Default: training sees no labels.
@@ -117,16 +117,16 @@ def integrate(
     resolution
         Leiden resolution.
     seed
-        Random seed. A whole `FPConfig` or `CAEConfig` keeps its own.
+        Random seed. A complete `FPConfig` or `CAEConfig` has its own.
     skip_bad
         Skip invalid slices.
     device
         Torch device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; ``None`` is ``lloki.settings.device``.
     workers
-        Local processes for the per-slice stages. In a script, more than one needs the call to stand under
+        Number of local processes for the per-slice stages. With more than one, a script must call this under
         ``if __name__ == "__main__":``, since each process imports the script.
     scheduler
-        Address of a Dask scheduler for them instead; its workers must see ``out``.
+        Address of a Dask scheduler to use instead; its workers must have access to ``out``.
     progress
         ``True`` shows the progress of every stage; or an object to report to, see
         :class:`lloki._progress.Progress`. ``None`` is ``lloki.settings.progress``.
@@ -138,14 +138,14 @@ def integrate(
     Raises
     ------
     InputError, GeneError
-        If an input cannot be used, with all errors of all inputs. Nothing has been computed then.
+        If an input cannot be used, with all errors of all inputs, before any computation.
     ConfigError
         If a parameter is unknown or out of its range, parameters contradict each other, or the reference is
         missing.
     OutputError
         If ``out`` cannot be written, or the disk is full; finished pieces stay.
     RunError
-        If another run is at work in ``out``, if no scheduler answers, or if workers die again and again.
+        If another run is writing to ``out``, no scheduler answers, or workers die repeatedly.
 
     Notes
     -----

@@ -51,7 +51,7 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Checked:
-    """Inputs with what was found about each.
+    """Result of checking the inputs, and the stages of the run.
 
     Attributes
     ----------

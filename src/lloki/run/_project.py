@@ -66,13 +66,13 @@ def project(
         Folder of a finished run (or its ``model`` folder).
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
-        nothing. Where tokens were fitted, ``fitted-model`` is there as well, which can be given as ``run``.
+        nothing. If tokens were fitted, it also holds ``fitted-model``, which can be given as ``run``.
     technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
         How the slices are read; see :func:`lloki.integrate`.
     fit_token
-        For slices whose technology and panel the run was not trained with: fit their batch token, with all
-        else of the model as it is (:func:`lloki.cae.fit_token`). By default they are an error, since then a
-        slice's row does not depend on what else is projected.
+        For slices whose technology and panel the run was not trained with: fit their batch token; the rest
+        of the model is unchanged (:func:`lloki.cae.fit_token`). By default such slices are an error, so that
+        the embedding of a slice does not depend on what else is projected.
     skip_bad, device, workers, scheduler, progress
         As for :func:`lloki.integrate`.
 

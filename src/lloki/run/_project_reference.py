@@ -46,9 +46,9 @@ def project_reference(
 ) -> AnnData:
     """Embed dissociated cells, such as scRNA-seq, with a finished run's model. The run does not change.
 
-    What `integrate` takes of its reference is how sparse cells are. Here the reference's cells themselves get
-    a place in the joint space, from which :func:`lloki.tl.transfer_labels` and :func:`lloki.tl.impute` carry
-    labels and genes over to slices.
+    `integrate` uses its reference only to learn how sparse cells are. Here the cells of a reference are
+    embedded in the joint space, as a source for :func:`lloki.tl.transfer_labels` and
+    :func:`lloki.tl.impute`.
 
     Parameters
     ----------
@@ -59,20 +59,20 @@ def project_reference(
     out
         Folder for ``reference.h5ad``, not the run's own; ``None`` writes nothing.
     technology
-        Its name, of which a batch token is fitted, with all else of the model as it is
+        Name of its technology. A batch token is fitted for it; the rest of the model is unchanged
         (:func:`lloki.cae.fit_token`).
     layer, allow_normalized
-        How it is read.
+        How the reference is read; see :func:`lloki.io.read_reference`.
     device, progress
         As for :func:`lloki.integrate`.
 
     Returns
     -------
     AnnData
-        The reference, counts of all its genes, with ``obsm["X_lloki"]`` in the space of the run and
-        ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, with ``_`` after
-        it if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes. Its
-        own columns of our names are kept as ``slice_input`` and so on.
+        The reference with counts of all its genes, ``obsm["X_lloki"]`` in the space of the run and
+        ``obsm["X_lloki_fp"]`` before batch alignment. ``obs["slice"]`` is ``"reference"``, followed by
+        ``_`` if a slice has that name; ``obs["lloki_flag"]`` marks cells without counts of the run's genes.
+        Columns of the reference with these names are kept as ``slice_input`` and so on.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def project_reference(
 
     Notes
     -----
-    Cells are embedded by the genes that some slice of the run measured, as they are: a reference is what
-    LLOKI-FP takes for complete, and it has no positions. Time and memory grow with its cells.
+    Cells are embedded by the genes that any slice of the run measured. LLOKI-FP is not applied, as the
+    reference has no positions and is not sparse. Time and memory grow with its cells.
     """
     device = str(choose_device(device))  # fails before any work if it is not available
     folder = model_folder(Path(run))

@@ -131,7 +131,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
-        """From what ``to_dict`` gave."""
+        """Make a configuration from the result of ``to_dict``."""
         values = dict(values)
         values["fp"] = FPConfig.from_dict(values["fp"]) if values["fp"] else None
         values["cae"] = CAEConfig.from_dict(values["cae"])

@@ -56,7 +56,7 @@ def own_scores(adata: AnnData, config: RunConfig) -> tuple[pd.DataFrame | None, 
     if labels is None or config.benchmark == "none":
         return None, {}
     profile, batches = PROFILES[config.benchmark], adata.obs[keys.SLICE].astype(str).to_numpy()
-    rows = scored_cells(labels, batches, cells=profile.cells, seed=config.seed)
+    rows = scored_cells(labels, batches, n_cells=profile.cells, seed=config.seed)
     if not len(rows):
         return None, {"why": f"no slice has more than 50 cells with a label in {config.label_key!r}"}
     known, where = labels[rows], batches[rows]

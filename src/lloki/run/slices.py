@@ -48,7 +48,7 @@ class SliceRecord:
     name, token
         Slice and its batch.
     hash
-        Of its content.
+        Hash of the content.
     piece
         The checked copy: arrays counts, spatial, genes, cells, and embedding if it is precomputed.
     genes

@@ -27,23 +27,18 @@ class ProgramConfig(Config):
     iterations
         Maximum number of iterations with affinities that follow.
     affinities
-        What they are fitted to: compositions from each cell's ``"own"`` features, or ``"coupled"`` ones,
-        which depend on neighbors through those same affinities, as published. The latter reinforce
-        themselves: the noisier the features, the more affinities and states are overestimated.
+        What affinities are fitted to: compositions from each cell's ``"own"`` features, or ``"coupled"``
+        ones, which depend on neighbors through those same affinities, as published. Coupled affinities
+        reinforce themselves: the noisier the features, the more affinities and states are overestimated.
     tolerance
         Iterations stop once five have changed the objective, in nats per value of the features, by less. 0
         runs all.
-    state_rounds, state_steps
-        Within an iteration: rounds of gradient steps for the states' composition, each followed by their
-        size, and steps in a round.
-    metagene_steps
-        Maximum number of gradient steps for the metagenes within an iteration.
     block
-        Cells whose features are on the device at a time, and whose partition function is.
+        Number of cells that are on the device at a time.
     checkpoint_every
         Iterations between two checkpoints, where a file was given.
     seed
-        Random seed, of the k-means that initializes the metagenes.
+        Random seed of the k-means that initializes the metagenes.
     """
 
     n_metagenes: int = 15
@@ -52,16 +47,13 @@ class ProgramConfig(Config):
     iterations: int = 200
     affinities: Literal["own", "coupled"] = "own"
     tolerance: float = 1e-6
-    state_rounds: int = 4
-    state_steps: int = 12
-    metagene_steps: int = 100
     block: int = 8192
     checkpoint_every: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._at_least(n_metagenes=2, pretraining=1, iterations=0, tolerance=0, state_rounds=1, state_steps=1)
-        self._at_least(metagene_steps=1, block=1, checkpoint_every=1, seed=0)
+        self._at_least(n_metagenes=2, pretraining=1, iterations=0, tolerance=0)
+        self._at_least(block=1, checkpoint_every=1, seed=0)
         self._above_zero("regularization")
         if self.affinities not in ("own", "coupled"):
             raise ConfigError(f"affinities must be 'own' or 'coupled', got {self.affinities!r}")
@@ -78,9 +70,6 @@ class ProgramOptions(TypedDict, total=False):
     iterations: int
     affinities: Literal["own", "coupled"]
     tolerance: float
-    state_rounds: int
-    state_steps: int
-    metagene_steps: int
     block: int
     checkpoint_every: int
     seed: int

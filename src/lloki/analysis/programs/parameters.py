@@ -94,7 +94,7 @@ def fit_affinity(
     Parameters
     ----------
     given
-        Of each slice, (n, K) compositions z and sums ν over each cell's neighbors, float64.
+        Per slice, (n, K) compositions z and sums ν over each cell's neighbors, float64.
     affinity
         (K, K) symmetric, where to begin.
     regularization

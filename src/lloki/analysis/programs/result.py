@@ -26,11 +26,11 @@ class Programs:
         (K, K) Σ⁻¹, symmetric, its mean near 0. Below 0: cells of the two metagenes are neighbors more
         often than by chance; above 0: less often.
     states
-        Of each slice, (n_i, K) float32, non-negative: features ≈ states · metagenesᵀ / scale.
+        Per slice, (n_i, K) float32, non-negative: features ≈ states · metagenesᵀ / scale.
     scales
-        Of each slice, the factor by which its features were scaled, so that cells' totals have the mean K.
+        Per slice, the factor by which its features were scaled, so that cells' totals have the mean K.
     noise
-        Of each slice, σ of the scaled features.
+        Per slice, σ of the scaled features.
     history
         One row per iteration: ``phase`` (``free`` or ``coupled``), ``objective`` in nats per value, and its
         parts ``fit`` and ``pairs``; the two phases have different objectives.

@@ -23,6 +23,8 @@ from lloki.cae.checkpoint import fingerprint
 
 _PATIENCE = 5  # iterations over which the objective must have settled
 _FREE_STEPS = 60
+_STATE_ROUNDS, _STATE_STEPS = 4, 12  # rounds for compositions and sizes, and gradient steps in a round
+_METAGENE_STEPS = 100  # at most
 
 
 class Fit:
@@ -69,14 +71,14 @@ class Fit:
             now = [self._compositions(s, own=False) for s in self.sections]
             pairs = pairs_value(now, self.affinity, regularization=penalty, block=self.config.block)
         if self.history or coupled:
-            self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
+            self.m = fit_metagenes(self.sections, self.m, steps=_METAGENE_STEPS)
         fit = 0.0
         for s in self.sections:
             residual = s.residual(self.m)
             s.set_noise(residual)
             fit += s.cells * len(self.m) * float(np.log(s.noise)) + residual / (2 * s.noise**2)
         if not self.history:  # the first noise was a guess, which weighed slices wrongly
-            self.m = fit_metagenes(self.sections, self.m, steps=self.config.metagene_steps)
+            self.m = fit_metagenes(self.sections, self.m, steps=_METAGENE_STEPS)
         self.history.append(
             {
                 "phase": "coupled" if coupled else "free",
@@ -104,8 +106,8 @@ class Fit:
                 section,
                 self.m,
                 self.affinity.to(self.m),
-                rounds=self.config.state_rounds,
-                steps=self.config.state_steps,
+                rounds=_STATE_ROUNDS,
+                steps=_STATE_STEPS,
             )
 
         list(map_ordered(one, self.sections, threads=self.threads))

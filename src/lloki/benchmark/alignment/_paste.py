@@ -23,7 +23,7 @@ def paste(python: str, trial: Trial, *, seed: int, cells: int = CELLS) -> list[t
     Parameters
     ----------
     python
-        Of an environment with ``paste-bio`` and ``POT==0.9.4``.
+        Python interpreter of an environment with ``paste-bio`` and ``POT==0.9.4``.
     trial
         With three shared genes or more; nothing is returned with fewer.
     seed

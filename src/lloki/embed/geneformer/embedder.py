@@ -130,13 +130,13 @@ class Geneformer:
         width, inner = sizes["hidden_size"], sizes["intermediate_size"]
         return 2.0 * sizes["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)
 
-    def match(self, genes: Sequence[str], *, where: str = "", least: int = LEAST) -> VocabularyMatch:
+    def match(self, genes: Sequence[str], *, where: str = "", min_genes: int = LEAST) -> VocabularyMatch:
         """Find the genes of a panel among the model's; see :func:`~lloki.genes.match_vocabulary`."""
-        return match_vocabulary(genes, self.vocabulary.names, where=where, least=least)
+        return match_vocabulary(genes, self.vocabulary.names, where=where, min_genes=min_genes)
 
     def coverage(self, genes: Sequence[str]) -> PanelCoverage:
         """Genes that the model has tokens for, by Ensembl id, symbol or one-to-one ortholog."""
-        return self.match(genes, least=0).coverage()
+        return self.match(genes, min_genes=0).coverage()
 
     def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
         return SliceSummary(tuple(genes))

@@ -145,13 +145,13 @@ class ScGPT:
         sizes = self.checkpoint.sizes
         return 2.0 * sizes.layers * (4 * sizes.dim**2 + 2 * sizes.dim * sizes.hidden)
 
-    def match(self, genes: Sequence[str], *, where: str = "", least: int = LEAST) -> VocabularyMatch:
+    def match(self, genes: Sequence[str], *, where: str = "", min_genes: int = LEAST) -> VocabularyMatch:
         """Find the genes of a panel in the vocabulary; see :func:`~lloki.genes.match_vocabulary`."""
-        return match_vocabulary(genes, self.checkpoint.vocab, where=where, least=least)
+        return match_vocabulary(genes, self.checkpoint.vocab, where=where, min_genes=min_genes)
 
     def coverage(self, genes: Sequence[str]) -> PanelCoverage:
         """Genes that are in the vocabulary, by any of their names or by ortholog, and those that are not."""
-        return self.match(genes, least=0).coverage()
+        return self.match(genes, min_genes=0).coverage()
 
     def summarize(self, expression: sparse.csr_matrix, genes: Sequence[str]) -> SliceSummary:
         """Give an empty summary: a pretrained model learns nothing from a slice."""
