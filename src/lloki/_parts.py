@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._missing import text_labels
 from lloki._version import __version__
 from lloki.errors import InputError
 
@@ -69,6 +70,10 @@ class Part:
             return None
         values = self.own.obs[key].iloc[self.rows]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    def labels(self, key: str) -> NDArray[np.str_] | None:
+        """(n,) labels in an ``obs`` column, ``""`` where a cell has none; None if it is absent."""
+        return text_labels(self.own.obs[key].iloc[self.rows]) if key in self.own.obs else None
 
     @property
     def usable(self) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 
 from lloki import keys
+from lloki._missing import stands_for_missing
 from lloki.errors import InputError
 from lloki.io._findings import Findings, number, some
 from lloki.io.files import misfit_error
@@ -99,7 +100,7 @@ def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None
         names = make_index_unique(names)
     obs.index = names
     if label_key is not None and label_key in obs.columns:
-        obs[label_key] = _labels(obs[label_key], findings)
+        obs[label_key] = _labels(_without_words(obs[label_key], findings), findings)
     return obs
 
 
@@ -153,6 +154,19 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
         )
     text = as_text(column).to_numpy()
     return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}
+
+
+def _without_words(column: pd.Series, findings: Findings) -> pd.Series:
+    """Labels with missing values where text stands for one: ``nan`` after ``astype(str)``, ``Unknown``."""
+    words = stands_for_missing(column) & column.notna().to_numpy()
+    if not words.any():
+        return column
+    called = some(map(repr, sorted(set(column[words].astype(str)))))
+    findings.corrected(
+        f"{number(int(words.sum()), 'cell')} labeled {called} in obs['{column.name}']; taken as unlabeled"
+    )
+    column = column.mask(words)
+    return column.cat.remove_unused_categories() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:

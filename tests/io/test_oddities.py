@@ -1,0 +1,157 @@
+"""Oddities of real files: controls in columns, text for missing labels, long ids, what files reserve."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from lloki import io, keys
+from lloki.errors import LlokiWarning
+from lloki.run._assemble import _column
+
+Make = Callable[..., AnnData]
+CONTROLS = ["Blank-1", "NegControlProbe_00042", " NegPrb3", "UnassignedCodeword_0001"]
+
+
+def read(adata: AnnData, **options: Any) -> AnnData:
+    """The one slice, and its messages are in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LlokiWarning)
+        (found,) = io.read_slices([adata], samples=["slice"], **options)
+    return found
+
+
+def messages(adata: AnnData) -> str:
+    return "\n".join(adata.uns[keys.UNS]["messages"])
+
+
+def with_features(adata: AnnData, var: pd.DataFrame) -> AnnData:
+    more = np.ones((adata.n_obs, len(var) - adata.n_vars), dtype=np.float32)
+    x = sparse.hstack([adata.X, sparse.csr_matrix(more)]).tocsr()
+    return AnnData(x, obs=adata.obs, var=var, obsm=dict(adata.obsm), uns=dict(adata.uns))
+
+
+@pytest.mark.parametrize(
+    ("column", "index"),
+    [
+        ("gene", str),
+        ("gene_name", lambda i: f"ENSMUSG{i:011d}"),
+        ("feature_name", lambda i: f"ENSMUSG{i:011d}" if i < 24 else f"NA_{i}"),
+    ],
+)
+@pytest.mark.parametrize("categorical", [False, True])
+def test_controls_named_in_a_column_are_left_out(
+    good: Make, column: str, index: Callable[[int], str], categorical: bool
+) -> None:
+    plain = good()
+    names = [*plain.var_names, *CONTROLS]
+    values = pd.Categorical(names) if categorical else names
+    odd = with_features(plain, pd.DataFrame({column: values}, index=[index(i) for i in range(len(names))]))
+    found = read(odd)
+    assert list(found.var_names) == list(plain.var_names)
+    assert io.content_hash(found) == io.content_hash(read(plain))
+    assert "4 features that measure no gene left out (Blank-1" in messages(found)
+
+
+@pytest.mark.parametrize(
+    ("column", "gene", "other"),
+    [
+        ("feature_type", "Gene Expression", "Protein Expression"),
+        ("CodeClass", "Endogenous", "SystemControl"),
+        ("feature_biotype", "gene", "spike-in"),
+    ],
+)
+def test_other_features_by_their_type(good: Make, column: str, gene: str, other: str) -> None:
+    plain = good()
+    names = [*plain.var_names, "Cd4", "Cd8a"]
+    var = pd.DataFrame({column: [gene] * 24 + [other] * 2}, index=names)
+    assert io.content_hash(read(with_features(plain, var))) == io.content_hash(read(plain))
+
+
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "NA", "None", "none", "<NA>", "", " ", "Unknown", "unassigned"]
+)
+@pytest.mark.parametrize("categorical", [False, True])
+def test_text_for_a_missing_label_is_no_type(good: Make, word: str, categorical: bool) -> None:
+    odd = good()
+    labels = odd.obs["cell_type"].astype(str).to_numpy(dtype=object)
+    labels[:30] = word
+    odd.obs["cell_type"] = pd.Categorical(labels) if categorical else labels
+    found = read(odd, label_key="cell_type")
+    assert set(found.obs["cell_type"].cat.categories) == {"Exc", "Inh", "Oligo"}
+    assert found.obs["cell_type"].isna().sum() == 30
+    assert "30 cells labeled" in messages(found)
+    assert list(found.obs["cell_type"][30:]) == list(labels[30:])
+
+
+IDS = 3953998300007100772 + np.arange(5) * 17
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [None],
+        [pd.Series([1.0, np.nan, 3.0])],
+        [pd.Series([7, 8, 9], dtype=np.uint64)],
+        [pd.Series([7, pd.NA, 9], dtype="Int64")],
+        [pd.Series(["a", "b", "c"])],
+        [pd.Series([0.5, 1.5, 2.5]), None],
+    ],
+)
+def test_long_ids_keep_every_digit(others: list[pd.Series | None], tmp_path: Path) -> None:
+    parts = [pd.Series(IDS), *others]
+    column = _column(parts, [5] + [3] * len(others))
+    frame = pd.DataFrame({"id": column}, index=[f"c{i}" for i in range(5 + 3 * len(others))])
+    ad.AnnData(obs=frame).write_h5ad(tmp_path / "x.h5ad")
+    back = ad.read_h5ad(tmp_path / "x.h5ad").obs["id"]
+    assert [int(value) for value in back[:5]] == list(IDS)
+    assert back.isna().sum() == sum(3 if part is None else int(part.isna().sum()) for part in others)
+
+
+@pytest.mark.parametrize("top", [2**64 - 1, 2**63 + 5])
+def test_unsigned_ids_beside_signed_ones(top: int) -> None:
+    column = _column(
+        [pd.Series([top, 1], dtype=np.uint64), pd.Series([2, 3], dtype=np.int64), None], [2, 2, 1]
+    )
+    assert [int(v) for v in pd.Series(column)[:4]] == [top, 1, 2, 3]
+    column = _column([pd.Series([top, 1], dtype=np.uint64), pd.Series([-2, 3], dtype=np.int64)], [2, 2])
+    assert list(column) == [str(top), "1", "-2", "3"]
+
+
+def test_short_integers_stay_as_they_were() -> None:
+    assert _column([pd.Series([1, 2]), None], [2, 1]).dtype == np.float64
+    assert _column([pd.Series([1, 2]), pd.Series([IDS[0]])], [2, 1]).dtype == np.int64
+
+
+def test_columns_that_no_file_can_hold_are_made_so_at_the_start(good: Make, tmp_path: Path) -> None:
+    odd = good()
+    n = odd.n_obs
+    odd.obs["_index"] = [f"c{i}" for i in range(n)]
+    odd.obs["bin"] = pd.cut(np.arange(n), 4)
+    odd.obs["interval"] = pd.Series(
+        pd.arrays.IntervalArray.from_breaks(np.arange(n + 1)), index=odd.obs_names
+    )
+    odd.obs["month"] = pd.Series(pd.period_range("2024-01", periods=n, freq="M"), index=odd.obs_names)
+    odd.obs["took"] = pd.to_timedelta(np.arange(n), unit="h")
+    odd.obs["rare"] = pd.arrays.SparseArray(np.zeros(n))
+    odd.obs["day"] = pd.Categorical(pd.date_range("2024-01-01", periods=n))
+    odd.var["_index"] = list(odd.var_names)
+    found = read(odd)
+    found.write_h5ad(tmp_path / "x.h5ad")
+    back = ad.read_h5ad(tmp_path / "x.h5ad")
+    assert list(back.obs["index_input"]) == [f"c{i}" for i in range(n)]
+    assert back.obs["bin"].nunique() == 4
+    assert back.obs["month"].iloc[1] == "2024-02"
+    assert back.obs["day"].iloc[1].startswith("2024-01-02")
+    assert "'_index'" in messages(found)
+    assert "'bin'" in messages(found)
+    assert io.content_hash(found) == io.content_hash(read(good()))
