@@ -94,7 +94,9 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
             f"(for example {', '.join(f'{value:.4g}' for value in x.data[:3])}; largest {x.data.max():.4g})",
             where=findings.where,
             slot=slot,
-            hint=_hint(adata, slot) or "Give raw counts, or accept these values with allow_normalized=True.",
+            hint=_hint(adata, slot)
+            or "Give raw counts, or accept these values, such as expected counts, with "
+            "allow_normalized=True (--allow-normalized).",
         )
     else:
         x, done = (

@@ -197,6 +197,20 @@ def obsm(adata: ad.AnnData, key: str) -> NDArray:
     return np.asarray(adata.obsm[key])
 
 
+def in_space(adata: ad.AnnData, slice_key: str, key: str = keys.SPATIAL) -> NDArray:
+    """Return positions, those of a flat section in its plane first, whichever axis is flat."""
+    from lloki.graph import in_plane
+
+    xy = obsm(adata, key)
+    if xy.shape[1] < 3:
+        return xy
+    xy = xy.astype(float)
+    for rows in by_slice(adata, slice_key).values():
+        section = in_plane(xy[rows])
+        xy[rows] = xy[rows] if section is None else section
+    return xy
+
+
 def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:
     """Return an ``obs`` column.
 
