@@ -155,3 +155,61 @@ def test_columns_that_no_file_can_hold_are_made_so_at_the_start(good: Make, tmp_
     assert "'_index'" in messages(found)
     assert "'bin'" in messages(found)
     assert io.content_hash(found) == io.content_hash(read(good()))
+
+
+def sections(good: Make, **genes: list[int]) -> dict[str, AnnData]:
+    """One section each, of some of the 24 genes."""
+    found = {}
+    for seed, (name, chosen) in enumerate(genes.items()):
+        part = good(120, seed)[:, chosen].copy()
+        part.obs["section"], part.obs_names = name, [f"{name}{i}" for i in range(part.n_obs)]
+        found[name] = part
+    return found
+
+
+def cut(merged: AnnData) -> dict[str, AnnData]:
+    merged.uns["technology"] = "MERFISH"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LlokiWarning)
+        found = io.read_slices([merged], samples=["m"], slice_key="section")
+    return {str(s.obs[keys.SLICE].iloc[0]).removeprefix("m:"): s for s in found}
+
+
+@pytest.mark.parametrize(
+    "panels",
+    [
+        {"a": list(range(24)), "b": list(range(12, 24))},
+        {"a": list(range(16)), "b": list(range(8, 24)), "c": list(range(8, 24))},
+        {"a": list(range(24)), "b": list(range(20))},
+    ],
+)
+def test_sections_of_a_merged_file_have_the_genes_they_measured(
+    good: Make, panels: dict[str, list[int]]
+) -> None:
+    parts = sections(good, **panels)
+    found = cut(ad.concat(list(parts.values()), join="outer"))
+    for name, part in parts.items():
+        assert sorted(found[name].var_names) == sorted(part.var_names)
+        np.testing.assert_array_equal(found[name][:, part.var_names].X.toarray(), part.X.toarray())
+    assert len({s.obs[keys.PANEL].iloc[0] for s in found.values()}) == 2
+    assert "not measured here" in messages(found["b"])
+
+
+def test_few_genes_without_counts_and_small_sections_were_measured(good: Make) -> None:
+    parts = sections(good, a=list(range(24)), b=list(range(23)))  # one gene: not expressed there
+    merged = ad.concat(list(parts.values()), join="outer")
+    assert cut(merged)["b"].n_vars == 24
+    tiny = ad.concat([parts["a"], parts["b"][:2, :12]], join="outer")
+    x = tiny.X.toarray()
+    x[:120, 12:] *= (
+        np.random.default_rng(0).random((120, 12)) < 0.05
+    )  # rare genes: none of two cells is chance
+    tiny.X = sparse.csr_matrix(x)
+    assert cut(tiny)["b"].n_vars == 24
+
+
+def test_a_mask_in_var_says_what_a_section_measured(good: Make) -> None:
+    parts = sections(good, a=list(range(24)), b=list(range(23)))
+    merged = ad.concat(list(parts.values()), join="outer")
+    merged.var["measured_b"] = merged.var_names.isin(parts["b"].var_names)
+    assert sorted(cut(merged)["b"].var_names) == sorted(parts["b"].var_names)

@@ -58,9 +58,7 @@ def test_any_factor_per_cell_is_undone(seed: int, mean: float, low: float, span:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    seed=seeds, mean=means, base=bases, target=st.sampled_from([100.0, 1e4, 1e6])
-)
+@given(seed=seeds, mean=means, base=bases, target=st.sampled_from([100.0, 1e4, 1e6]))
 def test_logarithms_are_undone(seed: int, mean: float, base: float, target: float) -> None:
     x = make_counts(seed, mean=mean)
     logged = log(per_cell(x, library_factor(x, target)), base)

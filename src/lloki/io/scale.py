@@ -111,7 +111,7 @@ def undo_log(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, str]:
 
 
 def _log_base(sample: sparse.csr_matrix) -> tuple[str, bool]:
-    """Base of the logarithm that values show, ``""`` if none, and whether undone they are multiples.
+    """Find the base of the logarithm that values show, ``""`` if none, and whether undone they are multiples.
 
     Small fractions alone are no evidence: expected counts are such too.
     """

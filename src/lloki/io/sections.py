@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
 from lloki.io.files import open_input
 from lloki.io.frames import without_unused
+from lloki.io.measured import measured_genes
 from lloki.io.options import ReadOptions
 from lloki.io.sources import Source, is_checked
 
@@ -51,6 +52,18 @@ class _Whole:
     genes: tuple[sparse.csr_matrix, pd.DataFrame, Identifiers] | None
     coords: np.ndarray | None
     slice_key: str | None
+
+    def of_genes(self, measured: np.ndarray, findings: Findings) -> _Whole:
+        """Take only the genes that a section measured."""
+        if self.genes is None or measured.all():
+            return self
+        x, var, ids = self.genes
+        gone = var.index[~measured]
+        findings.corrected(
+            f"{len(gone):,} of {number(len(measured), 'gene')} have no count in this section but in others "
+            f"of the file: not measured here, and left out of this section ({some(gone)})"
+        )
+        return replace(self, genes=(x[:, measured], var.loc[measured], ids))
 
 
 def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list[Section]:
@@ -94,15 +107,17 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     if genes:
         _report_empty_genes(genes[0], genes[1].index, findings)
     whole = _Whole(adata, obs, counts, genes, coords, slice_key)
+    measured = measured_genes(*genes[:2], parts) if genes and len(parts) > 1 else {}
     sections = []
     for part, rows in parts.items():
         name = f"{source.sample}:{part}" if part else source.sample
         if before and not part and not source.named:
             name = str(obs[keys.SLICE].iloc[0])
         section = Section(name, source, findings.inside(part), columns=columns)
-        _examine(section, whole, rows, options)
+        own = whole.of_genes(measured[part], section.findings) if part in measured else whole
+        _examine(section, own, rows, options)
         if not section.findings.errors:
-            section.adata = _assemble(section, whole, rows)
+            section.adata = _assemble(section, own, rows)
         sections.append(section)
     return sections
 
