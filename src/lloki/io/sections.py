@@ -13,7 +13,7 @@ from scipy import sparse
 from lloki import keys
 from lloki.genes import Identifiers
 from lloki.io._findings import Findings, number, some
-from lloki.io.cells import has_column, read_coordinates, read_obs, split_sections
+from lloki.io.cells import has_column, read_coordinates, read_obs, section_column, split_sections
 from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
@@ -21,7 +21,9 @@ from lloki.io.files import open_input
 from lloki.io.frames import without_unused
 from lloki.io.measured import measured_genes
 from lloki.io.options import ReadOptions
+from lloki.io.overlap import local_positions
 from lloki.io.sources import Source, is_checked
+from lloki.io.spatial_data import OWN_FRAMES
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
 _STACKED = 0.1  # share of cells at the position of another that is worth a message
@@ -101,7 +103,7 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
         for parameter, key in (("slice_key", options.slice_key), ("label_key", options.label_key))
     )
     obs = read_obs(adata, findings, label_key=label_key)
-    parts = findings.attempt(lambda: split_sections(obs, findings, slice_key=slice_key))
+    parts = findings.attempt(lambda: split_sections(obs, findings, slice_key=slice_key, coords=coords))
     if parts is None:
         return [Section(source.sample, source, findings, columns=columns)]
     if genes:
@@ -141,6 +143,7 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
         findings.corrected(f"{few}; all others are used")
     if whole.coords is not None:
         _check_positions(whole.coords[rows], findings)
+        _check_frames(whole, rows, findings)
     if whole.counts is None or whole.genes is None:
         return
     x, var, ids = whole.genes
@@ -199,6 +202,38 @@ def _report_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Finding
     if never.any():
         findings.corrected(
             f"{number(int(never.sum()), 'gene')} without any count, kept ({some(names[never])})"
+        )
+
+
+def _check_frames(whole: _Whole, rows: np.ndarray, findings: Findings) -> None:
+    """Refuse positions that are each group's own, so that cells of different groups lie on one another."""
+    if whole.coords is None or is_checked(whole.adata):
+        return
+    slot = f"obsm['{keys.SPATIAL}']"
+    own = whole.adata.uns.get(OWN_FRAMES)
+    if own is not None:
+        regions = sorted(set(whole.adata.obs[own].iloc[rows].astype(str)))
+        if len(regions) > 1:
+            findings.refuse(
+                f"holds {len(regions)} samples, each in its own coordinates: {some(regions)}",
+                slot=f"tables.obs['{own}']",
+                hint=f"Read each as a section: slice_key={own!r} (--slice-key {own}).",
+            )
+            return
+    sections = section_column(whole.obs.iloc[rows])
+    found = local_positions(whole.adata, whole.coords, rows, sections)
+    if found is not None:
+        column, true = found
+        how = (
+            f"{true} {'hold' if ' and ' in true else 'holds'} true positions: put these into {slot}."
+            if true
+            else "Add the position of its field of view to each cell."
+        )
+        findings.refuse(
+            f"is local to each group of obs['{column}']: groups lie on one another, and cells far apart "
+            "would become neighbors",
+            slot=slot,
+            hint=how,
         )
 
 
