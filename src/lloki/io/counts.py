@@ -73,7 +73,7 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
             "holds zeros only",
             where=findings.where,
             slot=slot,
-            hint=_hint(adata, slot) or "Give a slice with counts.",
+            hint=hint_of_counts(adata, slot) or "Give a slice with counts.",
         )
     scale = infer_scale(x)
     if scale == "scaled":
@@ -94,7 +94,7 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
             f"(for example {', '.join(f'{value:.4g}' for value in x.data[:3])}; largest {x.data.max():.4g})",
             where=findings.where,
             slot=slot,
-            hint=_hint(adata, slot)
+            hint=hint_of_counts(adata, slot)
             or "Give raw counts, or accept these values, such as expected counts, with "
             "allow_normalized=True (--allow-normalized).",
         )
@@ -105,6 +105,43 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
         x.eliminate_zeros()
         findings.corrected(f"{slot} is {scale}, accepted as asked; {done}")
     return Counts(x, var, scale, slot)
+
+
+def require_counts(x: sparse.csr_matrix, adata: AnnData, *, where: str, slot: str) -> bool:
+    """Refuse values that are evidently not counts, by the rules by which slices are read.
+
+    Parameters
+    ----------
+    x
+        (n, g) finite values of one slice, >= 0.
+    adata
+        The AnnData they are of, in which counts may be elsewhere.
+    where, slot
+        Slice and slot, for the message.
+
+    Returns
+    -------
+    bool
+        Whether they are counts; else they are fractions without evidence of any normalization, which an
+        integration of values accepted as such leaves.
+
+    Raises
+    ------
+    InputError
+        If they are normalized or logarithms. The message says where there are counts, if anywhere.
+    """
+    if x.nnz and not x.data.all():
+        x = x.copy()
+        x.eliminate_zeros()
+    scale = infer_scale(x)
+    if scale in ("proportional to counts", "log-normalized"):
+        raise InputError(
+            f"holds {'logarithms' if scale == 'log-normalized' else 'normalized values'}, not counts",
+            where=where,
+            slot=slot,
+            hint=hint_of_counts(adata, slot) or "Give raw counts, in X or a layer.",
+        )
+    return scale == "counts"
 
 
 def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd.DataFrame]:
@@ -120,7 +157,7 @@ def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd
         raise InputError(f"has no layer {layer!r}", where=where, slot="layers", hint=known)
     if values is None:
         raise InputError(
-            "is empty", where=where, slot=slot, hint=_hint(adata, slot) or "Put raw counts there."
+            "is empty", where=where, slot=slot, hint=hint_of_counts(adata, slot) or "Put raw counts there."
         )
     return slot, values, var
 
@@ -163,14 +200,14 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
 def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str) -> InputError:
     count, whole = int((x.data < 0).sum()), bool((x.data == np.rint(x.data)).all())
     looks = "holds" if whole else "looks scaled (z-scores): it holds"
-    hint = _hint(adata, slot) or "Give raw counts; scaling cannot be undone."
+    hint = hint_of_counts(adata, slot) or "Give raw counts; scaling cannot be undone."
     lowest = f"lowest {x.data.min():.4g}"
     return InputError(
         f"{looks} {number(count, 'negative value')} ({lowest})", where=where, slot=slot, hint=hint
     )
 
 
-def _hint(adata: AnnData, slot: str) -> str:
+def hint_of_counts(adata: AnnData, slot: str) -> str:
     """Where in the same file there are counts, as advice; ``""`` if nowhere."""
     places = {f"layers['{name}']": (name, values) for name, values in _layers(adata).items()}
     if adata.raw is not None:

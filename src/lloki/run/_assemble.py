@@ -43,7 +43,7 @@ def assemble(
     Returns
     -------
     AnnData
-        ``X``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0
+        ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0
         there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours
         and all input columns, numbers as numbers and everything else as categories.
 
@@ -54,6 +54,7 @@ def assemble(
     x, genes, measured = _counts([(s.piece.path, s.genes) for s in slices])
     var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
     joined = AnnData(X=x, obs=_obs(slices), var=var)
+    joined.layers[keys.COUNTS] = x.copy()  # X is what others normalize in place
     joined.varm[keys.MEASURED] = measured
     joined.obsm[keys.FP] = np.concatenate([fp[s.name] for s in slices])
     joined.obsm[keys.JOINT] = np.concatenate([joint[s.name] for s in slices])
