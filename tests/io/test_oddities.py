@@ -15,7 +15,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki import io, keys
-from lloki.errors import LlokiWarning
+from lloki.errors import InputError, LlokiWarning
 from lloki.run._assemble import _column
 
 Make = Callable[..., AnnData]
@@ -213,3 +213,77 @@ def test_a_mask_in_var_says_what_a_section_measured(good: Make) -> None:
     merged = ad.concat(list(parts.values()), join="outer")
     merged.var["measured_b"] = merged.var_names.isin(parts["b"].var_names)
     assert sorted(cut(merged)["b"].var_names) == sorted(parts["b"].var_names)
+
+
+def test_genomes_before_names_are_cut_off_and_dates_are_named(good: Make) -> None:
+    odd = good()
+    odd.var_names = [f"mm10___{name}" for name in odd.var_names]
+    found = read(odd)
+    assert io.content_hash(found) == io.content_hash(read(good()))
+    assert "genome before gene names (mm10)" in messages(found)
+    odd = good()
+    odd.var_names = ["1-Mar", "2023-09-07 00:00:00", "Sep-2", *odd.var_names[3:]]
+    assert "3 gene names that a spreadsheet turned into dates (1-Mar, " in messages(read(odd))
+
+
+def test_counts_in_obsm_are_named(good: Make) -> None:
+    odd = good()
+    x = odd.X.toarray()
+    odd.X = np.log1p(x / x.sum(1, keepdims=True) * 1e4)
+    odd.obsm["counts"] = x
+    (check,) = io.check_slices([odd], samples=["s"])
+    assert "obsm['counts'] holds counts. Make it a layer" in check.errors[0]
+
+
+def test_the_hint_for_a_reference_names_its_own_option(good: Make, tmp_path: Path) -> None:
+    import lloki
+
+    reference = good()
+    reference.raw = reference.copy()
+    x = reference.X.toarray()
+    reference.X = np.log1p(x / x.sum(1, keepdims=True) * 1e4)
+    with pytest.raises(InputError, match=r"reference_layer='raw' \(--reference-layer raw\)"):
+        lloki.integrate([good()], reference=reference, out=tmp_path / "run")
+    with pytest.raises(InputError, match=r"Pass layer='raw' \(--layer raw\)"):
+        io.read_reference(reference)
+
+
+def test_links_keep_the_name_given(good: Make, tmp_path: Path) -> None:
+    paths = []
+    for i, name in enumerate(["donor1", "donor2"]):
+        (tmp_path / f"work{i}").mkdir()
+        target = tmp_path / f"work{i}" / "out.h5ad"
+        good(seed=i).write_h5ad(target)
+        paths.append(tmp_path / f"{name}.h5ad")
+        paths[-1].symlink_to(target)
+    assert [check.name for check in io.check_slices(paths)] == ["donor1", "donor2"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            BlockingIOError(11, "Unable to synchronously open file (unable to lock file, errno = 11)"),
+            "is open",
+        ),
+        (OSError("Unable to open file (file is already open for write)"), "is open for writing elsewhere"),
+        (OSError("Unable to open file (truncated file: eof = 96)"), "is damaged or cut short"),
+    ],
+)
+def test_a_file_open_for_writing_is_not_called_damaged(
+    good: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, text: str
+) -> None:
+    good().write_h5ad(tmp_path / "x.h5ad")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lloki.io.files.h5py.File", refuse)
+    (check,) = io.check_slices([tmp_path / "x.h5ad"])
+    assert text in check.errors[0]
+
+
+def test_home_is_expanded(good: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    good().write_h5ad(tmp_path / "x.h5ad")
+    assert io.check_slices(["~/x.h5ad"])[0].ok

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
@@ -12,6 +15,13 @@ from lloki.genes import Identifiers, SymbolNames, is_control, to_symbols
 from lloki.io._findings import Findings, number, some
 from lloki.io.frames import tidy
 
+_GENOME = re.compile(r"(mm\d+|hg\d+|GRC[hm]\d+|rn\d+|mRatBN[\d.]+)(?:-[\w-]*?)?_{1,3}(?=\w)", re.IGNORECASE)
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_DATE = re.compile(
+    rf"\d{{1,2}}-({_MONTHS})(-\d+)?|({_MONTHS})-\d{{1,2}}"
+    r"|\d{4}-\d\d-\d\d([ T].*)?|\d{1,2}/\d{1,2}/\d{2,4}",
+    re.IGNORECASE,
+)
 # Columns that say what a feature is, and what a gene is called in them: 10x Genomics, CosMx, CELLxGENE.
 _TYPES = {
     "feature_types": "gene expression",
@@ -73,6 +83,15 @@ def read_features(
         findings.corrected(
             f"blanks around {number(len(padded), 'gene name')} cut off ({some(map(repr, padded))})"
         )
+    genomes = sorted({match[1] for name in var.index if (match := _GENOME.match(str(name)))})
+    if genomes and not found.column:
+        findings.corrected(f"the genome before gene names ({some(genomes)}) cut off")
+    dates = [name for name in found.names if _DATE.fullmatch(name)]
+    if dates:
+        findings.corrected(
+            f"{number(len(dates), 'gene name')} that a spreadsheet turned into dates ({some(dates)}), as "
+            "Marchf1 or Septin2; kept, and found in no reference"
+        )
     if found.column:
         findings.corrected(f"gene names taken from var['{found.column}'] ({found.ids}) in place of var_names")
         if found.unmapped:
@@ -93,8 +112,13 @@ def read_features(
 
 
 def _names(var: pd.DataFrame) -> SymbolNames:
-    columns = {str(name): list(var[name].astype(object)) for name in var.columns}
-    return to_symbols(list(map(str, var.index)), columns)
+    columns = {str(name): [_bare(v) for v in var[name].astype(object)] for name in var.columns}
+    return to_symbols([_bare(str(name)) for name in var.index], columns)
+
+
+def _bare(name: Any) -> Any:
+    """Name without the genome that 10x Genomics puts before it (``mm10___Gad1``)."""
+    return _GENOME.sub("", name) if isinstance(name, str) else name
 
 
 def _measures_genes(var: pd.DataFrame) -> np.ndarray:

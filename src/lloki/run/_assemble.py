@@ -43,9 +43,9 @@ def assemble(
     Returns
     -------
     AnnData
-        ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0
-        there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours
-        and all input columns, numbers as numbers and everything else as categories.
+        ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not
+        measure is stored as 0 there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured
+        which. ``obs``: ours and all input columns, numbers as numbers and everything else as categories.
 
     Notes
     -----
