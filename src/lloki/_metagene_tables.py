@@ -32,7 +32,7 @@ def enrichment_by_slice(
     from lloki import analysis
 
     parts = read_parts(adatas, slice_key=slice_key)
-    columns = {part.name: part.column(label_key) for part in parts}
+    columns = {part.name: part.labels(label_key) for part in parts}
     slot = f"obs[{label_key!r}]"
     if all(column is None for column in columns.values()):
         there = ", ".join(map(str, parts[0].own.obs))

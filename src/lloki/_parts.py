@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._missing import text_labels
 from lloki._version import __version__
-from lloki.errors import InputError
+from lloki.errors import InputError, LlokiWarning
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,10 @@ class Part:
         values = self.own.obs[key].iloc[self.rows]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
 
+    def labels(self, key: str) -> NDArray[np.str_] | None:
+        """(n,) labels in an ``obs`` column, ``""`` where a cell has none; None if it is absent."""
+        return text_labels(self.own.obs[key].iloc[self.rows]) if key in self.own.obs else None
+
     @property
     def usable(self) -> NDArray[np.bool_]:
         """(n,) whether cells have counts, by ``obs["lloki_flag"]`` if it is there."""
@@ -82,23 +88,46 @@ class Part:
         They are those of ``varm["lloki_measured"]`` where an integration wrote it, else all of the AnnData if
         it is one slice, else those of which some cell of the slice has a count.
 
+        ``layer="raw"`` is ``adata.raw``, unless a layer has that name.
+
         Raises
         ------
         InputError
-            If the layer is absent, or a value is negative, NaN or infinite.
+            If the layer is absent, or values are negative, NaN, infinite, normalized or logarithms.
+
+        Warns
+        -----
+        LlokiWarning
+            If values are fractions, used as they are.
         """
+        from lloki.io.counts import require_counts
+
+        slot, x, names = self._values(layer)
+        if not require_counts(x, self.own, where=self.name, slot=slot):
+            text = f"{self.name} {slot} holds fractions, which are used as if they were counts."
+            warnings.warn(text, LlokiWarning, stacklevel=4)
+        return x, names
+
+    def expression(self, layer: str | None = None) -> tuple[sparse.csr_matrix, list[str]]:
+        """As `counts`, on whatever scale the values are."""
+        return self._values(layer)[1:]
+
+    def _values(self, layer: str | None) -> tuple[str, sparse.csr_matrix, list[str]]:
+        own, var_names = self.own, self.own.var_names
         slot = "X" if layer is None else f"layers[{layer!r}]"
-        x = self.own.X if layer is None else self.own.layers.get(layer)
+        x = own.X if layer is None else own.layers.get(layer)
+        if x is None and layer == "raw" and own.raw is not None:
+            slot, x, var_names = "raw.X", own.raw.X, own.raw.var_names
         if x is None:
-            raise InputError(
-                "is absent", where=self.name, slot=slot, hint="Name the layer that holds counts."
-            )
-        x = sparse.csr_matrix(x)[self.rows]
+            there = ", ".join(repr(name) for name in own.layers if name is not None) or "none"
+            hint = f"Name the layer that holds counts. There are: {there}."
+            raise InputError("is absent", where=self.name, slot=slot, hint=hint)
+        x = sparse.csr_matrix(in_memory(x))[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
             text = "holds negative, NaN or infinite values"
             raise InputError(text, where=self.name, slot=slot, hint="Give raw counts, or name their layer.")
-        columns = self._measured(x)
-        return sparse.csr_matrix(x[:, columns]), [str(g) for g in self.own.var_names[columns]]
+        columns = self._measured(x, var_names)
+        return slot, sparse.csr_matrix(x[:, columns]), [str(g) for g in var_names[columns]]
 
     def panel(self) -> NDArray[np.int64] | None:
         """Columns of the genes that this slice measured, if the AnnData records it; else None."""
@@ -107,11 +136,24 @@ class Part:
             return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
         return np.arange(self.own.n_vars) if len(self.rows) == self.own.n_obs else None
 
-    def _measured(self, x: sparse.csr_matrix) -> NDArray[np.int64]:
+    def _measured(self, x: sparse.csr_matrix, names: pd.Index) -> NDArray[np.int64]:
         known = self.panel()
-        if known is not None:
+        if known is not None and names.equals(self.own.var_names):
             return known
+        if (
+            known is not None
+        ):  # adata.raw has genes that the AnnData lacks: all that no other slice is known by
+            absent = set(self.own.var_names) - set(self.own.var_names[known])
+            return np.flatnonzero([name not in absent for name in names])
         return np.flatnonzero(np.bincount(x.indices, x.data > 0, minlength=x.shape[1]))
+
+
+def in_memory(x: Any) -> Any:
+    """Load a matrix that is in a file (a backed AnnData) or not computed yet (a lazy one)."""
+    for load in ("to_memory", "compute"):
+        if hasattr(x, load):
+            return getattr(x, load)()
+    return x[()] if type(x).__module__.startswith("h5py") else x
 
 
 def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:

@@ -13,6 +13,8 @@ UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
 ALIGNED = "spatial_aligned"  # (n, 2|3) centroids in the frame of one slice; NaN where that is not known
 
+# layers
+COUNTS = "counts"  # (n, g) raw counts, which stay when X is normalized
 # varm
 MEASURED = (
     "lloki_measured"  # (g, slices) bool: which slice measured which gene; columns as uns["lloki"]["slices"]

@@ -108,6 +108,15 @@ def test_other_units(halves):
         onto(fixed, pixels.at(Rigid.make(0, scale=2)))
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1e-6, 1e4])
+def test_units_far_apart_have_failed_with_the_reason(halves, factor):
+    fixed, moving = halves
+    with pytest.warns(LlokiWarning, match="units differ"):
+        result = onto(fixed, moving.at(Rigid.make(0, scale=factor)))
+    assert result.verdict.word == "failed"
+    assert "their units differ" in result.verdict.reason
+
+
 def test_unequal_density(halves):
     fixed, moving = halves
     thin = np.random.default_rng(0).random(len(moving.x)) < 0.3

@@ -134,6 +134,25 @@ def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     assert "run the same command again" in result.stderr
 
 
+def test_an_unexpected_error_is_one_sentence_with_a_log(lloki, monkeypatch, tmp_path):
+    def fail(*arguments: object, **options: object) -> None:
+        raise TypeError("no such thing\nand more")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("lloki.cli._annotate.check_place", fail)
+    command = ("annotate", "x.h5ad", "--markers", "m.csv", "--out", tmp_path / "out")
+    result = lloki(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Unexpected error (TypeError: no such thing)")
+    assert result.stderr.count("\n") == 1
+    assert "the same command continues" in result.stderr
+    (log,) = tmp_path.glob("lloki-*.log")
+    assert str(log) in result.stderr
+    assert "TypeError: no such thing" in log.read_text()
+    with pytest.raises(TypeError):
+        lloki(*command, "--debug")
+
+
 def test_warnings_are_shown_once_as_sentences(capsys):
     with reporting() as console:
         for _ in range(2):

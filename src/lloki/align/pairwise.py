@@ -29,6 +29,7 @@ Doubles = NDArray[np.float64]
 FEWEST_CELLS = 30  # below, there are no neighborhoods to compare
 _DISTINCT = 4.0  # pixels of the search, rms over cells, between poses that count as different
 _RADIUS = 4.0  # pixels of the search in which matched cells are looked for
+_OTHER_UNITS = 30.0  # ratio of spacings that no two sections of tissue have in one unit
 _INSIDE = 3.0  # spacings to the nearest fixed cell, within which there is fixed tissue
 _SCALES = 1.125 ** np.arange(-4, 5)  # tried where the scale is free: at most two pixels off at the rim
 
@@ -112,6 +113,14 @@ def align(
             return _nothing(xy, "The embedding has no structure in space.", config)
         cells = [Cells(r, p, c, s) for r, p, c, s in zip(rows, places, channels, spacing)]
         unit = moving_unit(cells, config)
+        ratio = cells[0].spacing / (cells[1].spacing * unit)
+        if not 1 / _OTHER_UNITS < ratio < _OTHER_UNITS:
+            reason = (
+                f"Neighboring cells lie {cells[0].spacing:.3g} apart in the fixed slice and "
+                f"{cells[1].spacing * unit:.3g} in the moving one: their units differ, such as mm and µm. "
+                "Give scale=, or set allow_scale=True."
+            )
+            return _nothing(xy, reason, config)
         found = _align(cells[0], cells[1].scaled(unit), config, threads, advance)
     transform = found.pose.transform.after(Rigid(np.eye(2), np.zeros(2), unit))
     moved = transform.apply(xy[1])

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from lloki.errors import ConfigError, InputError
+from lloki.graph import in_plane
 
 
 def spatial_neighbors(
@@ -18,7 +19,8 @@ def spatial_neighbors(
     Parameters
     ----------
     positions
-        (n, 2 or 3), in any unit.
+        (n, 2 or 3), in any unit. Three coordinates of a flat or thin section, along whichever axis, are
+        taken in its plane (:func:`lloki.graph.in_plane`).
     longest
         Percentile of the lengths of all edges of the Delaunay triangulation; longer ones, which cross holes
         and follow the border, are dropped. SpiceMix uses 94.5.
@@ -48,6 +50,8 @@ def spatial_neighbors(
         raise ConfigError(f"longest must lie above 0 and be at most 100 percent, got {longest}")
     if n_neighbors is not None and n_neighbors < 1:
         raise ConfigError(f"n_neighbors must be at least 1, got {n_neighbors}")
+    section = in_plane(xy)
+    xy = xy if section is None else section[:, :2]
     n = len(xy)
     if n < 2:
         return sparse.csr_matrix((n, n), dtype=np.float32)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._missing import text_labels
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import normalized
 from lloki.io.scale import infer_scale
@@ -135,7 +136,7 @@ def open_subject(
     x, scale, why = _values(first, layer)
     return Subject(
         names=first.obs_names,
-        labels=_column(first, label_key, where),
+        labels=_column(first, label_key, where, unknown=True),
         batches=batches,
         x=x,
         scale=scale,
@@ -186,7 +187,7 @@ def _matched(adata: AnnData, names: pd.Index, file: Path) -> AnnData:
     return adata[names]
 
 
-def _column(adata: AnnData, key: str, where: str) -> NDArray[np.str_]:
+def _column(adata: AnnData, key: str, where: str, *, unknown: bool = False) -> NDArray[np.str_]:
     if key not in adata.obs:
         raise InputError(
             "the column is absent",
@@ -195,7 +196,7 @@ def _column(adata: AnnData, key: str, where: str) -> NDArray[np.str_]:
             hint=f"There are: {', '.join(map(str, adata.obs.columns)) or 'none'}. Name one of them.",
         )
     column = adata.obs[key]
-    return np.where(column.isna(), "", column.astype(str)).astype(str)
+    return text_labels(column, unknown=unknown)
 
 
 def _embeddings(

@@ -4,7 +4,7 @@
 status  meaning
 ======  ==============================================================================
 0       done
-1       an error in the data, a model or the output folder (any ``LlokiError``)
+1       an error in the data, a model or the output folder (any ``LlokiError``), or an unexpected one
 2       an error in the command line, ``--config`` or ``--samplesheet`` (``ConfigError``)
 130     stopped with Ctrl-C
 ======  ==============================================================================
@@ -12,6 +12,8 @@ status  meaning
 
 from __future__ import annotations
 
+import traceback
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +23,9 @@ from lloki.cli.settings import source_of
 from lloki.errors import ConfigError, LlokiError
 
 _DEBUG = "lloki.debug"  # in ctx.meta, which a command shares with the group that runs it
+
+# what typer itself ends a command by: BadParameter is a UsageError, which is a ClickException
+_OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, *typer.BadParameter.__mro__[1:3])
 
 
 class Commands(TyperGroup):
@@ -41,6 +46,30 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             typer.echo("Stopped; run the same command again to continue.", err=True)
             raise typer.Exit(130) from error
+        except _OWN:
+            raise
+        except Exception as error:
+            if ctx.meta.get(_DEBUG):
+                raise
+            typer.secho(_unexpected(error), fg="red", err=True)
+            raise typer.Exit(1) from error
+
+
+def _unexpected(error: Exception) -> str:
+    """One sentence on an unforeseen error: what is kept, how to continue, where the log is."""
+    reason = next(iter(str(error).splitlines()), "")
+    what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    text = "".join(traceback.format_exception(error))
+    try:
+        with NamedTemporaryFile("w", prefix="lloki-", suffix=".log", delete=False, encoding="utf-8") as log:
+            log.write(text)
+        where = f"the traceback is in {log.name}"
+    except OSError:
+        where = "--debug shows the traceback"
+    return (
+        f"Unexpected error ({what}): files in the output folder are complete and finished steps are kept, so "
+        f"that the same command continues from them; {where}, to be reported with it."
+    )
 
 
 def _remember(ctx: typer.Context, asked: bool) -> bool:

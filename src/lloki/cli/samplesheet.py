@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from lloki._names import did_you_mean
-from lloki.errors import ConfigError
+from lloki._tables import read_table
+from lloki.errors import ConfigError, InputError
 
 COLUMNS = ("path", "sample", "technology", "panel", "layer")
 
@@ -42,32 +42,16 @@ def read_samplesheet(file: Path) -> list[SheetRow]:
     ConfigError
         If it cannot be read, naming file, line and column.
     """
+    file = file.expanduser()
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark first
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot be read ({error.strerror}). Check the path of --samplesheet."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is not a text file in UTF-8. Save it again as CSV UTF-8.") from error
-    first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
-    header: list[str] = []
+        table = read_table(file)
+    except InputError as error:
+        raise ConfigError(f"{file}: {error.what}. {error.hint} Check --samplesheet.") from error
+    header = _header(list(table.columns), f"{file} line {table.line}") if table.columns else []
     rows: list[SheetRow] = []
     lines: dict[str, int] = {}  # sample → the line that has it
-    for cells in reader:
-        cells, place = [cell.strip() for cell in cells], f"{file} line {reader.line_num}"
-        if not any(cells):
-            continue
-        if not header:
-            header = _header(cells, place)
-            continue
-        if len(cells) > len(header):
-            raise ConfigError(
-                f"{place}: has {len(cells)} values for {len(header)} columns. "
-                "Put quotes around a value that holds the separator."
-            )
-        row = dict(zip(header, cells))
+    for line in table.rows:
+        place, row = f"{file} line {line.line}", dict(zip(header, line.values))
         if not row.get("path"):
             raise ConfigError(f"{place}, column path: is empty. Name the slice's file.")
         sample = row.get("sample", "")
@@ -76,8 +60,8 @@ def read_samplesheet(file: Path) -> list[SheetRow]:
                 f"{place}, column sample: {sample!r} is also in line {lines[sample]}. Give each its own."
             )
         if sample:
-            lines[sample] = reader.line_num
-        path = file.parent / row.pop("path")
+            lines[sample] = line.line
+        path = file.parent / Path(row.pop("path")).expanduser()
         rows.append(SheetRow(path=path, **row))
     if not rows:
         raise ConfigError(f"{file}: lists no slices. Its first line names columns: {', '.join(COLUMNS)}.")

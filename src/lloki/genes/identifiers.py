@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ _CONTROL = re.compile(
     r"|genomic[-_ ]?control|antisense_|ercc-\d{5}$)",
     re.IGNORECASE,
 )
+_BOTH: tuple[Species, Species] = ("mouse", "human")
 _AGREE = 0.8  # share of the names that vote which must agree before a species is stated
 _VOTES = 3  # fewer votes than this say nothing
 
@@ -64,7 +66,8 @@ def identify(names: Iterable[str]) -> Identifiers:
     Identifiers
         ``kind`` is what most names are. ``species`` needs 80 % of the telling names to agree, so that a few
         foreign or accession-like names (``AC149090.1`` in mouse) do not change it, and a mixture stays
-        ``"unknown"``. Time grows linearly with the number of names.
+        ``"unknown"``. Names in capitals, or without any, are judged by the symbols that only one species has.
+        Time grows linearly with the number of names.
     """
     genes = [name for name in map(str, names) if name and not _CONTROL.match(name)]
     ensembl = [match for match in map(_ENSEMBL.fullmatch, genes) if match]
@@ -76,7 +79,9 @@ def identify(names: Iterable[str]) -> Identifiers:
     if 2 * len(named) <= len(genes):
         return Identifiers("unknown", "unknown")
     telling = [gene for gene in named if len(re.findall("[A-Za-z]", gene)) >= 2]
-    return Identifiers("symbol", _majority([_vote(gene) for gene in telling], _VOTES))
+    species = _majority([_vote(gene) for gene in telling], _VOTES)
+    # capitals do not make a gene human: names that only one species has, in any letter case, decide
+    return Identifiers("symbol", species if species == "mouse" else _by_content(telling) or species)
 
 
 def is_control(names: Iterable[str]) -> np.ndarray:
@@ -99,6 +104,25 @@ def _vote(gene: str) -> Species:
     if _HUMAN_SYMBOL.fullmatch(gene):
         return "human"
     return "mouse" if _MOUSE_SYMBOL.fullmatch(gene) else "unknown"
+
+
+@cache
+def _only_in() -> tuple[frozenset[str], frozenset[str]]:
+    """Symbols of mouse that human lacks, and the reverse, without letter case."""
+    from lloki.genes._orthologs import gene_table
+
+    mouse, human = (frozenset(symbol.casefold() for symbol in gene_table(species).ids) for species in _BOTH)
+    return mouse - human, human - mouse
+
+
+def _by_content(genes: list[str]) -> Species | None:
+    """Species of names by those that only one has; ``None`` if these are few or disagree."""
+    folded = {gene.casefold() for gene in genes}
+    votes = [len(folded & only) for only in _only_in()]
+    for species, own, other in zip(_BOTH, votes, votes[::-1]):
+        if own >= _VOTES and own >= _AGREE * (own + other):
+            return species
+    return None
 
 
 def _majority(votes: list[Species], least: int) -> Species:

@@ -72,13 +72,15 @@ def coverage(
     Returns
     -------
     PanelCoverage
-        A diagnosis is made below 10 % coverage: Ensembl ids against symbols, mouse against human symbols,
-        symbols that differ in letter case only, or none of these.
+        A diagnosis is made below 10 % coverage, or where far more names agree without letter case: Ensembl
+        ids against symbols, mouse against human symbols, symbols that differ in letter case only, or none of
+        these.
     """
     genes, reference = list(dict.fromkeys(map(str, genes))), set(map(str, reference))
     used = tuple(gene for gene in genes if gene in reference)
     dropped = tuple(gene for gene in genes if gene not in reference)
-    if genes and len(used) >= _FEW * len(genes):
+    enough = len(used) >= _FEW * len(genes) and not _case_differs(genes, reference, len(used))
+    if genes and enough:
         return PanelCoverage(used, dropped)
     return PanelCoverage(used, dropped, *_diagnose(genes, reference, len(used), reference_name))
 
@@ -105,16 +107,29 @@ def match_reference(
     Raises
     ------
     GeneError
-        If no gene is in common, or under 10 % are and the names differ in kind or species: the few that
-        agree then do so by chance.
+        If no gene is in common, or few are and the names differ in kind, species or letter case: those
+        that agree then do so by chance.
     """
     genes, reference = list(genes), list(reference)
     found = coverage(genes, reference, reference_name=reference_name)
     mine, theirs = identify(genes), identify(reference)
     known_to_differ = "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species
-    if not found.used or (found.diagnosis and (known_to_differ or mine.kind != theirs.kind)):
+    differ = known_to_differ or mine.kind != theirs.kind
+    if found.diagnosis and not differ:
+        differ = _case_differs(genes, set(reference), len(found.used))
+    if not found.used or (found.diagnosis and differ):
         raise GeneError(found.diagnosis, where=where, slot="var_names", hint=found.hint)
     return found
+
+
+def _alike(genes: list[str], reference: set[str]) -> int:
+    folded = {gene.casefold() for gene in reference}
+    return sum(gene.casefold() in folded for gene in genes)
+
+
+def _case_differs(genes: list[str], reference: set[str], shared: int) -> bool:
+    """Whether far more names agree when letter case is ignored than do as they are."""
+    return 2 * shared < len(genes) and _alike(genes, reference) > max(2 * shared, _FEW * len(genes))
 
 
 def _diagnose(genes: list[str], reference: set[str], shared: int, name: str) -> tuple[str, str]:
@@ -134,11 +149,9 @@ def _diagnose(genes: list[str], reference: set[str], shared: int, name: str) -> 
             f"{mine} against {theirs} in {name}: {sizes}; {examples}",
             f"Use a {mine.species} reference, or rename one of the two by a table of one-to-one orthologs.",
         )
-    folded = {gene.casefold() for gene in reference}
-    alike = sum(gene.casefold() in folded for gene in genes)
-    if alike > max(2 * shared, _FEW * len(genes)):
+    if _case_differs(genes, reference, shared):
         return (
-            f"{sizes}, but {alike} when letter case is ignored; {examples}",
+            f"{sizes}, but {_alike(genes, reference)} when letter case is ignored; {examples}",
             "Write the gene symbols of both in the same letter case.",
         )
     return f"{sizes}; {examples}", "Check that both come from the same species and name their genes alike."

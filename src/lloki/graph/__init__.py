@@ -2,11 +2,13 @@
 
 from lloki.graph._leiden import leiden
 from lloki.graph.knn import Near, cosine_neighbors, mutual_nearest, nearest, unit_rows
+from lloki.graph.plane import in_plane
 from lloki.graph.spatial import spatial_bandwidth, spatial_graph
 
 __all__ = [
     "Near",
     "cosine_neighbors",
+    "in_plane",
     "leiden",
     "mutual_nearest",
     "nearest",

@@ -11,10 +11,12 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 
 from lloki import keys
+from lloki._missing import stands_for_missing
 from lloki.errors import InputError
 from lloki.io._findings import Findings, number, some
 from lloki.io.files import misfit_error
 from lloki.io.frames import as_text, tidy
+from lloki.io.overlap import codes_of, on_one_another
 
 _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
@@ -28,6 +30,35 @@ _SECTIONS = (
     "sample_id",
     "bregma",
     "brain_section_label",
+)
+# names that sections have too, besides much else; taken for them only where their cells lie on one another
+_MAY_BE_SECTIONS = frozenset(
+    {
+        *(
+            "batch",
+            "donor",
+            "donor_id",
+            "core",
+            "roi",
+            "slide",
+            "slide_id",
+            "orig.ident",
+            "orig_ident",
+            "sample",
+        ),
+        *(
+            "patient",
+            "patient_id",
+            "animal",
+            "animal_id",
+            "mouse",
+            "mouse_id",
+            "specimen",
+            "replicate",
+            "tma",
+        ),
+        *("dataset", "library", "image", "image_id", "well", "run", "sample_name", "capture_area"),
+    }
 )
 
 
@@ -99,7 +130,7 @@ def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None
         names = make_index_unique(names)
     obs.index = names
     if label_key is not None and label_key in obs.columns:
-        obs[label_key] = _labels(obs[label_key], findings)
+        obs[label_key] = _labels(_without_words(obs[label_key], findings), findings)
     return obs
 
 
@@ -123,7 +154,27 @@ def missing_column(columns: list[str], key: str, where: str, parameter: str) -> 
     )
 
 
-def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | None) -> dict[str, np.ndarray]:
+def section_column(obs: pd.DataFrame) -> pd.Series | None:
+    """Column that by its name holds sections, if it has several values."""
+    for name in _SECTIONS:
+        found = next((c for c in obs.columns if str(c).lower() == name), None)
+        if found is not None and 1 < obs[found].nunique() <= max(2, len(obs) // 2):
+            return obs[found]
+    return None
+
+
+def _lying_on_one_another(obs: pd.DataFrame, coords: np.ndarray) -> pd.Series | None:
+    """Column that may hold sections by its name and does by its cells' positions."""
+    for name in obs.columns:
+        codes = codes_of(obs[name]) if str(name).lower() in _MAY_BE_SECTIONS else None
+        if codes is not None and on_one_another(coords, codes):
+            return obs[name]
+    return None
+
+
+def split_sections(
+    obs: pd.DataFrame, findings: Findings, *, slice_key: str | None, coords: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Rows of each section, by its name; one section named ``""`` without a key.
 
     Raises
@@ -132,15 +183,16 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
         If some cells have no section.
     """
     if slice_key is None:
-        for name in _SECTIONS:
-            found = next((c for c in obs.columns if c.lower() == name), None)
-            if found is not None and 1 < obs[found].nunique() <= max(2, len(obs) // 2):
-                findings.corrected(
-                    f"obs['{found}'] has {obs[found].nunique()} values but the file is read as one section; "
-                    f"if they are sections, pass slice_key={found!r} (--slice-key {found}), or cells of "
-                    "different sections become neighbors"
-                )
-                break
+        column = section_column(obs)
+        if column is None and coords is not None:
+            column = _lying_on_one_another(obs, coords)
+        if column is not None:
+            found = column.name
+            findings.corrected(
+                f"obs['{found}'] has {column.nunique()} values but the file is read as one section; "
+                f"if they are sections, pass slice_key={found!r} (--slice-key {found}), or cells of "
+                "different sections become neighbors"
+            )
         return {"": np.arange(len(obs))}
     column = obs[slice_key]
     missing = int(column.isna().sum())
@@ -153,6 +205,19 @@ def split_sections(obs: pd.DataFrame, findings: Findings, *, slice_key: str | No
         )
     text = as_text(column).to_numpy()
     return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}
+
+
+def _without_words(column: pd.Series, findings: Findings) -> pd.Series:
+    """Labels with missing values where text stands for one: ``nan`` after ``astype(str)``, ``Unknown``."""
+    words = stands_for_missing(column) & column.notna().to_numpy()
+    if not words.any():
+        return column
+    called = some(map(repr, sorted(set(column[words].astype(str)))))
+    findings.corrected(
+        f"{number(int(words.sum()), 'cell')} labeled {called} in obs['{column.name}']; taken as unlabeled"
+    )
+    column = column.mask(words)
+    return column.cat.remove_unused_categories() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:

@@ -41,7 +41,14 @@ class Counts:
     slot: str
 
 
-def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_normalized: bool) -> Counts:
+def read_counts(
+    adata: AnnData,
+    findings: Findings,
+    *,
+    layer: str | None,
+    allow_normalized: bool,
+    option: str = "layer",
+) -> Counts:
     """Take the counts out of an AnnData, and infer their scale.
 
     Parameters
@@ -56,6 +63,9 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
         Accept log-normalized and normalized values. Logarithms are undone, exactly where the values show how
         they were made, so that what is returned is always on a linear, count-like scale.
 
+    option
+        Name of the parameter that the caller gives the layer by, for the hints.
+
     Raises
     ------
     InputError
@@ -63,7 +73,7 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
         hence no sparsity to align, and cannot be undone: ``allow_normalized`` does not admit them), or
         normalized when that is not allowed. The message says which layer holds counts, if one does.
     """
-    slot, values, var = _choose(adata, findings.where, layer)
+    slot, values, var = _choose(adata, findings.where, layer, option)
     if 0 in adata.shape:
         what = "no cells" if adata.n_obs == 0 else "no genes"
         raise InputError(f"holds {what}", where=findings.where, slot=slot, hint="Leave this input out.")
@@ -73,11 +83,11 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
             "holds zeros only",
             where=findings.where,
             slot=slot,
-            hint=_hint(adata, slot) or "Give a slice with counts.",
+            hint=hint_of_counts(adata, slot, option) or "Give a slice with counts.",
         )
     scale = infer_scale(x)
     if scale == "scaled":
-        raise _negative(x, adata, findings.where, slot)
+        raise _negative(x, adata, findings.where, slot, option)
     if scale == "counts":
         x, fractions = round_counts(x)
         if fractions:
@@ -94,7 +104,9 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
             f"(for example {', '.join(f'{value:.4g}' for value in x.data[:3])}; largest {x.data.max():.4g})",
             where=findings.where,
             slot=slot,
-            hint=_hint(adata, slot) or "Give raw counts, or accept these values with allow_normalized=True.",
+            hint=hint_of_counts(adata, slot, option)
+            or "Give raw counts, or accept these values, such as expected counts, with "
+            "allow_normalized=True (--allow-normalized).",
         )
     else:
         x, done = (
@@ -105,7 +117,44 @@ def read_counts(adata: AnnData, findings: Findings, *, layer: str | None, allow_
     return Counts(x, var, scale, slot)
 
 
-def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd.DataFrame]:
+def require_counts(x: sparse.csr_matrix, adata: AnnData, *, where: str, slot: str) -> bool:
+    """Refuse values that are evidently not counts, by the rules by which slices are read.
+
+    Parameters
+    ----------
+    x
+        (n, g) finite values of one slice, >= 0.
+    adata
+        The AnnData they are of, in which counts may be elsewhere.
+    where, slot
+        Slice and slot, for the message.
+
+    Returns
+    -------
+    bool
+        Whether they are counts; else they are fractions without evidence of any normalization, which an
+        integration of values accepted as such leaves.
+
+    Raises
+    ------
+    InputError
+        If they are normalized or logarithms. The message says where there are counts, if anywhere.
+    """
+    if x.nnz and not x.data.all():
+        x = x.copy()
+        x.eliminate_zeros()
+    scale = infer_scale(x)
+    if scale in ("proportional to counts", "log-normalized"):
+        raise InputError(
+            f"holds {'logarithms' if scale == 'log-normalized' else 'normalized values'}, not counts",
+            where=where,
+            slot=slot,
+            hint=hint_of_counts(adata, slot) or "Give raw counts, in X or a layer.",
+        )
+    return scale == "counts"
+
+
+def _choose(adata: AnnData, where: str, layer: str | None, option: str) -> tuple[str, Any, pd.DataFrame]:
     if layer is None:
         slot, values, var = "X", adata.X, adata.var
     elif layer in adata.layers:
@@ -118,7 +167,10 @@ def _choose(adata: AnnData, where: str, layer: str | None) -> tuple[str, Any, pd
         raise InputError(f"has no layer {layer!r}", where=where, slot="layers", hint=known)
     if values is None:
         raise InputError(
-            "is empty", where=where, slot=slot, hint=_hint(adata, slot) or "Put raw counts there."
+            "is empty",
+            where=where,
+            slot=slot,
+            hint=hint_of_counts(adata, slot, option) or "Put raw counts there.",
         )
     return slot, values, var
 
@@ -158,17 +210,17 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
     return x
 
 
-def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str) -> InputError:
+def _negative(x: sparse.csr_matrix, adata: AnnData, where: str, slot: str, option: str) -> InputError:
     count, whole = int((x.data < 0).sum()), bool((x.data == np.rint(x.data)).all())
     looks = "holds" if whole else "looks scaled (z-scores): it holds"
-    hint = _hint(adata, slot) or "Give raw counts; scaling cannot be undone."
+    hint = hint_of_counts(adata, slot, option) or "Give raw counts; scaling cannot be undone."
     lowest = f"lowest {x.data.min():.4g}"
     return InputError(
         f"{looks} {number(count, 'negative value')} ({lowest})", where=where, slot=slot, hint=hint
     )
 
 
-def _hint(adata: AnnData, slot: str) -> str:
+def hint_of_counts(adata: AnnData, slot: str, option: str = "layer") -> str:
     """Where in the same file there are counts, as advice; ``""`` if nowhere."""
     places = {f"layers['{name}']": (name, values) for name, values in _layers(adata).items()}
     if adata.raw is not None:
@@ -177,8 +229,15 @@ def _hint(adata: AnnData, slot: str) -> str:
         places["X"] = ("", adata.X)
     for place, (name, values) in places.items():
         if place != slot and _looks_like_counts(values):
-            how = f"Pass layer={name!r} (--layer {name})." if name else "Leave the layer out."
-            return f"{place} holds counts. {how}"
+            how = f"Pass {option}={name!r} (--{option.replace('_', '-')} {name})."
+            return f"{place} holds counts. {how if name else f'Leave {option} out.'}"
+    for name, values in adata.obsm.items():
+        named = "count" in name.lower() and np.ndim(values) == 2
+        if (named or np.shape(values)[1:] == (adata.n_vars,)) and _looks_like_counts(np.asarray(values)):
+            place = f"obsm['{name}']"
+            if np.shape(values)[1] == adata.n_vars:
+                return f"{place} holds counts. Make it a layer: adata.layers['counts'] = adata.{place}."
+            return f"{place} holds counts, of {np.shape(values)[1]:,} genes. Make an AnnData of them."
     return ""
 
 

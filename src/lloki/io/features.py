@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 from scipy import sparse
 
 from lloki.errors import GeneError
-from lloki.genes import Identifiers, is_control, to_symbols
+from lloki.genes import Identifiers, SymbolNames, is_control, to_symbols
 from lloki.io._findings import Findings, number, some
 from lloki.io.frames import tidy
 
-_TYPES = ("feature_types", "feature_type")  # 10x Genomics' columns
-_GENE = "gene expression"
+_GENOME = re.compile(r"(mm\d+|hg\d+|GRC[hm]\d+|rn\d+|mRatBN[\d.]+)(?:-[\w-]*?)?_{1,3}(?=\w)", re.IGNORECASE)
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_DATE = re.compile(
+    rf"\d{{1,2}}-({_MONTHS})(-\d+)?|({_MONTHS})-\d{{1,2}}"
+    r"|\d{4}-\d\d-\d\d([ T].*)?|\d{1,2}/\d{1,2}/\d{2,4}",
+    re.IGNORECASE,
+)
+# Columns that say what a feature is, and what a gene is called in them: 10x Genomics, CosMx, CELLxGENE.
+_TYPES = {
+    "feature_types": "gene expression",
+    "feature_type": "gene expression",
+    "codeclass": "endogenous",
+    "feature_biotype": "gene",
+}
 
 
 def read_features(
@@ -43,11 +58,19 @@ def read_features(
     GeneError
         If no column measures a gene, or the names are numbers and no column holds better ones.
     """
-    keep = _measures_genes(var, findings)
+    features = list(map(str, var.index))
+    keep = _measures_genes(var)
+    found = _names(var.loc[keep])
+    controls = is_control(found.names)  # known only under the final names, where a column holds them
+    if controls.any():
+        features = list(np.array(features, dtype=object))
+        for i, name in zip(np.flatnonzero(keep)[controls], np.array(found.names, dtype=object)[controls]):
+            features[i] = name
+        keep[np.flatnonzero(keep)[controls]] = False
+        found = _names(var.loc[keep])
+    _report_others(np.array(features, dtype=object), keep, findings)
     if not keep.all():
         x, var = x[:, keep], var.loc[keep]
-    columns = {str(name): list(var[name].astype(object)) for name in var.columns}
-    found = to_symbols(list(map(str, var.index)), columns)
     if found.ids.kind == "unknown":
         raise GeneError(
             f"gene names are neither symbols nor Ensembl ids (for example {some(found.names, 3)})",
@@ -59,6 +82,15 @@ def read_features(
     if padded:
         findings.corrected(
             f"blanks around {number(len(padded), 'gene name')} cut off ({some(map(repr, padded))})"
+        )
+    genomes = sorted({match[1] for name in var.index if (match := _GENOME.match(str(name)))})
+    if genomes and not found.column:
+        findings.corrected(f"the genome before gene names ({some(genomes)}) cut off")
+    dates = [name for name in found.names if _DATE.fullmatch(name)]
+    if dates:
+        findings.corrected(
+            f"{number(len(dates), 'gene name')} that a spreadsheet turned into dates ({some(dates)}), as "
+            "Marchf1 or Septin2; kept, and found in no reference"
         )
     if found.column:
         findings.corrected(f"gene names taken from var['{found.column}'] ({found.ids}) in place of var_names")
@@ -79,15 +111,30 @@ def read_features(
     return x, var, found.ids
 
 
-def _measures_genes(var: pd.DataFrame, findings: Findings) -> np.ndarray:
-    """(G,) bool: neither a control probe nor another kind of feature (antibodies, peaks)."""
+def _names(var: pd.DataFrame) -> SymbolNames:
+    columns = {str(name): [_bare(v) for v in var[name].astype(object)] for name in var.columns}
+    return to_symbols([_bare(str(name)) for name in var.index], columns)
+
+
+def _bare(name: Any) -> Any:
+    """Name without the genome that 10x Genomics puts before it (``mm10___Gad1``)."""
+    return _GENOME.sub("", name) if isinstance(name, str) else name
+
+
+def _measures_genes(var: pd.DataFrame) -> np.ndarray:
+    """(G,) bool: neither a control probe, by its name in the index, nor another kind of feature."""
     keep = np.ones(len(var), dtype=bool)
-    for column in _TYPES:
-        if column in var.columns:
-            types = var[column].astype(str).str.lower().to_numpy()
-            if (types == _GENE).any():
-                keep = types == _GENE
-    keep &= ~is_control(var.index)
+    for column in var.columns:
+        gene = _TYPES.get(str(column).lower())
+        if gene is not None:
+            types = var[column].astype(str).str.strip().str.lower().to_numpy()
+            if (types == gene).any():
+                keep &= types == gene
+    return keep & ~is_control(var.index)
+
+
+def _report_others(features: np.ndarray, keep: np.ndarray, findings: Findings) -> None:
+    """Say which features are left out; refuse where nothing is left."""
     if not keep.any():
         raise GeneError(
             "no feature measures a gene: all are controls or of another kind",
@@ -96,6 +143,5 @@ def _measures_genes(var: pd.DataFrame, findings: Findings) -> np.ndarray:
             hint="Give a matrix with gene expression features.",
         )
     if not keep.all():
-        gone = var.index[~keep]
+        gone = features[~keep]
         findings.corrected(f"{number(len(gone), 'feature')} that measure no gene left out ({some(gone)})")
-    return keep

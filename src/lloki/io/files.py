@@ -18,6 +18,9 @@ from lloki.io.spatial_data import is_spatial_data, read_spatial_data
 
 _FORMATS = "lloki reads AnnData (.h5ad or .zarr) and SpatialData (.zarr)"
 
+# what HDF5 writes of a file that another program, or this one, has open for writing
+_LOCKED = ("unable to lock file", "already open for write", "already open for read-only", "consistency flag")
+
 
 def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
     """Open a path, or pass an AnnData through (loaded, if it is backed by a file).
@@ -40,7 +43,7 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
         warnings.simplefilter("ignore")
         if isinstance(source, AnnData):
             return source.to_memory() if source.isbacked else source
-        path = Path(source)
+        path = Path(source).expanduser()
         try:
             if not path.exists():
                 near = (
@@ -72,6 +75,12 @@ def _open_h5ad(path: Path) -> AnnData:
         if not h5py.is_hdf5(path):
             raise InputError(
                 "is not an .h5ad (HDF5) file", where=where, hint=f"{_FORMATS}; unpack or convert it first."
+            ) from error
+        if any(sign in str(error).lower() for sign in _LOCKED):
+            raise InputError(
+                f"is open for writing elsewhere ({error})",
+                where=where,
+                hint="Close it in the notebook or program that holds it (adata.file.close()), or copy it.",
             ) from error
         raise InputError(
             f"is damaged or cut short ({error})", where=where, hint="Copy or download the file again."

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 
 from lloki.io._findings import Findings, some
+
+# names that an .h5ad or zarr file uses itself, and what such a column is called instead
+_RESERVED = {"_index": "index_input", "__categories": "categories_input", "": "unnamed", ".": "unnamed"}
 
 
 def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
@@ -20,7 +26,8 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
     findings
         Gets a message for everything corrected: a ``/`` in a column's name (a folder, in a file; made ``_``),
         columns of one name (``-1``, ``-2``… from the second on), categories that no row has (removed),
-        columns of mixed kinds or of dates (made text).
+        columns of mixed kinds, of dates,
+        periods or intervals (made text), names that files reserve (``_index``; renamed).
 
     Returns
     -------
@@ -34,6 +41,13 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
             f"a / in the name of a column of {slot} would break the file; made _ in {some(slashed)}"
         )
     columns = pd.Index([str(name).replace("/", "_") for name in frame.columns], dtype=object)
+    reserved = [name for name in columns if name in _RESERVED]
+    if reserved:
+        columns = pd.Index([_RESERVED.get(name, name) for name in columns], dtype=object)
+        findings.corrected(
+            f"{slot} has a column of a name that files reserve ({some(map(repr, reserved))}); renamed to "
+            f"{some(repr(_RESERVED[name]) for name in reserved)}"
+        )
     if not columns.is_unique:
         findings.corrected(
             f"{slot} has several columns called {some(columns[columns.duplicated()].unique())}; numbered"
@@ -48,9 +62,15 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
             if len(used.cat.categories) < len(dtype.categories):
                 unused.append(name)
                 frame[name] = used
+            if _unwritable(used.cat.categories.dtype):
+                mixed.append(name)
+                texts = pd.Index([str(value) for value in used.cat.categories], dtype=object)
+                frame[name] = used.cat.rename_categories(make_index_unique(texts))
         elif isinstance(dtype, pd.StringDtype):
             frame[name] = as_text(column)
-        elif getattr(dtype, "kind", "O") in "mM" or (
+        elif isinstance(dtype, pd.SparseDtype):
+            frame[name] = np.asarray(column)
+        elif _unwritable(dtype) or (
             pd.api.types.is_object_dtype(dtype)
             and pd.api.types.infer_dtype(column) not in ("string", "empty")
         ):
@@ -63,11 +83,20 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
     return frame
 
 
+def _unwritable(dtype: Any) -> bool:
+    """Whether no file can hold values of this type: dates, times, periods, intervals."""
+    return isinstance(dtype, pd.IntervalDtype | pd.PeriodDtype) or getattr(dtype, "kind", "O") in "mM"
+
+
 def as_text(column: pd.Series) -> pd.Series:
     """Values as text; whole numbers without a point, missing values left missing."""
-    if pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
+    if pd.api.types.is_float_dtype(column.dtype) and _all_whole(column.dropna()):
         column = column.astype("Int64")
     return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+
+
+def _all_whole(values: pd.Series) -> bool:
+    return bool(((values % 1 == 0) & (values.abs() < 2.0**63)).all())
 
 
 def without_unused(frame: pd.DataFrame) -> pd.DataFrame:

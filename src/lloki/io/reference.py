@@ -16,7 +16,9 @@ from lloki.io.sources import Input
 
 
 @keywords
-def read_reference(source: Input, *, layer: str | None = None, allow_normalized: bool = False) -> AnnData:
+def read_reference(
+    source: Input, *, layer: str | None = None, allow_normalized: bool = False, option: str = "layer"
+) -> AnnData:
     """Read and check a single-cell reference.
 
     Parameters
@@ -26,6 +28,8 @@ def read_reference(source: Input, *, layer: str | None = None, allow_normalized:
         and labels are not needed.
     layer, allow_normalized
         As for :func:`lloki.io.read_slices`.
+    option
+        Name of the parameter that the caller gives the layer by, for the hints of errors.
 
     Returns
     -------
@@ -47,14 +51,19 @@ def read_reference(source: Input, *, layer: str | None = None, allow_normalized:
     """
     where = "reference" if isinstance(source, AnnData) else str(source)
     adata, messages = check_reference(
-        open_input(source), where=where, layer=layer, allow_normalized=allow_normalized
+        open_input(source), where=where, layer=layer, allow_normalized=allow_normalized, option=option
     )
     warn_once_each(messages, stacklevel=3)
     return adata
 
 
 def check_reference(
-    adata: AnnData, *, where: str, layer: str | None = None, allow_normalized: bool = False
+    adata: AnnData,
+    *,
+    where: str,
+    layer: str | None = None,
+    allow_normalized: bool = False,
+    option: str = "layer",
 ) -> tuple[AnnData, list[str]]:
     """Check an opened reference; as `read_reference`, which names the parameters and the errors.
 
@@ -64,7 +73,7 @@ def check_reference(
         The checked AnnData, and what was corrected.
     """
     findings = Findings(where, strict=True)
-    counts = read_counts(adata, findings, layer=layer, allow_normalized=allow_normalized)
+    counts = read_counts(adata, findings, layer=layer, allow_normalized=allow_normalized, option=option)
     x, var, ids = read_features(counts.x, counts.var, findings)
     obs = read_obs(adata, findings)
     empty = int((np.diff(x.indptr) == 0).sum())

@@ -24,7 +24,9 @@ _SAMPLE = 2_000  # cells looked at
 _UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "e": np.expm1,
     "2": lambda values: np.expm1(values * np.log(2.0)),
+    "10": lambda values: np.expm1(values * np.log(10.0)),
 }
+_EVEN = 0.05  # relative spread of the cells' totals below which they were made equal
 
 
 def infer_scale(x: sparse.csr_matrix) -> ScaleName:
@@ -41,8 +43,9 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
         ``"counts"``: at least 90 % of the non-zero values are whole numbers (corrected and expected counts
         have some fractions). ``"proportional to counts"``: whole multiples of one unit per cell, so divided
         by volume, by area or by library size, but not logged. ``"log-normalized"``: such multiples once
-        ``log(1 + x)`` (base e or 2) is undone, or any other fractions up to 25. ``"normalized"``: other
-        fractions. ``"scaled"``: some value is negative.
+        ``log(1 + x)`` (base e, 2 or 10) is undone, or equal totals of all cells. ``"normalized"``: other
+        fractions, such as expected counts; nothing shows that they are logarithms. ``"scaled"``: some value
+        is negative.
 
     Notes
     -----
@@ -55,9 +58,7 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
     sample = x[:: max(1, x.shape[0] // _SAMPLE)]
     if _proportional(sample):
         return "proportional to counts"
-    if x.data.max() <= _LARGEST_LOG:
-        return "log-normalized"
-    return "normalized"
+    return "log-normalized" if _log_base(sample)[0] else "normalized"
 
 
 def round_counts(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int]:
@@ -101,14 +102,36 @@ def undo_log(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, str]:
         The matrix on a linear scale, and how it was got, in words.
     """
     sample = x[:: max(1, x.shape[0] // _SAMPLE)]
-    for base, undo in _UNDO.items():
-        if _proportional(_apply(undo, sample)):
-            return recover_counts(
-                _apply(undo, x)
-            ), f"log(1 + x) to base {base} was undone and counts recovered"
-    return _apply(np.expm1, x).astype(
-        np.float32
-    ), "exp(x) - 1 was taken, which need not be proportional to counts"
+    base, multiples = _log_base(sample)
+    undone = _apply(_UNDO[base or "e"], x)
+    if multiples:
+        return recover_counts(undone), f"log(1 + x) to base {base} was undone and counts recovered"
+    how = f"log(1 + x) to base {base} was undone" if base else "exp(x) - 1 was taken"
+    return undone.astype(np.float32), f"{how}, which need not be proportional to counts"
+
+
+def _log_base(sample: sparse.csr_matrix) -> tuple[str, bool]:
+    """Find the base of the logarithm that values show, ``""`` if none, and whether undone they are multiples.
+
+    Small fractions alone are no evidence: expected counts are such too.
+    """
+    if not sample.nnz or sample.data.max() > _LARGEST_LOG:
+        return "", False
+    undone = {base: _apply(undo, sample) for base, undo in _UNDO.items()}
+    for base, values in undone.items():
+        if _proportional(values):
+            return base, True
+    spread = {base: _spread_of_totals(values) for base, values in undone.items()}
+    best = min(spread, key=lambda base: spread[base])
+    even = spread[best] < _EVEN and spread[best] < 0.5 * _spread_of_totals(sample)
+    return (best if even else ""), False
+
+
+def _spread_of_totals(x: sparse.csr_matrix) -> float:
+    """Relative spread of the totals of cells with values; infinite for fewer than three."""
+    totals = np.asarray(x.sum(axis=1), dtype=np.float64).ravel()
+    totals = totals[totals > 0]
+    return float(totals.std() / totals.mean()) if len(totals) > 2 else np.inf
 
 
 def _whole(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,17 @@ from scipy import sparse
 from lloki import keys
 from lloki.genes import Identifiers
 from lloki.io._findings import Findings, number, some
-from lloki.io.cells import has_column, read_coordinates, read_obs, split_sections
+from lloki.io.cells import has_column, read_coordinates, read_obs, section_column, split_sections
 from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
 from lloki.io.files import open_input
 from lloki.io.frames import without_unused
+from lloki.io.measured import measured_genes
 from lloki.io.options import ReadOptions
+from lloki.io.overlap import local_positions
 from lloki.io.sources import Source, is_checked
+from lloki.io.spatial_data import OWN_FRAMES
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
 _STACKED = 0.1  # share of cells at the position of another that is worth a message
@@ -51,6 +54,18 @@ class _Whole:
     genes: tuple[sparse.csr_matrix, pd.DataFrame, Identifiers] | None
     coords: np.ndarray | None
     slice_key: str | None
+
+    def of_genes(self, measured: np.ndarray, findings: Findings) -> _Whole:
+        """Take only the genes that a section measured."""
+        if self.genes is None or measured.all():
+            return self
+        x, var, ids = self.genes
+        gone = var.index[~measured]
+        findings.corrected(
+            f"{len(gone):,} of {number(len(measured), 'gene')} have no count in this section but in others "
+            f"of the file: not measured here, and left out of this section ({some(gone)})"
+        )
+        return replace(self, genes=(x[:, measured], var.loc[measured], ids))
 
 
 def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list[Section]:
@@ -88,21 +103,23 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
         for parameter, key in (("slice_key", options.slice_key), ("label_key", options.label_key))
     )
     obs = read_obs(adata, findings, label_key=label_key)
-    parts = findings.attempt(lambda: split_sections(obs, findings, slice_key=slice_key))
+    parts = findings.attempt(lambda: split_sections(obs, findings, slice_key=slice_key, coords=coords))
     if parts is None:
         return [Section(source.sample, source, findings, columns=columns)]
     if genes:
         _report_empty_genes(genes[0], genes[1].index, findings)
     whole = _Whole(adata, obs, counts, genes, coords, slice_key)
+    measured = measured_genes(*genes[:2], parts) if genes and len(parts) > 1 else {}
     sections = []
     for part, rows in parts.items():
         name = f"{source.sample}:{part}" if part else source.sample
         if before and not part and not source.named:
             name = str(obs[keys.SLICE].iloc[0])
         section = Section(name, source, findings.inside(part), columns=columns)
-        _examine(section, whole, rows, options)
+        own = whole.of_genes(measured[part], section.findings) if part in measured else whole
+        _examine(section, own, rows, options)
         if not section.findings.errors:
-            section.adata = _assemble(section, whole, rows)
+            section.adata = _assemble(section, own, rows)
         sections.append(section)
     return sections
 
@@ -126,6 +143,7 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
         findings.corrected(f"{few}; all others are used")
     if whole.coords is not None:
         _check_positions(whole.coords[rows], findings)
+        _check_frames(whole, rows, findings)
     if whole.counts is None or whole.genes is None:
         return
     x, var, ids = whole.genes
@@ -184,6 +202,38 @@ def _report_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Finding
     if never.any():
         findings.corrected(
             f"{number(int(never.sum()), 'gene')} without any count, kept ({some(names[never])})"
+        )
+
+
+def _check_frames(whole: _Whole, rows: np.ndarray, findings: Findings) -> None:
+    """Refuse positions that are each group's own, so that cells of different groups lie on one another."""
+    if whole.coords is None or is_checked(whole.adata):
+        return
+    slot = f"obsm['{keys.SPATIAL}']"
+    own = whole.adata.uns.get(OWN_FRAMES)
+    if own is not None:
+        regions = sorted(set(whole.adata.obs[own].iloc[rows].astype(str)))
+        if len(regions) > 1:
+            findings.refuse(
+                f"holds {len(regions)} samples, each in its own coordinates: {some(regions)}",
+                slot=f"tables.obs['{own}']",
+                hint=f"Read each as a section: slice_key={own!r} (--slice-key {own}).",
+            )
+            return
+    sections = section_column(whole.obs.iloc[rows])
+    found = local_positions(whole.adata, whole.coords, rows, sections)
+    if found is not None:
+        column, true = found
+        how = (
+            f"{true} {'hold' if ' and ' in true else 'holds'} true positions: put these into {slot}."
+            if true
+            else "Add the position of its field of view to each cell."
+        )
+        findings.refuse(
+            f"is local to each group of obs['{column}']: groups lie on one another, and cells far apart "
+            "would become neighbors",
+            slot=slot,
+            hint=how,
         )
 
 

@@ -59,8 +59,14 @@ def is_checked(adata: AnnData) -> bool:
 
 
 def as_list(inputs: Slices) -> list[Input]:
-    """List of inputs; a single one need not be in a list."""
-    return [inputs] if isinstance(inputs, (str, os.PathLike, AnnData)) else list(inputs)
+    """List of inputs; a single one need not be in a list, and ``~`` is the home folder."""
+    given = [inputs] if isinstance(inputs, (str, os.PathLike, AnnData)) else list(inputs)
+    return [x if isinstance(x, AnnData) else expanded(x) for x in given]
+
+
+def expanded(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Path with ``~`` expanded, which a shell leaves within ``--option=~/file`` and tables; else as it is."""
+    return os.path.expanduser(path) if str(path).startswith("~") else path
 
 
 def plan_sources(
@@ -124,7 +130,7 @@ def plan_sources(
 
 def stem(path: str | os.PathLike[str]) -> str:
     """Name a file without the ending of its format; other dots stay (``animal1_b-0.09``)."""
-    name = Path(path).resolve().name
+    name = Path(os.path.abspath(path)).name  # a link is named as it is, not by its target
     for ending in _ENDINGS:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
@@ -142,7 +148,7 @@ def _names(paths: Sequence[Input]) -> list[str]:
             names.append(stem(path.filename) if path.filename else f"slice{i + 1}")
     shared = Counter(names)
     return [
-        f"{Path(path).resolve().parent.name}_{name}"
+        f"{Path(os.path.abspath(path)).parent.name}_{name}"
         if shared[name] > 1 and not isinstance(path, AnnData)
         else name
         for path, name in zip(paths, names)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import InputError, MissingExtraError
+from lloki.io.overlap import on_one_another
 
+OWN_FRAMES = "lloki_own_frames"  # in uns: the column of regions, each in coordinates of its own
 _ELEMENTS = frozenset({"tables", "shapes", "labels", "points", "images"})
 
 
@@ -58,9 +61,36 @@ def read_spatial_data(path: Path) -> AnnData:
         )
         raise InputError(what, where=str(path), slot="tables", hint=hint)
     table: AnnData = data.tables[names[0] if len(names) == 1 else "table"]
-    if keys.SPATIAL not in table.obsm:
-        table.obsm[keys.SPATIAL] = _centroids(data, table, str(path))
+    own = table.obsm.get(keys.SPATIAL)
+    if own is None or not _finite(own):
+        try:
+            table.obsm[keys.SPATIAL] = _centroids(data, table, str(path))
+        except InputError:
+            if own is None:
+                raise  # else the table's own positions are reported with their cells
+    _mark_own_frames(data, table)
     return table
+
+
+def _finite(positions: Any) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(positions, float)).all())
+    except (TypeError, ValueError):
+        return False
+
+
+def _mark_own_frames(data: Any, table: AnnData) -> None:
+    """Note in ``uns`` the column of regions without a common coordinate system, or on one another."""
+    link = table.uns.get("spatialdata_attrs")
+    if not link or link["region_key"] not in table.obs:
+        return
+    codes, regions = pd.factorize(table.obs[link["region_key"]].astype(str))
+    if len(regions) < 2:
+        return
+    apart = not _common([data[region] for region in regions if region in data])
+    xy = table.obsm.get(keys.SPATIAL)
+    if apart or (xy is not None and _finite(xy) and on_one_another(np.asarray(xy, float), codes)):
+        table.uns[OWN_FRAMES] = link["region_key"]
 
 
 def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
@@ -78,8 +108,11 @@ def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
     regions = table.obs[link["region_key"]].astype(str).to_numpy()
     instances = table.obs[link["instance_key"]]
     out: np.ndarray | None = None
-    for region in np.unique(regions):
-        points = get_centroids(data[region], coordinate_system=_system(data[region])).compute()
+    names = np.unique(regions)
+    common = _common([data[region] for region in names])
+    for region in names:
+        system = common or _system(data[region])
+        points = get_centroids(data[region], coordinate_system=system).compute()
         rows = np.flatnonzero(regions == region)
         found = points.reindex(instances.iloc[rows]).to_numpy(dtype=float)
         if np.isnan(found).any():
@@ -94,6 +127,15 @@ def _centroids(data: Any, table: AnnData, where: str) -> np.ndarray:
     if out is None:
         raise InputError("has no rows", where=where, slot="tables", hint="Give a table of cells.")
     return out
+
+
+def _common(elements: list[Any]) -> str:
+    """Coordinate system that all elements have, ``"global"`` if it is one; ``""`` if there is none."""
+    from spatialdata.transformations import get_transformation
+
+    systems = [set(map(str, get_transformation(element, get_all=True))) for element in elements]
+    shared = sorted(set.intersection(*systems)) if systems else []
+    return "global" if "global" in shared else next(iter(shared), "")
 
 
 def _system(element: Any) -> str:

@@ -115,7 +115,7 @@ def expression(adata: ad.AnnData, gene: str, *, layer: str | None, slice_key: st
     parts = read_parts(slices_of(adata, slice_key), slice_key=slice_key)
     values, counted = np.full(adata.n_obs, np.nan), layer is None and _holds_counts(adata)
     for part in parts:
-        counts, measured = part.counts(layer)
+        counts, measured = part.expression(layer)
         if gene in measured:
             x = log_normalize(counts) if counted else counts
             values[part.rows] = x[:, [measured.index(gene)]].toarray().ravel()
@@ -132,7 +132,10 @@ def has_values(shade: Shade, rows: NDArray) -> bool:
 
 def _holds_counts(adata: ad.AnnData) -> bool:
     """Whether X holds whole numbers; a missing X is reported where it is read."""
-    values = adata.X.data if hasattr(adata.X, "indptr") else np.asarray(0 if adata.X is None else adata.X)
+    from lloki._parts import in_memory
+
+    x = in_memory(adata.X)
+    values = x.data if hasattr(x, "indptr") else np.asarray(0 if x is None else x)
     return bool(np.all(values == np.rint(values)))
 
 
@@ -195,6 +198,20 @@ def obsm(adata: ad.AnnData, key: str) -> NDArray:
             "the key is absent", slot=f"obsm[{key!r}]", hint=f"There are: {', '.join(adata.obsm)}."
         )
     return np.asarray(adata.obsm[key])
+
+
+def in_space(adata: ad.AnnData, slice_key: str, key: str = keys.SPATIAL) -> NDArray:
+    """Return positions, those of a flat section in its plane first, whichever axis is flat."""
+    from lloki.graph import in_plane
+
+    xy = obsm(adata, key)
+    if xy.shape[1] < 3:
+        return xy
+    xy = xy.astype(float)
+    for rows in by_slice(adata, slice_key).values():
+        section = in_plane(xy[rows])
+        xy[rows] = xy[rows] if section is None else section
+    return xy
 
 
 def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:

@@ -276,7 +276,7 @@ def spatial(
     from lloki.pl._panels import panels_size, slice_panels
     from lloki.pl._points import section
 
-    xy, colors = _slots.obsm(adata, basis), [color] if isinstance(color, str) else list(color)
+    xy, colors = _slots.in_space(adata, slice_key, basis), [color] if isinstance(color, str) else list(color)
     rows = _slots.chosen_slices(adata, slice, slice_key)
     positions = {name: xy[r] for name, r in rows.items()}
     shades = [

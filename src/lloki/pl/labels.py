@@ -190,7 +190,7 @@ def imputed(
             text = f"{measured.shape} true values for {adata.n_obs} cells"
             raise InputError(text, hint="Pass one for each cell.")
         values = {f"{gene}, measured": measured, **values}
-    positions = dict.fromkeys(values, _slots.obsm(adata, keys.SPATIAL))
+    positions = dict.fromkeys(values, _slots.in_space(adata, keys.SLICE))
     ends, label = common_ends(np.concatenate(list(values.values()))), "log(1 + normalized counts)"
     shades = {name: Scale.of(v, label, ends=ends) for name, v in values.items()}
     figure = new_figure(panels_size(positions, 0.9))

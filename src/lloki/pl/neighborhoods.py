@@ -103,7 +103,7 @@ def neighborhood_program_map(
 
     score = _slots.column(adata, keys.NEIGHBORHOOD_SCORE, hint=_FIRST).to_numpy(float)
     types = _slots.column(adata, label_key, hint="Set label_key.").astype(str).to_numpy()
-    shown, xy = np.isfinite(score) | (types == neighbor), _slots.obsm(adata, keys.SPATIAL)
+    shown, xy = np.isfinite(score) | (types == neighbor), _slots.in_space(adata, slice_key)
     rows = {s: r[shown[r]] for s, r in _slots.chosen_slices(adata, slice, slice_key).items()}
     scale = Scale.of(score, "score of the program", ends=score_ends(score))
     positions = {s: xy[r] for s, r in rows.items()}

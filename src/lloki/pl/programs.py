@@ -199,7 +199,7 @@ def _in_space(
 ) -> list[Axes]:
     from lloki.pl._panels import panels_size, slice_panels
 
-    xy, rows = _slots.obsm(adata, keys.SPATIAL), _slots.by_slice(adata, slice_key)
+    xy, rows = _slots.in_space(adata, slice_key), _slots.by_slice(adata, slice_key)
     positions = {s: xy[r] for s, r in rows.items()}
     width, height = panels_size(positions, legend_width(shade))
     figure = new_figure((width, max(height, legend_height(shade))))

@@ -18,7 +18,7 @@ from lloki.pl._coloring import Coloring, Legend
 from lloki.pl._curves import loss_curves, sparsity_curves
 from lloki.pl._figures import WIDTH
 from lloki.pl._points import embedding, section, section_ratio
-from lloki.pl._slots import by_slice, category_shade
+from lloki.pl._slots import by_slice, category_shade, in_space
 from lloki.report import words
 from lloki.report.svg import on_axes, to_svg
 
@@ -74,7 +74,7 @@ def sections(
     """Map every slice: its name, a few words about it, and a figure per coloring."""
     if keys.SPATIAL not in joint.obsm or keys.SLICE not in joint.obs or not by:
         return []
-    xy, names = np.asarray(joint.obsm[keys.SPATIAL]), joint.obs[keys.SLICE].astype(str).to_numpy()
+    xy, names = in_space(joint, keys.SLICE), joint.obs[keys.SLICE].astype(str).to_numpy()
     technology = joint.obs[keys.TECHNOLOGY].astype(str).to_numpy() if keys.TECHNOLOGY in joint.obs else None
     flat = " The third coordinate is not drawn." if xy.shape[1] > 2 else ""
     shown = []
@@ -102,7 +102,7 @@ def maps(
     adata: ad.AnnData, coloring: Coloring, *, slice_key: str, title: str, about: Mapping[str, str]
 ) -> list[Shown]:
     """Map every slice in one coloring, called ``title``; ``about`` is what else the captions contain."""
-    xy = np.asarray(adata.obsm[keys.SPATIAL])
+    xy = in_space(adata, slice_key)
     shown = []
     for name, cells in by_slice(adata, slice_key).items():
         drawn, left_out = _drawn(len(cells))

@@ -19,6 +19,8 @@ from lloki.io.frames import as_text
 from lloki.run.slices import SliceRecord
 from lloki.run.store import load_arrays
 
+_EXACT = 2**53  # the largest whole number up to which a floating number holds each
+
 
 def assemble(
     slices: Sequence[SliceRecord],
@@ -41,9 +43,9 @@ def assemble(
     Returns
     -------
     AnnData
-        ``X``: raw counts over the union of the panels; a gene that a slice did not measure is stored as 0
-        there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured which. ``obs``: ours
-        and all input columns, numbers as numbers and everything else as categories.
+        ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not
+        measure is stored as 0 there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured
+        which. ``obs``: ours and all input columns, numbers as numbers and everything else as categories.
 
     Notes
     -----
@@ -52,6 +54,7 @@ def assemble(
     x, genes, measured = _counts([(s.piece.path, s.genes) for s in slices])
     var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
     joined = AnnData(X=x, obs=_obs(slices), var=var)
+    joined.layers[keys.COUNTS] = x.copy()  # X is what others normalize in place
     joined.varm[keys.MEASURED] = measured
     joined.obsm[keys.FP] = np.concatenate([fp[s.name] for s in slices])
     joined.obsm[keys.JOINT] = np.concatenate([joint[s.name] for s in slices])
@@ -104,14 +107,21 @@ def _names(slices: Sequence[SliceRecord]) -> pd.Index:
     return index if index.is_unique else ad.utils.make_index_unique(index)
 
 
-def _column(parts: Sequence[pd.Series | None], sizes: Sequence[int]) -> NDArray[Any] | pd.Categorical:
+def _column(
+    parts: Sequence[pd.Series | None], sizes: Sequence[int]
+) -> NDArray[Any] | pd.Categorical | pd.api.extensions.ExtensionArray:
     """One column of all slices (``None``: a slice lacks it), as h5ad can hold and scanpy can color it."""
     kinds = {_kind(part) for part in parts if part is not None}
     if kinds == {"bool"} and all(part is not None for part in parts):
         return np.concatenate([part.to_numpy(dtype=bool) for part in parts if part is not None])
     if kinds == {"number"}:
-        numbers = (np.full(n, np.nan) if part is None else _numbers(part) for part, n in zip(parts, sizes))
-        return np.concatenate(list(numbers))
+        numbers = [np.full(n, np.nan) if part is None else _numbers(part) for part, n in zip(parts, sizes)]
+        joined = np.concatenate(numbers)
+        if not any(_loses_digits(part, joined.dtype) for part in parts if part is not None):
+            return joined
+        whole = _whole_numbers(parts, sizes)
+        if whole is not None:
+            return whole
     coded = [None if part is None else _categories(part) for part in parts]
     known = list(dict.fromkeys(str(c) for part in coded if part is not None for c in part.categories))
     codes = [
@@ -135,6 +145,34 @@ def _numbers(part: pd.Series) -> NDArray[Any]:
         return part.to_numpy(dtype=float, na_value=np.nan)
     own: Any = getattr(part.dtype, "numpy_dtype", None)  # Int64 and its like know their numpy type
     return part.to_numpy(dtype=own)
+
+
+def _loses_digits(part: pd.Series, dtype: np.dtype[Any]) -> bool:
+    """Whether integers of a slice, such as ids of 19 digits, are not exact as floating numbers."""
+    if not (pd.api.types.is_integer_dtype(part.dtype) and dtype.kind == "f"):
+        return False
+    own = part.dropna()
+    return bool(len(own)) and (int(own.max()) > _EXACT or int(own.min()) < -_EXACT)
+
+
+def _whole_numbers(
+    parts: Sequence[pd.Series | None], sizes: Sequence[int]
+) -> pd.api.extensions.ExtensionArray | None:
+    """Integers with missing values, every digit kept; ``None`` where no type of integers holds them all."""
+    values: list[Any] = []
+    for part, n in zip(parts, sizes):
+        if part is None:
+            values += [pd.NA] * n
+            continue
+        if pd.api.types.is_float_dtype(part.dtype) and not (part.dropna() % 1 == 0).all():
+            return None
+        values += [pd.NA if missing else int(value) for value, missing in zip(part, part.isna())]
+    known = [value for value in values if value is not pd.NA]
+    if min(known) >= np.iinfo(np.int64).min and max(known) <= np.iinfo(np.int64).max:
+        return pd.array(values, dtype="Int64")
+    if min(known) >= 0 and max(known) <= np.iinfo(np.uint64).max:
+        return pd.array(values, dtype="UInt64")
+    return None
 
 
 def _categories(part: pd.Series) -> pd.Categorical:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anndata import AnnData
+
 from lloki.errors import ConfigError
 from lloki.io import ReadOptions
-from lloki.io.sources import Input, Slices, as_list
+from lloki.io.sources import Input, Slices, as_list, expanded
 
 IN_MEMORY = None  # in place of the path of an AnnData
 
@@ -40,7 +42,8 @@ class Inputs:
     ) -> Inputs:
         """Take what a function was given: a single input need not be in a list."""
         only = [project_only] if isinstance(project_only, str) else project_only
-        return cls(tuple(as_list(slices)), reference, options, tuple(only))
+        known = reference if reference is None or isinstance(reference, AnnData) else expanded(reference)
+        return cls(tuple(as_list(slices)), known, options, tuple(only))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON; files by their absolute paths."""
@@ -75,4 +78,4 @@ class Inputs:
 
 
 def _path(given: Any) -> str | None:
-    return str(Path(given).resolve()) if isinstance(given, (str, os.PathLike)) else IN_MEMORY
+    return os.path.abspath(given) if isinstance(given, (str, os.PathLike)) else IN_MEMORY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lloki._missing import stands_for_missing
 from lloki.errors import ConfigError
 from lloki.io.frames import as_text
 from lloki.run.config import RunConfig
@@ -67,4 +68,4 @@ def _labels(record: SliceRecord, key: str) -> list[str | None]:
         return []
     column = record.obs[key]
     text = as_text(column)
-    return [None if missing else str(value) for value, missing in zip(text, column.isna())]
+    return [None if missing else str(value) for value, missing in zip(text, stands_for_missing(text))]

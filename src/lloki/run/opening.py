@@ -215,7 +215,10 @@ def examine(
     if aligns and inputs.reference is not None:
         try:
             cells = read_reference(
-                inputs.reference, layer=options.reference_layer, allow_normalized=options.allow_normalized
+                inputs.reference,
+                layer=options.reference_layer,
+                allow_normalized=options.allow_normalized,
+                option="reference_layer",
             )
         except LlokiError as error:
             errors.append(error)

@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki._missing import text_labels
 from lloki.errors import MissingExtraError
 from lloki.evaluate import (
     PROFILES,
@@ -28,7 +29,7 @@ def labels_of(adata: AnnData, label_key: str | None) -> NDArray[Any] | None:
     if label_key is None or label_key not in adata.obs:
         return None
     column = adata.obs[label_key]
-    return np.where(column.isna(), "", column.astype(str)).astype(str)
+    return text_labels(column, unknown=True)
 
 
 def own_scores(adata: AnnData, config: RunConfig) -> tuple[pd.DataFrame | None, dict[str, Any]]:

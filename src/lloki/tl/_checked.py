@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._parts import in_memory
 
 _COLUMN = "lloki_column"  # var column of a checked copy: which column of the user's AnnData a gene is
 
@@ -66,6 +67,14 @@ class CheckedSlice:
         return sparse.csr_matrix(sparse.csr_matrix(self.own.layers[name])[:, self.columns])
 
 
+def _layers(adata: AnnData) -> dict[str, Any]:
+    """Layers by name, with ``adata.raw`` among them where it has the same genes."""
+    layers = {name: in_memory(values) for name, values in adata.layers.items() if name is not None}
+    if "raw" not in layers and adata.raw is not None and adata.raw.var_names.equals(adata.var_names):
+        layers["raw"] = in_memory(adata.raw.X)
+    return layers
+
+
 def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedSlice]:
     """Check copies of the user's AnnData; ``read`` as for :func:`lloki.io.read_slices`."""
     from lloki.io import read_slices
@@ -74,11 +83,11 @@ def check_own(adatas: AnnData | Sequence[AnnData], **read: Any) -> list[CheckedS
     # new AnnData of the same arrays, so that var can get a column
     copies = [
         AnnData(
-            X=adata.X,
+            X=in_memory(adata.X),
             obs=adata.obs,
             var=adata.var.assign(**{_COLUMN: np.arange(adata.n_vars)}),
             obsm=dict(adata.obsm),
-            layers={name: values for name, values in adata.layers.items() if name is not None},
+            layers=_layers(adata),
             uns=dict(adata.uns),
         )
         for adata in own

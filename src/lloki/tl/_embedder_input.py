@@ -53,7 +53,7 @@ def reference_summary(
     from lloki.genes import match_reference
     from lloki.io import read_reference
 
-    known = read_reference(source, layer=layer, allow_normalized=allow_normalized)
+    known = read_reference(source, layer=layer, allow_normalized=allow_normalized, option="reference_layer")
     for slice_ in slices:
         match_reference(slice_.genes, known.var_names, where=slice_.name)
     measured = {gene for slice_ in slices for gene in slice_.genes}

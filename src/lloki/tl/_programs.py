@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki import keys
-from lloki._parts import owners, record, write_column
+from lloki._parts import in_memory, owners, record, write_column
 from lloki.analysis import Domains, Programs, spatial_neighbors
 from lloki.errors import InputError
 from lloki.tl._sections import Section, read_sections
@@ -64,6 +64,7 @@ def common_genes(sections: Sequence[Section]) -> list[str]:
 def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sparse.csr_matrix:
     """(n, g) of these genes: a layer as it is, or counts of X, normalized over them."""
     from lloki.fp import log_normalize
+    from lloki.io.counts import require_counts
 
     own = section.own
     columns = own.var_names.get_indexer(list(genes))
@@ -77,8 +78,10 @@ def _expression(section: Section, genes: Sequence[str], layer: str | None) -> sp
         raise InputError(
             "is absent", where=section.name, slot=f"layers[{layer!r}]", hint=f"There are: {known}."
         )
-    whole = sparse.csr_matrix(own.X if layer is None else own.layers[layer])
-    x = sparse.csr_matrix(whole[section.rows][:, columns], dtype=np.float32)
+    whole = sparse.csr_matrix(in_memory(own.X if layer is None else own.layers[layer]))[section.rows]
+    if layer is None:
+        require_counts(whole, own, where=section.name, slot="X")
+    x = sparse.csr_matrix(whole[:, columns], dtype=np.float32)
     return x if layer is not None else log_normalize(x)
 
 

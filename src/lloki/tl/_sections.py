@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lloki._parts import Part, named, read_parts
 from lloki.errors import InputError
+from lloki.graph import in_plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Section(Part):
     values
         (n, d) ``obsm[use_rep]``.
     xy
-        (n, 2 or 3).
+        (n, 2 or 3); the third of a flat section is across its plane, whichever axis that is.
     """
 
     values: NDArray[np.floating]
@@ -41,7 +42,14 @@ def read_sections(
         If an embedding, positions or a named slice is absent, or they hold NaN or infinity.
     """
     parts = named(read_parts(adatas, slice_key=slice_key), slices)
-    return [Section(p.name, p.own, p.rows, p.embedding(use_rep), p.positions()) for p in parts]
+    return [Section(p.name, p.own, p.rows, p.embedding(use_rep), _positions(p)) for p in parts]
+
+
+def _positions(part: Part) -> NDArray[np.float64]:
+    """(n, 2 or 3): of a flat section in three coordinates, those in its plane first."""
+    own = part.positions()
+    section = in_plane(own)
+    return own if section is None else section
 
 
 def heights(sections: Sequence[Section], z: float | str | None) -> list[NDArray | float] | None:

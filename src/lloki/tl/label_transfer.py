@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._missing import stands_for_missing
 from lloki._parts import Part, joint_embedding, named, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
 
@@ -99,14 +100,14 @@ def transfer_labels(
 
     parts = read_parts(adatas, slice_key=slice_key)
     allowed = {part.name for part in named(parts, sources)}
-    columns = {part.name: part.column(label_key) if part.name in allowed else None for part in parts}
+    columns = {part.name: part.labels(label_key) if part.name in allowed else None for part in parts}
     slot = f"obs[{label_key!r}]"
     if reference is None and all(column is None for column in columns.values()):
         raise InputError("no slice has the column", slot=slot, hint="Set label_key, or give a reference.")
     everyone, names = [*parts], [part.name for part in parts]
     if reference is not None:
         (known,) = read_parts([reference], slice_key=_REFERENCE)
-        if (column := known.column(label_key)) is None:
+        if (column := known.labels(label_key)) is None:
             raise InputError("the column is absent", where="reference", slot=slot, hint="Set label_key.")
         everyone.append(Part("reference", known.own, known.rows))
         names.append(_REFERENCE)
@@ -114,9 +115,12 @@ def transfer_labels(
     embedding = joint_embedding(everyone, use_rep)
     given = [columns[name] for name in names]
     labels = np.concatenate([np.full(len(p.rows), "") if c is None else c for p, c in zip(everyone, given)])
-    if unlabeled := int((labels == analysis.UNKNOWN).sum()):
-        text = f"{unlabeled} cells are {analysis.UNKNOWN!r} in {slot}: treated as cells without a label."
+    unknown = stands_for_missing(labels) & (labels != "")
+    if unknown.any():
+        called = ", ".join(map(repr, sorted(set(labels[unknown].tolist()))))
+        text = f"{int(unknown.sum())} cells are {called} in {slot}: treated as cells without a label."
         warnings.warn(text, LlokiWarning, stacklevel=3)
+        labels = np.where(unknown, "", labels)
     slices = np.repeat(names, [len(p.rows) for p in everyone])
     usable = np.concatenate([p.usable for p in everyone])
     options = {"n_neighbors": n_neighbors, "threshold": threshold, "novelty": novelty}

@@ -105,7 +105,7 @@ def neighborhood_program(
     joint_embedding(parts, use_rep)
     tissues, slot = [], f"obs[{label_key!r}]"
     for part in parts:
-        labels = part.column(label_key)
+        labels = part.labels(label_key)
         if labels is None:
             raise InputError("the column is absent", where=part.name, slot=slot, hint="Set label_key.")
         if not (labels == focal).any():

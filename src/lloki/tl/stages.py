@@ -92,7 +92,9 @@ def align_features(
     (slice_,) = check_own(
         adata, layer=layer, allow_normalized=allow_normalized, n_neighbors=config.n_neighbors
     )
-    known = read_reference(reference, layer=reference_layer, allow_normalized=allow_normalized)
+    known = read_reference(
+        reference, layer=reference_layer, allow_normalized=allow_normalized, option="reference_layer"
+    )
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
         sparse.csr_matrix(known.X), known.var_names, slice_.genes, mode=config.reference_genes

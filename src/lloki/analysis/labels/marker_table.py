@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lloki._tables import read_table
 from lloki.analysis.labels.transfer import UNKNOWN
 from lloki.errors import InputError
 
@@ -51,9 +52,10 @@ class MarkerTable:
         Parameters
         ----------
         table
-            A ``.csv`` or ``.tsv`` file or a frame with the columns type, positive and, if wanted, negative:
-            genes separated by ``;`` or blanks, or one per row. Or type → genes, or type → ``{"positive":
-            genes, "negative": genes}``; a gene with ``-`` before it is negative.
+            A text file or a frame with the columns type, positive and, if wanted, negative: genes separated
+            by ``;`` or ``,`` (or blanks where there is neither), or one per row; or with a column for each
+            type and its genes below. Or type → genes, or type → ``{"positive": genes, "negative": genes}``; a
+            gene with ``-`` before it is negative.
 
         Raises
         ------
@@ -82,17 +84,23 @@ class MarkerTable:
 
 def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str, int]]:
     if isinstance(table, str | Path):
-        path = Path(table)
-        if not path.is_file():
-            raise InputError("does not exist", where=str(path), hint="Give the file's path.")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            dialect = csv.excel_tab if path.suffix in (".tsv", ".txt") else csv.excel
-            return _entries(pd.DataFrame(list(csv.DictReader(file, dialect=dialect))))
+        read = read_table(Path(table).expanduser())
+        return _entries(
+            pd.DataFrame([row.values for row in read.rows], columns=list(read.columns), dtype=object)
+        )
     if isinstance(table, pd.DataFrame):
         frame = table.rename(columns=lambda c: str(c).strip().lower())
         good = next((c for c in _POSITIVE if c in frame), None)
         bad = next((c for c in _NEGATIVE if c in frame), None)
         name = next((c for c in ("type", "cell_type") if c in frame), None)
+        if good is None and name is None and _wide(table):
+            return [
+                entry
+                for kind in table.columns
+                for value in table[kind]
+                if not _blank(value)
+                for entry in _signed(str(kind).strip(), value, 1)
+            ]
         if good is None or name is None:
             raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_HINT)
         return [
@@ -100,6 +108,7 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
             for _, row in frame.iterrows()
             for column, sign in ((good, 1), (bad, -1))
             if column is not None
+            if not _blank(row[name]) or not _blank(row[column])
             for entry in _signed(str(row[name]).strip(), row[column], sign)
         ]
     found = []
@@ -110,10 +119,32 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
     return found
 
 
+def _wide(table: pd.DataFrame) -> bool:
+    """Whether each column is a type with its genes below."""
+    if table.shape[1] < 2:
+        return False
+    values = table.to_numpy(dtype=object).ravel()
+    return len(values) > 0 and all(_blank(v) or (isinstance(v, str) and bool(v.strip())) for v in values)
+
+
+def _blank(value: object) -> bool:
+    return value is None or (isinstance(value, float) and bool(np.isnan(value))) or not str(value).strip()
+
+
+def _words(genes: str) -> list[str]:
+    """Genes of one cell of a table; blanks separate only where no other separator does."""
+    parts = [part.strip() for part in re.split(r"[;,|\n\t]", genes)]
+    if len(parts) > 1:
+        return [part for part in parts if part]
+    words = genes.split()
+    # a name of letters and a numeral (MHC I) is one gene, not two
+    return [genes.strip()] if len(words) == 2 and re.fullmatch(r"[IVX]+|\d+", words[1]) else words
+
+
 def _signed(kind: str, genes: object, sign: int) -> list[tuple[str, str, int]]:
     if genes is None or (isinstance(genes, float) and np.isnan(genes)):
         return [(kind, "", sign)]
-    words = genes.replace(";", " ").replace(",", " ").split() if isinstance(genes, str) else list(genes)  # type: ignore[call-overload]
+    words = _words(genes) if isinstance(genes, str) else list(genes)  # type: ignore[call-overload]
     return [(kind, str(w).lstrip("-"), -1 if str(w).startswith("-") else sign) for w in words] or [
         (kind, "", sign)
     ]

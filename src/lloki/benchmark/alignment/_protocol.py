@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy import sparse
 
 from lloki import keys
+from lloki._missing import text_labels
 from lloki._progress import Progress, chosen
 from lloki.align import align
 from lloki.benchmark.alignment._paste import paste
@@ -169,7 +170,7 @@ def _read(given: Inputs, names: tuple[str, str], label_key: str | None) -> tuple
         if label_key is not None and label_key not in adata.obs:
             raise InputError("the column is absent", where=name, slot=f"obs[{label_key!r}]")
         column = adata.obs[label_key] if label_key is not None else pd.Series("", index=adata.obs_names)
-        labels = np.where(column.isna(), "", column.astype(str)).astype(str)
+        labels = text_labels(column, unknown=True)
         xy = np.asarray(adata.obsm[keys.SPATIAL], np.float64)[:, :2]
         found[name] = Placed(_measured(adata), xy, labels)
     return found[names[0]], found[names[1]]

@@ -15,6 +15,7 @@ from lloki.pl._coloring import Scale
 from lloki.pl._curves import score_curve
 from lloki.pl._figures import WIDTH
 from lloki.pl._panels import panels_size, slice_panels
+from lloki.pl._slots import in_space
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown
@@ -146,7 +147,7 @@ def _table(frame: pd.DataFrame, note: str) -> Table:
 def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
     if keys.SPATIAL not in imputed.obsm:
         return Section("")
-    xy, shown = np.asarray(imputed.obsm[keys.SPATIAL], float)[:, :2], []
+    xy, shown = in_space(imputed, keys.SLICE).astype(float)[:, :2], []
     for gene in kept.index[:DRAWN]:
         values = np.asarray(imputed[:, gene].X, float).ravel()
         score, tried = kept.loc[gene, ["score", "validated"]]

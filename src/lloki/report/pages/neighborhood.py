@@ -15,7 +15,7 @@ from lloki.pl._coloring import Scale
 from lloki.pl._curves import score_against_share
 from lloki.pl._figures import WIDTH
 from lloki.pl._panels import panels_size, slice_panels
-from lloki.pl._slots import by_slice
+from lloki.pl._slots import by_slice, in_space
 from lloki.pl.neighborhoods import score_ends
 from lloki.report import words
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
@@ -169,7 +169,7 @@ def _in_space(
         if scored
         else (keys.NEIGHBOR_SHARE, f"% {neighbor} in the neighborhood")
     )
-    xy, types = np.asarray(adata.obsm[keys.SPATIAL], float), adata.obs[label_key].astype(str).to_numpy()
+    xy, types = in_space(adata, slice_key).astype(float), adata.obs[label_key].astype(str).to_numpy()
     values = adata.obs[column].to_numpy(float) * (1 if scored else 100)
     whole, shown = Scale.of(values, label, ends=score_ends(values)), []
     for name, rows in by_slice(adata, slice_key).items():

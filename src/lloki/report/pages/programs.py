@@ -16,7 +16,7 @@ from lloki.pl import _heatmaps as heatmaps
 from lloki.pl._coloring import Scale
 from lloki.pl._curves import moran_boxes
 from lloki.pl._panels import panels_size, slice_panels
-from lloki.pl._slots import by_slice, category_shade
+from lloki.pl._slots import by_slice, category_shade, in_space
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown, maps
@@ -100,7 +100,7 @@ def _in_space(
     loadings: pd.DataFrame | None,
     slice_key: str,
 ) -> Section:
-    states, xy = np.asarray(adata.obsm[keys.METAGENES]), np.asarray(adata.obsm[keys.SPATIAL])
+    states, xy = np.asarray(adata.obsm[keys.METAGENES]), in_space(adata, slice_key)
     rows = by_slice(adata, slice_key)
     genes, types = _named(loadings), _users(enrichment)
     positions = {s: xy[r] for s, r in rows.items()}
