@@ -48,7 +48,9 @@ def test_equals_the_dense_search(n: int, g: int, rate: float) -> None:
 @settings(max_examples=60, deadline=None)
 def test_small_integers_with_many_ties(x: np.ndarray, k: int, block: int) -> None:
     # More candidates than cells: nothing but the exact ranking decides.
-    np.testing.assert_array_equal(cosine_neighbors(x, k, block=block), dense_neighbors(x, k))
+    expected = dense_neighbors(x, k)
+    np.testing.assert_array_equal(cosine_neighbors(x, k, block=block), expected)
+    np.testing.assert_array_equal(cosine_neighbors(sparse.csr_matrix(x), k, block=block), expected)
 
 
 @pytest.mark.parametrize(("threads", "block"), [(1, 1024), (2, 1024), (3, 100), (2, 37)])
