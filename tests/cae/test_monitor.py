@@ -161,5 +161,5 @@ def test_nothing_looked_at_is_nothing_to_say() -> None:
     assert warnings_of([]) == []
     assert warnings_of([{"step": 1, "total": 2.0}]) == []
     assert warnings_of([{"monitor_unpaired": 2.0}]) == [
-        "2 slices have no mutual nearest neighbors in any other and are not mixed"
+        "2 slices have no mutual nearest neighbors in any other: not mixed"
     ]

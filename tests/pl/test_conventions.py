@@ -20,7 +20,7 @@ from scipy import sparse
 
 from lloki import keys, pl
 from lloki.analysis import UNKNOWN
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, OutputError
 from lloki.fp import log_normalize
 from lloki.pl._coloring import NOT_GIVEN, Coloring, Scale
 from lloki.pl._palette import COLORS, MOST, OTHER
@@ -315,3 +315,16 @@ def test_the_palette_shows_on_light_and_dark_pages() -> None:
 def test_importing_leaves_pyplot_alone() -> None:
     code = "import lloki.pl, lloki.report, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert run([executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("draw", [pl.umap, pl.spatial])
+def test_what_cannot_be_drawn_or_written_is_refused_in_words(draw, adata: AnnData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="empty list"):
+        draw(adata, color=[])
+    with pytest.raises(ConfigError, match="size must be above 0"):
+        draw(adata, size=-1)
+    before = plt.get_fignums()
+    for place in (tmp_path / "none" / "x.png", tmp_path / "x.nonsense"):
+        with pytest.raises(OutputError, match=f"{place.name}: the figure cannot be written"):
+            draw(adata, save=place)
+    assert plt.get_fignums() == before

@@ -170,7 +170,7 @@ def test_bare_results_make_a_page_too(inputs: Inputs, tmp_path: Path) -> None:
         )
     )
     assert not page.all("figure")
-    assert "Mixing and preservation were not computed" in page.text
+    assert "Mixing and preservation could not be computed" in page.text
 
 
 @pytest.mark.parametrize("labels", [1, 60, 75])

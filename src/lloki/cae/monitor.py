@@ -177,9 +177,8 @@ def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
             "loss"
         )
     if unpaired := figure("unpaired", 0):
-        doubts.append(
-            f"{unpaired:.0f} slices have no mutual nearest neighbors in any other and are not mixed"
-        )
+        slices = "1 slice has" if unpaired == 1 else f"{unpaired:.0f} slices have"
+        doubts.append(f"{slices} no mutual nearest neighbors in any other: not mixed")
     return doubts
 
 

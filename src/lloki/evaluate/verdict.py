@@ -129,9 +129,9 @@ def judge(metrics: Mapping[str, Any]) -> Verdict:
     grades = {name: grade(name, value) for name, value in metrics.items()}
     mixing, kept = grades.get("mixing", ""), grades.get("preservation", "")
     if not mixing or not kept:
-        return Verdict(
-            "Unknown", "Mixing and preservation were not computed for this run: judge it by the plots below."
-        )
+        absent = [name for name, found in (("mixing", mixing), ("preservation", kept)) if not found]
+        text = f"{' and '.join(absent)} could not be computed for this run: judge it by the plots below."
+        return Verdict("Unknown", text[0].upper() + text[1:])
     if grades.get("dimensions") == "poor":
         return Verdict(
             "No",

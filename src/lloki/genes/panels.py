@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lloki.errors import GeneError
 from lloki.genes.identifiers import identify
@@ -119,6 +119,10 @@ def match_reference(
         differ = _case_differs(genes, set(reference), len(found.used))
     if not found.used or (found.diagnosis and differ):
         raise GeneError(found.diagnosis, where=where, slot="var_names", hint=found.hint)
+    if known_to_differ and not found.diagnosis:
+        text = f"the slice has gene names of {mine.species}, {reference_name} of {theirs.species}"
+        hint = "Genes are matched by name only: take a reference of the same species."
+        return replace(found, diagnosis=text, hint=hint)
     return found
 
 

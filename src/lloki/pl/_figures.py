@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from lloki.errors import OutputError
 from lloki.pl._coloring import Legend, Scale, Shade
 from lloki.pl._palette import OTHER
 
@@ -43,13 +44,24 @@ def finish(axes: Axes | Sequence[Axes], *, given: bool, show: bool | None, save:
         Whether the Axes are the user's own.
     show, save
         As in every function of ``lloki.pl``.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
     """
     import matplotlib.pyplot as plt
 
     figure = next(iter(axes)).figure if isinstance(axes, Sequence) else axes.figure
     root = figure.figure  # of a subfigure, the figure it is in
     if save is not None:
-        root.savefig(save, bbox_inches="tight", dpi=150)
+        try:
+            root.savefig(save, bbox_inches="tight", dpi=150)
+        except (OSError, ValueError) as error:  # no such folder, or a kind of file that matplotlib lacks
+            plt.close(root)
+            raise OutputError(
+                f"{save}: the figure cannot be written ({error}). Choose another save=."
+            ) from error
     if show or (show is None and save is None and not given and plt.isinteractive()):
         plt.show()
     elif save is not None and not given:

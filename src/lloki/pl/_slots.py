@@ -230,3 +230,19 @@ def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:
 def obs_slot(key: str) -> str:
     """Name a column in a message."""
     return f"obs[{key!r}]"
+
+
+def colors_of(color: str | Sequence[str], size: float | None) -> list[str]:
+    """Return what a figure is colored by, one panel each.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to color by, or ``size`` is not above 0.
+    """
+    colors = [color] if isinstance(color, str) else list(color)
+    if not colors:
+        raise ConfigError("color is an empty list: name a column of obs or a gene.")
+    if size is not None and not size > 0:
+        raise ConfigError(f"size must be above 0, got {size!r}")
+    return colors

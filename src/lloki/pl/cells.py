@@ -124,7 +124,7 @@ def umap(
     ConfigError
         ``groups`` or ``palette`` do not fit, or ``ax`` is given for several panels.
     """
-    colors = [color] if isinstance(color, str) else list(color)
+    colors = _slots.colors_of(color, size)
     given = ax is not None
     if given and len(colors) > 1:
         raise ConfigError("ax= takes one panel. Give a single color, or leave ax out.")
@@ -276,7 +276,7 @@ def spatial(
     from lloki.pl._panels import panels_size, slice_panels
     from lloki.pl._points import section
 
-    xy, colors = _slots.in_space(adata, slice_key, basis), [color] if isinstance(color, str) else list(color)
+    xy, colors = _slots.in_space(adata, slice_key, basis), _slots.colors_of(color, size)
     rows = _slots.chosen_slices(adata, slice, slice_key)
     positions = {name: xy[r] for name, r in rows.items()}
     shades = [

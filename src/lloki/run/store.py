@@ -147,6 +147,8 @@ class Store:
         self._made: list[Path] = []
 
     def __enter__(self) -> Store:
+        for file in (p for p in (self.folder, *self.folder.parents) if p.is_file()):
+            raise OutputError(f"{file}: is a file, not a folder. Choose another place with --out (out=).")
         self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         try:
             with atomic(self.folder / ".writable") as probe:  # fails before any work, not after an hour of it
