@@ -116,3 +116,11 @@ def test_the_setting_is_the_default(capsys, monkeypatch, asked, setting, shown):
 def test_an_object_to_report_to_is_kept():
     progress = _progress.Progress(shown=True)
     assert chosen(progress) is progress
+
+
+def test_the_end_of_a_task_is_one_line_in_a_log(capsys):
+    for parts in ((10,), (4, 6), (4, 6, 0)):
+        advance = chosen(True).task("Embedding", 10)
+        for n in parts:
+            advance(n)
+        assert capsys.readouterr().err.count("10/10 cells") == 1

@@ -46,10 +46,12 @@ class Progress:
         bar = self.bar(description, total, f" {unit}")
 
         def advance(n: int) -> None:
-            bar.update(n)
-            if bar.n >= total:
-                bar.delay = 0  # a task that was too short for a line gets its last one
-                bar.close()
+            if bar.n + n < total:
+                bar.update(n)
+                return
+            bar.n += n
+            bar.delay = 0  # a task that was too short for a line gets its last one, which `close` writes
+            bar.close()
 
         return advance
 

@@ -85,7 +85,7 @@ def test_help_shows_the_values_of_a_configuration_file(lloki, tmp_path):
     assert "[default: 41]" in shown
 
 
-class Called(Exception):
+class Called(BaseException):
     pass
 
 
