@@ -121,7 +121,7 @@ def test_nothing_is_written_where_something_is_wrong(made):
     foreign = made.reference.copy()
     foreign.var_names = foreign.var_names.str.upper()
     before = adata.copy()
-    with pytest.raises(GeneError, match="human"):
+    with pytest.raises(GeneError, match="letter case"):
         lloki.tl.align_features(adata, foreign)
     with pytest.raises(ConfigError, match="iteration"):
         lloki.tl.align_features(adata, made.reference, iteration=3)

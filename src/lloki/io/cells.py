@@ -14,9 +14,9 @@ from lloki import keys
 from lloki._missing import stands_for_missing
 from lloki.errors import InputError
 from lloki.io._findings import Findings, number, some
+from lloki.io._overlap import codes_of, on_one_another
 from lloki.io.files import misfit_error
 from lloki.io.frames import as_text, tidy
-from lloki.io.overlap import codes_of, on_one_another
 
 _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE

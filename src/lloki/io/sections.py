@@ -13,6 +13,7 @@ from scipy import sparse
 from lloki import keys
 from lloki.genes import Identifiers
 from lloki.io._findings import Findings, number, some
+from lloki.io._overlap import local_positions
 from lloki.io.cells import has_column, read_coordinates, read_obs, section_column, split_sections
 from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
@@ -21,7 +22,6 @@ from lloki.io.files import open_input
 from lloki.io.frames import without_unused
 from lloki.io.measured import measured_genes
 from lloki.io.options import ReadOptions
-from lloki.io.overlap import local_positions
 from lloki.io.sources import Source, is_checked
 from lloki.io.spatial_data import OWN_FRAMES
 

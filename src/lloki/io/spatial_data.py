@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import InputError, MissingExtraError
-from lloki.io.overlap import on_one_another
+from lloki.io._overlap import on_one_another
 
 OWN_FRAMES = "lloki_own_frames"  # in uns: the column of regions, each in coordinates of its own
 _ELEMENTS = frozenset({"tables", "shapes", "labels", "points", "images"})

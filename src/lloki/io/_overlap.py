@@ -93,7 +93,8 @@ def local_positions(
             known = np.isfinite(truth).all(axis=1)
             if known.mean() < 0.9 or overlap(truth[known], codes[known]) > _FEW:
                 continue
-            if _follows(xy[known], truth[known], codes[known]):
+            a, b = xy[known], truth[known]
+            if _follows(a, b, codes[known]) and not _same_frame(a, b):
                 return str(name), slot
         if unknown is None and _FIELD.fullmatch(str(name)) and codes.max() >= 3:
             if sections is not None:
@@ -108,6 +109,13 @@ def _follows(local: NDArray, truth: NDArray, codes: NDArray[np.int64]) -> bool:
     norm = np.linalg.norm(a, axis=0)[:, None] * np.linalg.norm(b, axis=0)
     r = np.abs(a.T @ b) / np.maximum(norm, np.finfo(float).tiny)
     return bool((r.max(axis=1) > _SAME).all())
+
+
+def _same_frame(a: NDArray, b: NDArray) -> bool:
+    """Whether one affine map takes all positions to the others: a tilted section, for one, is not local."""
+    a, b = (values[:, :2] - values[:, :2].mean(axis=0) for values in (a, b))
+    rest = b - a @ np.linalg.lstsq(a, b, rcond=None)[0]
+    return bool((rest**2).sum() <= 0.05 * (b**2).sum())
 
 
 def _centered(values: NDArray, codes: NDArray[np.int64]) -> NDArray:
