@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import anndata as ad
 import numpy as np
@@ -103,6 +104,21 @@ def test_cells_labeled_unknown_have_no_label():
         found = lloki.tl.transfer_labels(adata, label_key="cell_type", sources=["a", "b"])
     assert found.types == tuple(sorted(TYPES))
     assert (adata.obs[keys.LABEL] != "unknown").mean() > 0.9
+
+
+def test_text_for_a_missing_label_is_none_with_a_warning():
+    adata, plain = planted(), planted()
+    first = (adata.obs["slice"] == "a").to_numpy().nonzero()[0][:7]
+    for data, word in ((adata, "nan"), (plain, None)):
+        labels = data.obs["cell_type"].astype(object)
+        labels.iloc[first] = word
+        data.obs["cell_type"] = labels
+    with pytest.warns(LlokiWarning, match=r"a: 7 cells are 'nan' in obs\['cell_type'\]"):
+        lloki.tl.transfer_labels(adata, label_key="cell_type")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LlokiWarning)
+        lloki.tl.transfer_labels(plain, label_key="cell_type")
+    assert list(adata.obs[keys.LABEL]) == list(plain.obs[keys.LABEL])
 
 
 def test_the_curve_is_that_of_the_error(done):

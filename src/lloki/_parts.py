@@ -73,8 +73,23 @@ class Part:
         return np.where(values.isna(), "", values.astype(str)).astype(str)
 
     def labels(self, key: str) -> NDArray[np.str_] | None:
-        """(n,) labels in an ``obs`` column, ``""`` where a cell has none; None if it is absent."""
-        return text_labels(self.own.obs[key].iloc[self.rows]) if key in self.own.obs else None
+        """(n,) labels in an ``obs`` column, ``""`` where a cell has none; None if it is absent.
+
+        Warns
+        -----
+        LlokiWarning
+            If cells have text such as ``"nan"`` that stands for a missing label.
+        """
+        if key not in self.own.obs:
+            return None
+        column = self.own.obs[key].iloc[self.rows]
+        labels, text = text_labels(column), column.astype(str).str.strip()
+        words = text[((labels == "") & column.notna()).to_numpy() & (text != "").to_numpy()]
+        if len(words):
+            called = ", ".join(map(repr, sorted(set(words))))
+            what = f"{self.name}: {len(words)} cells are {called} in obs[{key!r}]"
+            warnings.warn(f"{what}: treated as cells without a label.", LlokiWarning, stacklevel=4)
+        return labels
 
     @property
     def usable(self) -> NDArray[np.bool_]:
