@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.benchmark._scvi import scvi
-from lloki.benchmark.methods import Baseline, Variant
+from lloki.benchmark.methods import Baseline, Method, Peer, Variant
+from lloki.benchmark.peers import SEEDED, UNSEEDED, Measured
 from lloki.benchmark.rerun import Rerun
 from lloki.benchmark.subject import Subject
 from lloki.errors import ConfigError, InputError
@@ -39,16 +40,16 @@ class Embeddings:
     store: Store
     rerun: Rerun | None
 
-    def title(self, method: Baseline | Variant) -> str:
+    def title(self, method: Method) -> str:
         """Name the method as figures do."""
         embedder = self.rerun.config.embedder.partition(":")[0] if self.rerun else "embedder"
         return method.title.format(embedder=embedder)
 
-    def seeded(self, method: Baseline | Variant) -> bool:
+    def seeded(self, method: Method) -> bool:
         """Say whether another seed gives another embedding."""
-        return isinstance(method, Variant) or method.harmony or method.model == "scvi"
+        return isinstance(method, Variant) or method.harmony or method.model in ("scvi", *SEEDED)
 
-    def of(self, method: Baseline | Variant, repeat: int = 0) -> Rows:
+    def of(self, method: Method, repeat: int = 0) -> Rows:
         """Compute, or find, the (n, d) embedding of all cells, for the given repeat with another seed.
 
         Raises
@@ -57,7 +58,10 @@ class Embeddings:
             If the method cannot be applied to these cells, with the reason.
         """
         seed = repeat + (self.rerun.config.seed if self.rerun else 0)
-        x = self._baseline(method, seed) if isinstance(method, Baseline) else self._variant(method, repeat)
+        if isinstance(method, Variant):
+            x = self._variant(method, repeat)
+        else:
+            x = self._peer(method, seed) if isinstance(method, Peer) else self._baseline(method, seed)
         if not method.harmony:
             return x
         inputs = (x, self.subject.batches.tolist(), seed)
@@ -83,13 +87,40 @@ class Embeddings:
         x = what.expression(genes)
         return self._cached("pca", _arrays(x), lambda: expression_pca(x))
 
+    def _peer(self, method: Peer, seed: int) -> Rows:
+        if self.rerun is None:
+            raise ConfigError(
+                "it needs the counts of a scRNA-seq reference: give the folder of a run of lloki integrate "
+                "in place of an .h5ad file"
+            )
+        parts = self.subject.measured()
+        slices = [measured for _, measured in parts.values()]
+        cells = np.concatenate([rows for rows, _ in parts.values()])
+        reference = _of_panels(self.rerun.reference(), slices)
+        name, arrays = method.model, [a for data in (*slices, reference) for a in _content(data)]
+
+        def compute() -> Rows:
+            if name in SEEDED:
+                found = SEEDED[name](slices, reference, seed=seed)
+            else:
+                found = UNSEEDED[name](slices, reference)
+            x = np.concatenate(found)
+            out = np.empty_like(x)
+            out[cells] = x
+            return out
+
+        inputs = (name, *arrays, cells, seed if name in SEEDED else None)
+        return self._cached("peer", inputs, compute, name=name)
+
     def _scvi(self, genes: NDArray[np.bool_], seed: int) -> Rows:
         x = self.subject.counts(genes)
         inputs = (*_arrays(x), self.subject.batches.tolist(), seed)
         return self._cached("scvi", inputs, lambda: scvi(x, self.subject.batches, seed=seed))
 
-    def _cached(self, stage: str, inputs: Sequence[Any], compute: Callable[[], Rows]) -> Rows:
-        piece = self.store.piece(stage, stage, *inputs)
+    def _cached(
+        self, stage: str, inputs: Sequence[Any], compute: Callable[[], Rows], *, name: str = ""
+    ) -> Rows:
+        piece = self.store.piece(stage, name or stage, *inputs)
         path = self.store.cached(piece, lambda path: write_arrays(path, {"rows": compute()}))
         rows: Rows = load_arrays(path)["rows"]
         return rows
@@ -97,3 +128,13 @@ class Embeddings:
 
 def _arrays(x: sparse.csr_matrix) -> tuple[NDArray, NDArray, NDArray]:
     return x.data, x.indices, x.indptr
+
+
+def _content(data: Measured) -> tuple[Any, ...]:
+    return (*_arrays(data.counts), list(data.genes))
+
+
+def _of_panels(reference: Measured, slices: Sequence[Measured]) -> Measured:
+    """Cut a reference to the genes that some slice measured, as a run does."""
+    known = {gene for data in slices for gene in data.genes}
+    return reference.only([gene for gene in reference.genes if gene in known])

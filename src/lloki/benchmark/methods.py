@@ -35,6 +35,25 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A method that reads each slice's own panel, and the scRNA-seq reference.
+
+    Attributes
+    ----------
+    title
+        What figures call it.
+    model
+        Its name in :mod:`lloki.benchmark.peers`.
+    harmony
+        Whether Harmony follows.
+    """
+
+    title: str
+    model: Literal["mofa", "stabmap", "scvi-masked", "reference-knn", "reference-ridge"]
+    harmony: bool = False
+
+
+@dataclass(frozen=True)
 class Variant:
     """lloki under changed settings.
 
@@ -77,14 +96,26 @@ class Variant:
         )
 
 
+Method = Baseline | Peer | Variant
+
 # The order is that of tables and figures.
-METHODS: Mapping[str, Baseline | Variant] = MappingProxyType(
+METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "lloki": Variant("LLOKI"),
         "fp-harmony": Variant("LLOKI-FP + {embedder} + Harmony", keys.FP, harmony=True),
         "fp": Variant("LLOKI-FP + {embedder}", keys.FP),
         "embedder-harmony": Variant("{embedder} + Harmony", keys.FP, fp=None, harmony=True),
         "embedder": Variant("{embedder} alone", keys.FP, fp=None),
+        "mofa-harmony": Peer("MOFA+ + Harmony", "mofa", harmony=True),
+        "mofa": Peer("MOFA+", "mofa"),
+        "stabmap-harmony": Peer("StabMap + Harmony", "stabmap", harmony=True),
+        "stabmap": Peer("StabMap", "stabmap"),
+        "scvi-masked-harmony": Peer("scVI, measured genes + Harmony", "scvi-masked", harmony=True),
+        "scvi-masked": Peer("scVI, measured genes", "scvi-masked"),
+        "reference-ridge-harmony": Peer("Reference PCs, ridge + Harmony", "reference-ridge", harmony=True),
+        "reference-ridge": Peer("Reference PCs, ridge", "reference-ridge"),
+        "reference-knn-harmony": Peer("Reference PCs, neighbors + Harmony", "reference-knn", harmony=True),
+        "reference-knn": Peer("Reference PCs, neighbors", "reference-knn"),
         "pca-union-harmony": Baseline("PCA, union of genes + Harmony", "union", harmony=True),
         "pca-union": Baseline("PCA, union of genes", "union"),
         "pca-shared-harmony": Baseline("PCA, shared genes + Harmony", "shared", harmony=True),
@@ -92,7 +123,8 @@ METHODS: Mapping[str, Baseline | Variant] = MappingProxyType(
         "scvi": Baseline("scVI, union of genes", "union", model="scvi"),
     }
 )
-DEFAULT_METHODS = tuple(name for name in METHODS if name != "scvi")  # which takes hours without a GPU
+SLOW = ("scvi", "scvi-masked", "scvi-masked-harmony")  # minutes to hours without a GPU: only on request
+DEFAULT_METHODS = tuple(name for name in METHODS if name not in SLOW)
 
 ABLATIONS: Mapping[str, Variant] = MappingProxyType(
     {

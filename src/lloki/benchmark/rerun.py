@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from lloki import keys
 from lloki._device import choose_device
 from lloki._progress import Progress
+from lloki.benchmark.measured import Measured
 from lloki.embed import Embedder, Precomputed, get_embedder
 from lloki.errors import ConfigError
+from lloki.io import ReadOptions, read_reference
 from lloki.run import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.inputs import Inputs
@@ -48,6 +51,7 @@ class Rerun:
         self._own = Store(own) if own.is_dir() and own.resolve() != store.folder else None
         self.store = self._own or store
         self._opened: tuple[Opened, Embedder] | None = None
+        self._reference: Measured | None = None
         self._last: tuple[RunConfig, Pieces, Embedded] | None = None
 
     def __enter__(self) -> Rerun:
@@ -93,14 +97,47 @@ class Rerun:
             )
         return np.concatenate([parts[r.name] for r in opened.slices])
 
+    def reference(self) -> Measured:
+        """Read the counts of the run's scRNA-seq reference, all genes, when first needed.
+
+        Raises
+        ------
+        ConfigError
+            If the run had none, or it is no longer there.
+        InputError
+            If it cannot be read.
+        """
+        if self._reference is None:
+            given = self._call()
+            path, options = given["reference"], ReadOptions.from_dict(given["options"])
+            if path is None:
+                raise ConfigError(
+                    "it needs the counts of a scRNA-seq reference, and the run had none in a file. Run lloki "
+                    "integrate with the path of a reference."
+                )
+            if not Path(path).exists():
+                raise ConfigError(f"{path}: was the reference of the run and is no longer there")
+            adata = read_reference(
+                path,
+                layer=options.reference_layer,
+                allow_normalized=options.allow_normalized,
+                option="reference_layer",
+            )
+            self._reference = Measured(sparse.csr_matrix(adata.X), tuple(map(str, adata.var_names)))
+        return self._reference
+
+    def _call(self) -> dict[str, Any]:
+        if "inputs" not in self.record:
+            raise ConfigError(
+                f"{self.run}: does not say what it was called with. Run lloki integrate again: it "
+                "computes only what is missing."
+            )
+        call: dict[str, Any] = self.record["inputs"]
+        return call
+
     def _inputs(self) -> tuple[Opened, Embedder]:
         if self._opened is None:
-            if "inputs" not in self.record:
-                raise ConfigError(
-                    f"{self.run}: does not say what it was called with. Run lloki integrate again: it "
-                    "computes only what is missing."
-                )
-            inputs = Inputs.from_dict(self.record["inputs"])
+            inputs = Inputs.from_dict(self._call())
             embedder = get_embedder(self.config.embedder, model=self.config.model, seed=self.config.seed)
             opened = open_inputs(inputs, self.store, self.config, embedder)
             before = [(s["name"], s["hash"]) for s in self.record["slices"]]

@@ -14,7 +14,7 @@ import pandas as pd
 from lloki._log import logger
 from lloki._progress import Progress, chosen
 from lloki.benchmark.embeddings import Embeddings, Rows
-from lloki.benchmark.methods import ABLATIONS, DEFAULT_METHODS, METHODS, Baseline, Variant
+from lloki.benchmark.methods import ABLATIONS, DEFAULT_METHODS, METHODS, Baseline, Method
 from lloki.benchmark.outputs import write_benchmark
 from lloki.benchmark.rerun import Rerun
 from lloki.benchmark.result import Benchmark
@@ -72,8 +72,8 @@ def benchmark(
     batch_key
         ``obs`` column of batches; default ``"slice"``.
     methods
-        Names from ``METHODS`` and ``obsm`` keys; default all but ``"scvi"``, and every embedding in the
-        files.
+        Names from ``METHODS`` and ``obsm`` keys; default all but ``"scvi"`` and ``"scvi-masked"``, and every
+        embedding in the files.
     ablate
         Also judge the run with each part of the method taken away (``ABLATIONS``).
     seeds
@@ -179,7 +179,7 @@ def _with_ablations(entries: list[Entry], makers: Embeddings, seeds: int) -> lis
 
 
 def _repeats(kind: Literal["method", "ablation"], name: str, makers: Embeddings, seeds: int) -> list[Entry]:
-    method: Baseline | Variant = METHODS[name] if kind == "method" else ABLATIONS[name]
+    method: Method = METHODS[name] if kind == "method" else ABLATIONS[name]
     times = seeds if makers.seeded(method) else 1
     title = makers.title(method)
     return [

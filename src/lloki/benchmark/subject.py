@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scipy import sparse
 
 from lloki import keys
 from lloki._missing import text_labels
+from lloki.benchmark.measured import Measured
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import normalized
 from lloki.io.scale import infer_scale
@@ -39,6 +40,12 @@ class Subject:
         ``no_values`` saying why.
     shared
         (g,) whether every batch measured the gene.
+    genes
+        (g,) names.
+    slices
+        (n,) text: the slice of each cell; of a file that names none, its batch.
+    panels
+        Slice → (g,) whether it measured the gene.
     embeddings
         Name → (n, d), from ``obsm``.
     run
@@ -53,6 +60,9 @@ class Subject:
     x: sparse.csr_matrix | None
     scale: str
     shared: NDArray[np.bool_]
+    genes: tuple[str, ...]
+    slices: NDArray[np.str_]
+    panels: Mapping[str, NDArray[np.bool_]]
     embeddings: dict[str, NDArray[np.float32]]
     run: Path | None
     label_key: str
@@ -70,6 +80,22 @@ class Subject:
         if self.x is None or self.scale != "counts":
             raise InputError(self.no_values or f"{self.scale} values, where counts are needed")
         return sparse.csr_matrix(self.x[:, genes])
+
+    def measured(self) -> dict[str, tuple[NDArray[np.int64], Measured]]:
+        """Slice → rows of its cells, and their counts over the genes that it measured.
+
+        Raises
+        ------
+        InputError
+            If there are no counts.
+        """
+        found = {}
+        for name, panel in self.panels.items():
+            rows = np.flatnonzero(self.slices == name)
+            columns = np.flatnonzero(panel)
+            counts = sparse.csr_matrix(self.counts(panel)[rows])
+            found[name] = rows, Measured(counts, tuple(self.genes[i] for i in columns))
+        return found
 
     def expression(self, genes: NDArray[np.bool_]) -> sparse.csr_matrix:
         """Log-normalized expression of some genes, normalized over these alone.
@@ -134,13 +160,17 @@ def open_subject(
             "cells without a batch", where=where, slot=f"obs[{batch_key!r}]", hint="Name another column."
         )
     x, scale, why = _values(first, layer)
+    slices, panels = _panels(first, x, batches)
     return Subject(
         names=first.obs_names,
         labels=_column(first, label_key, where, unknown=True),
         batches=batches,
         x=x,
         scale=scale,
-        shared=_shared(first, x, batches),
+        shared=_shared(first, panels),
+        genes=tuple(map(str, first.var_names)),
+        slices=slices,
+        panels=panels,
         embeddings=embeddings,
         run=run,
         label_key=label_key,
@@ -232,13 +262,28 @@ def _values(adata: AnnData, layer: str | None) -> tuple[sparse.csr_matrix | None
     return None, scale, f"{slot} holds {scale} values, not counts; name the layer that has them"
 
 
-def _shared(adata: AnnData, x: sparse.csr_matrix | None, batches: NDArray) -> NDArray[np.bool_]:
-    """Genes that all slices measured, as the run says; of other files, those that every batch expresses."""
+def _panels(
+    adata: AnnData, x: sparse.csr_matrix | None, batches: NDArray[np.str_]
+) -> tuple[NDArray[np.str_], dict[str, NDArray[np.bool_]]]:
+    """Slice of each cell, and the genes that each measured, as the run says.
+
+    In other files every batch is a slice, and has measured the genes that it has counts of.
+    """
+    known = list(map(str, adata.uns.get(keys.UNS, {}).get("slices", [])))
+    if keys.MEASURED in adata.varm and keys.SLICE in adata.obs:
+        slices = adata.obs[keys.SLICE].astype(str).to_numpy(str)
+        names = list(map(str, np.unique(slices)))
+        if set(names) <= set(known):
+            measured = np.asarray(adata.varm[keys.MEASURED], bool)
+            return slices, {name: measured[:, known.index(name)] for name in names}
+    if x is None:
+        return batches, {str(b): np.zeros(adata.n_vars, bool) for b in np.unique(batches)}
+    counted = {str(b): (x[batches == b] > 0).sum(axis=0) for b in np.unique(batches)}
+    return batches, {b: np.asarray(n).ravel() > 0 for b, n in counted.items()}
+
+
+def _shared(adata: AnnData, panels: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Genes that all slices measured, also those of which no cell is left in the file."""
     if keys.MEASURED in adata.varm:
         return np.asarray(np.asarray(adata.varm[keys.MEASURED], bool).all(axis=1))
-    if x is None:
-        return np.zeros(adata.n_vars, bool)
-    shared = np.ones(adata.n_vars, bool)
-    for b in np.unique(batches):
-        shared &= np.asarray((x[batches == b] > 0).sum(axis=0)).ravel() > 0
-    return shared
+    return np.asarray(np.all(list(panels.values()), axis=0))

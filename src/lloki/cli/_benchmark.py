@@ -45,8 +45,9 @@ def benchmark(
         typer.Option(
             "--methods",
             metavar="NAME",
-            help="lloki, fp, embedder, pca-union, pca-shared, each but lloki also with -harmony; scvi; or an "
-            "obsm key. Repeatable. Default: all but scvi, and every embedding in the files.",
+            help="lloki, fp, embedder, mofa, stabmap, scvi-masked, reference-ridge, reference-knn, "
+            "pca-union, pca-shared, each but lloki also with -harmony; scvi; or an obsm key. Repeatable. "
+            "Default: all but scvi and scvi-masked, and every embedding in the files.",
             rich_help_panel="Methods",
         ),
     ] = None,

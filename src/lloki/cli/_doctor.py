@@ -15,6 +15,7 @@ _FOR = {
     "spatialdata": "reading SpatialData stores",
     "distributed": "--scheduler (Dask)",
     "benchmark": "scib-metrics and Harmony, for lloki benchmark",
+    "mofa": "MOFA+, a method to compare with",
     "scvi": "scVI, a method to compare with",
     "dev": "working on lloki itself",
 }

@@ -39,6 +39,7 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         # of lloki.benchmark
         "harmony": 1,
         "pca": 1,
+        "peer": 1,
         "scvi": 1,
         "scores": 1,
         "umap": 1,

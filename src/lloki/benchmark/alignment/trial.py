@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.align import Rigid, kabsch
+from lloki.benchmark.measured import Measured
 from lloki.embed import Factor
 from lloki.errors import InputError
 from lloki.evaluate.alignment import alignment_quality, overlap_panels, pose_error, random_pose
@@ -20,27 +21,6 @@ Doubles = NDArray[np.float64]
 
 COMPONENTS = 30  # of the PCA, as in the paper
 FEWEST_SHARED = 3  # genes, for a PCA of them
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """Counts of some genes.
-
-    Attributes
-    ----------
-    counts
-        (n, g).
-    genes
-        (g,) names.
-    """
-
-    counts: sparse.csr_matrix
-    genes: tuple[str, ...]
-
-    def only(self, genes: Sequence[str]) -> Measured:
-        """Keep some of the genes, in the order given."""
-        at = {g: i for i, g in enumerate(self.genes)}
-        return Measured(sparse.csr_matrix(self.counts[:, [at[g] for g in genes]]), tuple(genes))
 
 
 @dataclass(frozen=True, eq=False)
