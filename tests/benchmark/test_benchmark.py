@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,8 +40,9 @@ def file(run, tmp_path) -> Path:
 
 def test_every_method_of_a_run(run, compare, judged):
     result = compare(run.folder, seeds=2)
-    assert result.facts["skipped"] == {}
-    titles = [METHODS[m].title.format(embedder="factor") for m in DEFAULT_METHODS]
+    absent = set() if find_spec("mofapy2") else {"mofa", "mofa-harmony"}
+    assert set(result.facts["skipped"]) == {METHODS[m].title for m in absent}
+    titles = [METHODS[m].title.format(embedder="factor") for m in DEFAULT_METHODS if m not in absent]
     assert list(result.methods["method"]) == titles
     by_name: dict[str, list[np.ndarray]] = {}
     for name, x in judged:
@@ -170,6 +172,85 @@ def test_scvi_gets_counts_and_batches(run, compare, monkeypatch, judged):
     assert given["adata"].X.sum() == run.adata.X.sum()
     assert judged[0][1].shape[1] == given["n_latent"] == 30
     assert fake.settings.seed == 5
+
+
+def test_a_peer_gets_the_panel_of_each_slice_and_the_reference(run, compare, monkeypatch, judged, tmp_path):
+    """Also where batches are not slices and cells of a slice do not lie together."""
+    folder = tmp_path / "turned"
+    shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("work"))
+    order = np.random.default_rng(0).permutation(run.adata.n_obs)
+    turned = run.adata[order].copy()
+    turned.obs["all"] = "one"
+    turned.write_h5ad(folder / "integrated.h5ad")
+    call = json.loads((folder / "run.json").read_text())["inputs"]
+    files = [ad.read_h5ad(path) for path in call["slices"]]
+    reference = ad.read_h5ad(call["reference"])
+    given = {}
+
+    def peer(slices, other):
+        given.update(slices=slices, reference=other)
+        return [s.counts[:, :3].toarray() + 1000 * len(s.genes) for s in slices]
+
+    monkeypatch.setattr("lloki.benchmark.embeddings.UNSEEDED", {"stabmap": peer})
+    compare(folder, methods=["stabmap"], batch_key="all", label_key="cell_type", profile="fast")
+    union = set().union(*(f.var_names for f in files))
+    assert [set(s.genes) for s in given["slices"]] == [set(f.var_names) for f in files]
+    assert given["reference"].genes == tuple(g for g in reference.var_names if g in union)
+    np.testing.assert_array_equal(
+        given["reference"].counts.toarray(), reference[:, list(given["reference"].genes)].X.toarray()
+    )
+    [(name, rows)] = judged
+    assert name == "stabmap"
+    for s, file in zip(given["slices"], files):
+        slice_name = file.uns["name"]
+        at = np.flatnonzero(turned.obs["slice"] == slice_name)
+        own = turned[at, list(s.genes)].X.toarray()
+        np.testing.assert_array_equal(s.counts.toarray(), own)
+        np.testing.assert_array_equal(rows[at], own[:, :3] + 1000 * len(s.genes))
+
+
+def test_a_peer_is_seeded_and_followed_by_harmony(run, compare, monkeypatch, judged):
+    seeds = []
+
+    def peer(slices, reference, *, seed):
+        seeds.append(seed)
+        n = sum(s.counts.shape[0] for s in slices)
+        return list(np.array_split(np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32), 2))
+
+    monkeypatch.setattr("lloki.benchmark.embeddings.SEEDED", {"mofa": peer})
+    result = compare(run.folder, methods=["mofa", "mofa-harmony", "reference-ridge"], seeds=2)
+    assert list(result.methods["method"]) == ["MOFA+ + Harmony", "MOFA+", "Reference PCs, ridge"]
+    assert list(result.methods["repeats"]) == [2, 2, 1]
+    assert seeds == [5, 6]  # with and without Harmony from the same rows
+    by_name = [(name, x) for name, x in judged if name.startswith("mofa")]
+    assert len({x.tobytes() for _, x in by_name}) == 4
+    assert {x.shape for _, x in by_name} == {(300, 6)}
+
+
+def test_peers_without_a_reference_are_left_out_with_the_reason(run, file, compare, tmp_path):
+    asked = {"methods": ["pca-union", "stabmap", "reference-knn-harmony"]}
+    skipped = compare(file, label_key="cell_type", **asked).facts["skipped"]
+    assert list(skipped) == ["StabMap", "Reference PCs, neighbors + Harmony"]
+    assert "give the folder of a run" in skipped["StabMap"]
+    folder = tmp_path / "copy"
+    shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("work"))
+    record = json.loads((folder / "run.json").read_text())
+    for path, reason in (
+        (str(tmp_path / "gone.h5ad"), "gone.h5ad: was the reference of the run"),
+        (None, "the run had none in a file"),
+    ):
+        record["inputs"]["reference"] = path
+        (folder / "run.json").write_text(json.dumps(record))
+        assert reason in compare(folder, **asked).facts["skipped"]["StabMap"]
+    del record["inputs"]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert "Run lloki integrate again" in compare(folder, **asked).facts["skipped"]["StabMap"]
+
+
+def test_what_mofa_needs_is_named(run, compare, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mofapy2.run.entry_point", None)
+    skipped = compare(run.folder, methods=["mofa", "fp"]).facts["skipped"]
+    assert "pip install 'lloki[mofa]'" in skipped["MOFA+"]
 
 
 @pytest.mark.parametrize(
