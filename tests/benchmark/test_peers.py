@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, special, stats
 
 from lloki.benchmark.measured import Measured
 from lloki.benchmark.peers import mofa, reference_knn, reference_ridge, scvi_masked, stabmap
@@ -258,6 +258,16 @@ def test_cells_without_counts_keep_their_place(made):
     np.testing.assert_array_equal(given[0], emptied.counts.toarray())
     peers: list[Callable[..., list[np.ndarray]]] = [stabmap, reference_knn, reference_ridge]
     assert all(np.isfinite(p([emptied, *slices[1:]], reference)[0]).all() for p in peers)
+
+
+def test_the_likelihood_of_counts_is_negative_binomial():
+    torch = pytest.importorskip("torch")
+    from lloki.benchmark.peers._vae import negative_binomial
+
+    x, mu, theta = np.arange(6.0), 2.5, 1.7
+    found = negative_binomial(*(torch.tensor(v) for v in (x, mu, theta)), small=0.0).numpy()
+    expected = stats.nbinom.logpmf(x, theta, theta / (theta + mu)) + special.gammaln(x + 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_genes_outside_a_panel_have_no_part_in_the_likelihood():

@@ -61,14 +61,13 @@ class VAE(nn.Module):
 
 
 def negative_binomial(x: Tensor, mu: Tensor, theta: Tensor, small: float = 1e-8) -> Tensor:
-    """Log probability of counts with mean ``mu`` and variance ``mu + mu² / theta``."""
+    """Log probability of counts with mean ``mu`` and variance ``mu + mu² / theta``, less log(x!)."""
     log_sum = torch.log(theta + mu + small)
     return (
         theta * (torch.log(theta + small) - log_sum)
         + x * (torch.log(mu + small) - log_sum)
         + torch.lgamma(x + theta)
         - torch.lgamma(theta)
-        - torch.lgamma(x + 1)
     )
 
 
