@@ -11,6 +11,7 @@ from scipy import sparse, special, stats
 
 from lloki.benchmark.measured import Measured
 from lloki.benchmark.peers import mofa, reference_knn, reference_ridge, scvi_masked, stabmap
+from lloki.benchmark.peers._mofa import Fitted
 from lloki.benchmark.peers._mosaic import Mosaic
 from lloki.benchmark.peers._reference import ridge_weights
 from lloki.benchmark.peers._standardized import Standardized, principal_axes
@@ -171,6 +172,19 @@ def test_projected_factors_are_those_that_mofa_gives_its_own_cells(made):
     assert np.abs(projected - model.factors).mean() < 0.1 * np.abs(model.factors).mean()
 
 
+def test_factors_are_projected_by_the_posterior_of_the_measured_genes():
+    rng = np.random.default_rng(4)
+    w, tau, alpha = rng.normal(size=(9, 3)), rng.gamma(2, 1, (2, 9)), rng.gamma(2, 1, (2, 3))
+    variance = rng.gamma(1, 0.1, (9, 3))
+    model = Fitted(w, w**2 + variance, tau, alpha, np.zeros((0, 3)))
+    genes, y = np.array([1, 4, 5, 8]), rng.normal(size=4)
+    inner, right = np.diag(alpha[1]), np.zeros(3)
+    for d, value in zip(genes, y):
+        inner = inner + tau[1, d] * (np.outer(w[d], w[d]) + np.diag(variance[d]))
+        right += tau[1, d] * w[d] * value
+    np.testing.assert_allclose(y @ model.loadings(1, genes), np.linalg.solve(inner, right))
+
+
 def test_mofa_that_gives_up_is_an_error_and_not_an_exit(made, monkeypatch):
     pytest.importorskip("mofapy2", reason="MOFA+ needs the extra mofa")
 
@@ -265,7 +279,8 @@ def test_the_likelihood_of_counts_is_negative_binomial():
     from lloki.benchmark.peers._vae import negative_binomial
 
     x, mu, theta = np.arange(6.0), 2.5, 1.7
-    found = negative_binomial(*(torch.tensor(v) for v in (x, mu, theta)), small=0.0).numpy()
+    tensors = (torch.tensor(v, dtype=torch.float64) for v in (x, mu, theta))
+    found = negative_binomial(*tensors, small=0.0).numpy()
     expected = stats.nbinom.logpmf(x, theta, theta / (theta + mu)) + special.gammaln(x + 1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
