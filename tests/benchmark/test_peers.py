@@ -174,11 +174,11 @@ def test_projected_factors_are_those_that_mofa_gives_its_own_cells(made):
 
 def test_factors_are_projected_by_the_posterior_of_the_measured_genes():
     rng = np.random.default_rng(4)
-    w, tau, alpha = rng.normal(size=(9, 3)), rng.gamma(2, 1, (2, 9)), rng.gamma(2, 1, (2, 3))
+    w, tau = rng.normal(size=(9, 3)), rng.gamma(2, 1, (2, 9))
     variance = rng.gamma(1, 0.1, (9, 3))
-    model = Fitted(w, w**2 + variance, tau, alpha, np.zeros((0, 3)))
+    model = Fitted(w, w**2 + variance, tau, np.zeros((0, 3)))
     genes, y = np.array([1, 4, 5, 8]), rng.normal(size=4)
-    inner, right = np.diag(alpha[1]), np.zeros(3)
+    inner, right = np.eye(3), np.zeros(3)
     for d, value in zip(genes, y):
         inner = inner + tau[1, d] * (np.outer(w[d], w[d]) + np.diag(variance[d]))
         right += tau[1, d] * w[d] * value

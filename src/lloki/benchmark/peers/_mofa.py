@@ -32,8 +32,6 @@ class Fitted:
         (G, K) expected weights and expected squared weights.
     precision
         (groups, G) noise precision of each gene.
-    prior
-        (groups, K) precision of the factors.
     factors
         (cells, K) of the cells that the model was fitted to, group after group.
     """
@@ -41,20 +39,19 @@ class Fitted:
     weights: Doubles
     squares: Doubles
     precision: Doubles
-    prior: Doubles
     factors: Doubles
 
     def loadings(self, group: int, genes: NDArray[np.integer]) -> Doubles:
         r"""Matrix (g, K) that gives the posterior mean of the factors from standardized expression of genes.
 
-        .. math:: \big(\mathrm{diag}(\alpha) + \sum_d \tau_d E[w_d w_d^T]\big)^{-1} \sum_d \tau_d w_d y_d
+        .. math:: \big(I + \sum_d \tau_d E[w_d w_d^T]\big)^{-1} \sum_d \tau_d w_d y_d
 
         with only the measured genes *d* in both sums: what the model's own update of the factors converges to
         while all else is fixed.
         """
         w, tau = self.weights[genes], self.precision[group, genes][:, None]
         inner = (w * tau).T @ w
-        np.fill_diagonal(inner, self.prior[group] + (tau * self.squares[genes]).sum(axis=0))
+        np.fill_diagonal(inner, 1 + (tau * self.squares[genes]).sum(axis=0))
         out: Doubles = np.linalg.solve(inner, (w * tau).T).T
         return out
 
@@ -96,9 +93,12 @@ def mofa(
     Notes
     -----
     Expression is log-normalized and standardized per data set and gene; genes that a data set lacks are NaN.
-    Everything else is mofapy2's default (sparse weights, relevance of factors per group, fast convergence).
-    mofapy2 has no projection of further cells: they get the posterior mean of their factors by the fitted
-    weights and noise of their group, from the genes that were measured.
+    Weights have a Gaussian prior with a relevance for each factor, factors a standard normal one; everything
+    else is mofapy2's default. Its two further priors, spike-and-slab on weights and a relevance of factors in
+    each group, are off: on four hypothalamus sections with 70 genes each, labels transfer worse with either
+    or both (macro-F1 .42 to .46 against .48). mofapy2 has no projection of further cells: they get the
+    posterior mean of their factors by the fitted weights and noise of their group, from the genes that were
+    measured.
 
     Time grows with fit_cells · groups · genes · factors² per iteration, and linearly with the stored counts
     for the projection; memory with a few arrays of fit_cells · groups x genes, the stored counts and the
@@ -156,7 +156,6 @@ def fit(groups: Sequence[Doubles], factors: int, *, seed: int) -> Fitted:
         weights=np.asarray(weights["E"], np.float64),
         squares=np.asarray(weights["E2"], np.float64),
         precision=np.asarray(nodes["Tau"].getNodes()[0].getExpectations(expand=False)["E"], np.float64),
-        prior=np.asarray(nodes["AlphaZ"].getExpectations(expand=False)["E"], np.float64),
         factors=np.asarray(nodes["Z"].getExpectations()["E"], np.float64),
     )
 
@@ -173,7 +172,7 @@ def _train(run: Any, groups: Sequence[Doubles], factors: int, seed: int) -> dict
         samples_names=[[f"{g}-{i}" for i in range(len(y))] for g, y in zip(names, groups)],
         features_names=[[f"{i}" for i in range(groups[0].shape[1])]],
     )
-    run.set_model_options(factors=factors, ard_factors=True)
+    run.set_model_options(factors=factors, spikeslab_weights=False, ard_factors=False)
     run.set_train_options(seed=seed, convergence_mode="fast", quiet=True)
     run.build()
     run.run()
