@@ -206,12 +206,16 @@ def test_mofa_that_gives_up_is_an_error_and_not_an_exit(made, monkeypatch):
 
 def test_stabmap_has_a_block_of_equal_size_for_every_data_set(made):
     slices, reference, _ = made
-    x = np.concatenate(stabmap(slices, reference, components=4))
-    assert x.shape[1] == 4 * 4
-    whole = stabmap([*slices, reference], reference, components=4)
-    assert whole[0].shape[1] == 5 * 4
-    sizes = np.abs(np.concatenate(whole)).mean(axis=0).reshape(5, 4).mean(axis=1)
-    assert sizes.max() / sizes.min() < 1.3  # equal over all cells; here the reference's are counted once
+    assert stabmap(slices, reference, components=4)[0].shape[1] == 4 * 4
+    few = slices[2].only(slices[2].genes[:12])  # 12 components, where others have 20
+    given = [*slices[:2], few, reference]  # the reference as a slice, too, so that its rows are seen
+    found = stabmap(given, reference, components=20)
+    norms = np.abs(np.concatenate([*found, found[3]]))
+    widths = [12 if given[i] is few else 20 for i in Mosaic.of(given, reference).position]
+    blocks = np.split(norms, np.cumsum(widths), axis=1)
+    assert [block.shape[1] for block in blocks] == [*widths, 20]
+    for block in blocks:
+        assert block.sum(axis=1).mean() == pytest.approx(1, abs=0.01)
 
 
 def test_stabmap_maps_by_least_squares_directly_or_through_the_reference():

@@ -58,8 +58,8 @@ def stabmap(
     n·g² + g³ of each data set (n cells, g genes) and memory with g², the stored counts and the result. There
     is no random number in it.
 
-    Every block of scores is divided by its mean absolute value over all cells, so that no data set dominates
-    the distances.
+    Every block of scores is divided by its mean L1 norm over the cells of all data sets, so that no data set
+    dominates the distances.
 
     The paper: Nature Biotechnology 42, 284-292, doi:10.1038/s41587-023-01766-z. Unlike there, data sets keep
     all of their genes (the package restricts them to the 1,000 most variable).
@@ -85,7 +85,7 @@ def stabmap(
                         through = _step(own, covariances[a], axes, data[middle])
                     weights = _step(data[middle], covariances[middle], through, other)
                 block.append(other.dot(weights))
-            size = float(np.abs(np.concatenate(block)).mean()) or 1.0
+            size = float(np.abs(np.concatenate(block)).sum(axis=1).mean()) or 1.0
             for part, scores in zip(parts, block):
                 part.append(scores / size)
         return mosaic.as_given([np.hstack(part) for part in parts[:middle]])
