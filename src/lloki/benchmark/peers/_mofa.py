@@ -163,7 +163,8 @@ def fit(groups: Sequence[Doubles], factors: int, *, seed: int) -> Fitted:
 def _train(run: Any, groups: Sequence[Doubles], factors: int, seed: int) -> dict[str, Any]:
     """Call mofapy2; return the nodes of its model."""
     names = [f"{i:06d}" for i in range(len(groups))]  # it numbers groups in the order of their sorted names
-    run.set_data_options(center_groups=False)  # they are, over all cells and not only those to fit to
+    # Groups are centered, over all cells and not only those to fit to; float32 takes half the time.
+    run.set_data_options(center_groups=False, use_float32=True)
     run.set_data_matrix(
         [[y.copy() for y in groups]],
         likelihoods=["gaussian"],
