@@ -127,7 +127,7 @@ class CAEConfig(Config):
     margin: float = 1.0
     distance: Literal["squared", "euclidean"] = "euclidean"
     components: int = 100
-    unit: float = 0.7
+    unit: float = 1.5
     n_pairs: int = 20
     n_neighbors: int = 30
     neighbors_per_step: int = 1

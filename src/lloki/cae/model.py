@@ -72,7 +72,7 @@ class CAEModel:
     @property
     def dim(self) -> int:
         """Columns of the input embedding."""
-        return int(self.scaling.center.shape[1])
+        return len(self.scaling.center)
 
     def encode(
         self,
@@ -190,7 +190,7 @@ class CAEModel:
             parts = [name for name in tensors if name.startswith(MIXTURE)]
             mixture = Mixture(**{n.removeprefix(MIXTURE): tensors.pop(n).numpy() for n in parts})
             landmarks = Landmarks(tensors.pop(LANDMARKS), settings["landmarks"])
-            network = network_for(config, center.shape[1], conditions)
+            network = network_for(config, len(center), conditions)
             network.load_state_dict(tensors)
             scaling = Scaling(mixture, center, settings["scale"], settings["distance"])
             return cls(

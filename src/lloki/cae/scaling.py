@@ -18,14 +18,16 @@ BLOCK = 16_384
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x' - center[token]) / scale``, x' being x without its offset, and a factor for distances.
+    """``(x' - center) / scale``, x' being x without its token's offset, and a factor for distances.
+
+    There is one center for all tokens: a center for each would take a token's composition for its platform.
 
     Parameters
     ----------
     mixture
         The offsets of each kind of cells.
     center
-        (tokens, d) mean of what then remains of each token's cells, every slice counting alike.
+        (d,) mean of what then remains, every slice counting alike.
     scale
         Root mean square of all centered entries: one number, so that directions keep their weight.
     distance
@@ -43,43 +45,34 @@ class Scaling:
     ) -> Scaling:
         """From the slices (n_i, d) and the token index of each; see `CAEConfig` for the rest."""
         mixture = Mixture.fit(slices, token_of, components=components, seed=seed)
-        tokens = max(token_of) + 1
         moments = [_moments(mixture.apply(x, t)) for x, t in zip(slices, token_of)]
         means = np.stack([mean for mean, _ in moments])
-        center = np.stack([_center(means, token_of, token) for token in range(tokens)])
+        center = means.mean(0)
         # mean of |x - c|² = variance + (mean - c)²
-        variance = np.mean([(v + np.square(m - center[t])).mean() for (m, v), t in zip(moments, token_of)])
+        variance = np.mean([(v + np.square(m - center)).mean() for m, v in moments])
         within = np.mean([v.sum() for _, v in moments])
         scale = float(np.sqrt(variance)) or 1.0
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
         return cls(mixture, center.astype(np.float32), scale, unit / spread)
 
     def add(self, slices: Sequence[Floats]) -> Scaling:
-        """Append the center of one more token, from its slices; the scale stays."""
-        mixture = self.mixture.add(slices)
-        token = len(self.center)
-        means = np.stack([mixture.apply(x, token).mean(0, dtype=np.float64) for x in slices])
-        center = means.mean(0).astype(np.float32)
-        return replace(self, mixture=mixture, center=np.concatenate([self.center, center[None]]))
+        """Append the offsets of one more token, from its slices; center and scale stay."""
+        return replace(self, mixture=self.mixture.add(slices))
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Scale cells (n, d) of one token."""
-        return (self.mixture.apply(x, token) - self.center[token]) / np.float32(self.scale)
+        return (self.mixture.apply(x, token) - self.center) / np.float32(self.scale)
 
     def join(self, slices: Sequence[Floats], token_of: Sequence[int]) -> Floats:
         """Scale slices (n_i, d) into one array (N, d), the only copy of them that is made."""
-        out = np.empty((sum(map(len, slices)), self.center.shape[1]), np.float32)
+        out = np.empty((sum(map(len, slices)), len(self.center)), np.float32)
         end = 0
         for x, token in zip(slices, token_of):
             rows = out[end : end + len(x)]
-            np.subtract(self.mixture.apply(x, token), self.center[token], out=rows)
+            np.subtract(self.mixture.apply(x, token), self.center, out=rows)
             rows /= np.float32(self.scale)
             end += len(x)
         return out
-
-
-def _center(means: NDArray[np.float64], token_of: Sequence[int], token: int) -> NDArray[np.float64]:
-    return np.mean([mean for mean, own in zip(means, token_of) if own == token], axis=0)
 
 
 def _moments(x: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

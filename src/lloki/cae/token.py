@@ -37,7 +37,7 @@ def fit_token(
     device: str | None = None,
     advance: Advance | None = None,
 ) -> CAEModel:
-    """Teach a model a new technology x panel: a vector and a center for it, all shared weights frozen.
+    """Teach a model a new technology x panel: a vector and offsets for it, all shared weights frozen.
 
     The new slices are trained with the model's own losses and settings. Their partners in other batches are
     the model's landmarks, some cells of each trained slice.

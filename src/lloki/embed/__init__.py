@@ -5,15 +5,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lloki.embed.base import Embedder, SliceSummary, get_embedder, load_embedder, save_embedder, settings_of
+from lloki.embed.base import (
+    REFERENCE,
+    Embedder,
+    HeldOut,
+    HoldsOut,
+    SliceSummary,
+    get_embedder,
+    load_embedder,
+    save_embedder,
+    settings_of,
+)
 from lloki.embed.factor import Factor, FactorConfig
 from lloki.embed.precomputed import Precomputed
 
 __all__ = [
+    "REFERENCE",
     "Embedder",
     "Factor",
     "FactorConfig",
     "Geneformer",
+    "HeldOut",
+    "HoldsOut",
     "Precomputed",
     "ScGPT",
     "SliceSummary",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,6 +17,9 @@ from scipy import sparse
 from lloki._progress import Advance
 from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
+
+# Technology of the scRNA-seq reference, which is one of its own.
+REFERENCE = "scRNA-seq reference"
 
 ENTRY_POINTS = "lloki.embedders"
 _BUILT_IN = {  # as module and class: the pretrained ones bring torch with them
@@ -37,10 +40,13 @@ class SliceSummary:
         The g genes that the arrays refer to.
     arrays
         Gene-sized arrays by name, never cell-sized: a summary is made where the slice is, and travels.
+    technology
+        Technology of the slice; ``""`` if it is not known, which makes it one of its own.
     """
 
     genes: tuple[str, ...]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    technology: str = ""
 
 
 @runtime_checkable
@@ -103,6 +109,44 @@ class Embedder(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Embedder:
         """Read what ``save`` wrote."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Cells of a slice embedded without some genes, and those genes.
+
+    Attributes
+    ----------
+    genes
+        The h genes that were left out.
+    rows
+        (n, d) embedding by the others.
+    predict
+        (h, d) loadings: ``rows @ predict.T`` is what the model expects of the genes.
+    values
+        (n, h) their standardized expression.
+    """
+
+    genes: tuple[str, ...]
+    rows: NDArray[np.float32]
+    predict: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """An embedder that can leave genes out of a slice's embedding, and predict them from it."""
+
+    def hold_out(
+        self,
+        expression: sparse.csr_matrix,
+        genes: Sequence[str],
+        folds: Sequence[Sequence[str]],
+        *,
+        state: SliceSummary,
+    ) -> Iterator[HeldOut]:
+        """Embed (n, g) without the genes of each fold."""
         ...
 
 

@@ -34,6 +34,9 @@ class FactorConfig:
         Shrinkage of the loadings, as a fraction of the cells that measure a gene.
     min_genes
         Minimum number of genes of a panel that the model must know.
+    composition
+        Whether a slice's composition is separated from its platform's effects (`lloki.embed.composition`).
+        If not, the mean of every slice lies at zero, whatever cells it holds.
     """
 
     factors: int = 30
@@ -42,6 +45,7 @@ class FactorConfig:
     noise_floor: float = 0.05
     ridge: float = 1e-3
     min_genes: int = 3
+    composition: bool = True
 
     def __post_init__(self) -> None:
         for name, low in (("factors", 1), ("rounds", 1), ("min_genes", 1)):

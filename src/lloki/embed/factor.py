@@ -6,13 +6,18 @@ A cell contributes only the genes that its assay measures, so slices of any pane
 share one set of loadings ``W``. Expectation-maximization has closed form, and because cells of a slice share
 their panel, everything it needs of a slice is the g x g second moment of its standardized expression: one
 pass over the cells, after which a round costs the same whether a slice has a thousand cells or a million.
+
+Every gene is centered and scaled by the slice itself, which removes the platform's detection rate; what that
+takes away of the slice's composition is given back as one shift of the slice along the factors, see
+`lloki.embed.composition`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +29,16 @@ from scipy import sparse
 
 from lloki._parallel import blocks, map_ordered, single_threaded
 from lloki._progress import Advance
-from lloki.embed.base import SliceSummary
+from lloki.embed.base import REFERENCE, HeldOut, SliceSummary
+from lloki.embed.composition import (
+    Levels,
+    relative_scale,
+    shift_levels,
+    shift_of_new,
+    solve_shifts,
+    technology_codes,
+    within_covariance,
+)
 from lloki.embed.em import Doubles, FactorConfig, expectation_maximization
 from lloki.errors import GeneError, ModelError
 from lloki.genes import PanelCoverage, coverage
@@ -54,6 +68,9 @@ class Factor:
         self.genes: tuple[str, ...] = ()
         self.loadings: Doubles = np.zeros((0, self.config.factors))  # (G, K)
         self.noise: Doubles = np.zeros(0)  # (G,)
+        self.technologies: tuple[str, ...] = ()
+        self.levels = Levels(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        self.shifts: dict[str, Doubles] = {}  # of the data sets of the fit, by `_fingerprint`
 
     @property
     def dim(self) -> int:
@@ -99,22 +116,57 @@ class Factor:
         GeneError
             If no gene of any slice varies between its cells.
         """
-        varying = [_varying(slices[name]) for name in sorted(slices)]
-        measured = {gene for assay in varying for gene in assay.genes}
-        assays = [a for a in (*varying, _varying(reference, measured)) if a.genes]
-        if not assays:
+        varying = {name: _varying(slices[name]) for name in sorted(slices)}
+        measured = {gene for assay in varying.values() for gene in assay.genes}
+        parts = [(name, slices[name], varying[name]) for name in varying]
+        parts.append((REFERENCE, reference, _varying(reference, measured)))
+        parts = [part for part in parts if part[2].genes]
+        if not parts:
             raise GeneError("there is nothing to fit: no gene of any slice varies between its cells")
         self.genes = tuple(sorted(measured))
-        at = {gene: i for i, gene in enumerate(self.genes)}
+        assays = [assay for _, _, assay in parts]
+        rows = [self._rows(assay.genes) for assay in assays]
+        moments = [assay.arrays["moment"] for assay in assays]
+        cells = [float(assay.arrays["n"]) for assay in assays]
         with single_threaded():
             self.loadings, self.noise = expectation_maximization(
-                [a.arrays["moment"] for a in assays],
-                [float(a.arrays["n"]) for a in assays],
-                [np.array([at[gene] for gene in a.genes]) for a in assays],
-                len(self.genes),
-                self.config,
+                moments, cells, rows, len(self.genes), self.config
             )
+            if self.config.composition:
+                names = [summary.technology or name for name, summary, _ in parts]
+                self._place(assays, names, rows, [_fingerprint(summary) for _, summary, _ in parts])
         return self
+
+    def _place(
+        self,
+        assays: Sequence[SliceSummary],
+        technologies: Sequence[str],
+        rows: Sequence[NDArray[np.int64]],
+        fingerprints: Sequence[str],
+    ) -> None:
+        """Find what each data set's composition adds to its mean, and keep what further ones need."""
+        own = [self.loadings[r] for r in rows]
+        covariances = [
+            within_covariance(assay.arrays["moment"], float(assay.arrays["n"]), w)
+            for assay, w in zip(assays, own)
+        ]
+        levels = [
+            assay.arrays["mean"] / assay.arrays["scale"] * relative_scale(c, w, self.noise[r])
+            for assay, c, w, r in zip(assays, covariances, own, rows)
+        ]
+        shifts = solve_shifts(list(zip(rows, levels)), technologies, covariances, self.loadings)
+        codes = technology_codes(technologies)
+        self.technologies = tuple(codes)
+        self.levels = Levels(
+            np.concatenate(rows),
+            np.repeat([codes[name] for name in technologies], [len(r) for r in rows]),
+            np.concatenate([shift_levels(y, w, z) for y, w, z in zip(levels, own, shifts)]),
+        )
+        self.shifts = dict(zip(fingerprints, shifts))
+
+    def _rows(self, genes: Sequence[str]) -> NDArray[np.int64]:
+        at = {gene: i for i, gene in enumerate(self.genes)}
+        return np.array([at[gene] for gene in genes], dtype=np.int64)
 
     def embed(
         self,
@@ -130,7 +182,9 @@ class Factor:
         """Posterior mean of each cell's factors, weighted by ``loading_power``: (n, g) → (n, K) float32.
 
         Center and scale of every gene are the slice's own, from ``state``: they remove the platform's
-        detection rate. A row depends on its cell, ``state`` and the model alone, up to rounding.
+        detection rate. The shift that the slice's composition asks for (`lloki.embed.composition`) is that of
+        the fit for the slices of the fit; for a new slice it is estimated with all others as they are.
+        A row depends on its cell, ``state`` and the model alone, up to rounding.
 
         Raises
         ------
@@ -139,29 +193,71 @@ class Factor:
         GeneError
             If it knows fewer than ``min_genes`` of the genes.
         """
-        if not self.genes:
-            raise ModelError("the factor model is not fitted. Call fit, or load a saved one.")
-        at = {gene: i for i, gene in enumerate(self.genes)}
-        scale = state.arrays["scale"]
-        columns = np.array([j for j, gene in enumerate(genes) if gene in at and scale[j] > 0], dtype=np.int64)
-        if len(columns) < self.config.min_genes:
-            raise GeneError(
-                f"the model knows {len(columns)} of the {len(genes)} genes",
-                hint=f"It needs {self.config.min_genes}: integrate this panel with the others instead.",
-            )
-        rows = np.array([at[genes[j]] for j in columns])
-        mean, scale = state.arrays["mean"][columns], scale[columns]
-        projection = self._projection(rows)  # (g_used, K)
+        view = self._view(genes, state)
+        projection = self._projection(view.rows)  # (g_used, K)
         out = np.empty((expression.shape[0], self.dim), dtype=np.float32)
 
         def project(part: slice) -> tuple[slice, Doubles]:
-            return part, ((stabilize(expression[part])[:, columns] - mean) / scale) @ projection
+            return part, view.standardize(expression[part]) @ projection
 
         for part, z in map_ordered(project, blocks(len(out), BLOCK), threads=threads):
             out[part] = z
             if advance:
                 advance(len(z))
         return out
+
+    def hold_out(
+        self,
+        expression: sparse.csr_matrix,
+        genes: Sequence[str],
+        folds: Sequence[Sequence[str]],
+        *,
+        state: SliceSummary,
+    ) -> Iterator[HeldOut]:
+        """Embed cells (n, g) without the genes of each fold, for which see what is to be predicted.
+
+        The loadings stay those of the fit. Genes that the model does not use here are passed over; a fold
+        that leaves fewer than ``min_genes``, or of which the slice has no gene, gives no row.
+        """
+        view = self._view(genes, state)
+        names = np.array([genes[j] for j in view.columns], dtype=object)
+        x = view.standardize(expression)
+        weight = np.linalg.norm(self.loadings, axis=0) ** self.config.loading_power
+        for fold in folds:
+            out = np.isin(names, list(fold))
+            if not out.any() or (~out).sum() < self.config.min_genes:
+                continue
+            with single_threaded():
+                rows = x[:, ~out] @ self._projection(view.rows[~out])
+            predict = self.loadings[view.rows[out]] / np.where(weight > 0, weight, 1.0)
+            yield HeldOut(tuple(names[out]), rows.astype(np.float32), predict, x[:, out])
+
+    def _view(self, genes: Sequence[str], state: SliceSummary) -> _View:
+        """Find which genes of a slice are used, and how they are standardized."""
+        if not self.genes:
+            raise ModelError("the factor model is not fitted. Call fit, or load a saved one.")
+        known, scale = set(self.genes), state.arrays["scale"]
+        columns = np.array([j for j, g in enumerate(genes) if g in known and scale[j] > 0], dtype=np.int64)
+        if len(columns) < self.config.min_genes:
+            raise GeneError(
+                f"the model knows {len(columns)} of the {len(genes)} genes",
+                hint=f"It needs {self.config.min_genes}: integrate this panel with the others instead.",
+            )
+        rows = self._rows([genes[j] for j in columns])
+        mean, scale = state.arrays["mean"][columns], scale[columns]
+        if not self.config.composition:
+            return _View(columns, rows, mean, scale, np.zeros(len(rows)))
+        w, moment = self.loadings[rows], state.arrays["moment"][np.ix_(columns, columns)]
+        with single_threaded():
+            covariance = within_covariance(moment, float(state.arrays["n"]), w)
+            relative = relative_scale(covariance, w, self.noise[rows])
+            shift = self.shifts.get(_fingerprint(state))
+            if shift is None:  # not of the fit
+                named = state.technology in self.technologies
+                technology = self.technologies.index(state.technology) if named else -1
+                level = mean / scale * relative
+                shift = shift_of_new(rows, level, technology, covariance, self.loadings, self.levels)
+            return _View(columns, rows, mean, scale / relative, w @ shift)
 
     def _projection(self, rows: NDArray[np.int64]) -> Doubles:
         """Standardized expression of the genes ``rows`` → weighted posterior mean, as one matrix."""
@@ -175,9 +271,15 @@ class Factor:
     def save(self, folder: Path) -> None:
         """Write ``factor.safetensors`` and ``factor.json``."""
         # bytes first: a full disk is then the OSError it is, not one of safetensors' own
-        weights = save({"loadings": self.loadings, "noise": self.noise})
-        (folder / "factor.safetensors").write_bytes(weights)
-        facts = {"config": asdict(self.config), "genes": list(self.genes)}
+        arrays = {"loadings": self.loadings, "noise": self.noise, **vars(self.levels)}
+        arrays["shifts"] = np.array(list(self.shifts.values())).reshape(-1, self.dim)
+        (folder / "factor.safetensors").write_bytes(save(arrays))
+        facts = {
+            "config": asdict(self.config),
+            "genes": list(self.genes),
+            "technologies": list(self.technologies),
+            "fitted": list(self.shifts),
+        }
         (folder / "factor.json").write_text(json.dumps(facts))
 
     @classmethod
@@ -194,6 +296,9 @@ class Factor:
             arrays = load_file(folder / "factor.safetensors")
             self = cls(FactorConfig(**facts["config"]))
             self.genes, self.loadings, self.noise = tuple(facts["genes"]), arrays["loadings"], arrays["noise"]
+            self.technologies = tuple(facts["technologies"])
+            self.levels = Levels(arrays["gene"], arrays["technology"], arrays["value"])
+            self.shifts = dict(zip(facts["fitted"], arrays["shifts"], strict=True))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the factor model cannot be read: {error}") from error
         if len(self.loadings) != len(self.genes) or len(self.noise) != len(self.genes):
@@ -201,6 +306,29 @@ class Factor:
                 f"{folder}: factor.json names {len(self.genes)} genes, the weights hold another number"
             )
         return self
+
+
+@dataclass(frozen=True)
+class _View:
+    """The used genes of a slice: columns of its expression, rows of the loadings, and how they are scaled."""
+
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    mean: Doubles
+    scale: Doubles
+    offset: Doubles
+
+    def standardize(self, expression: sparse.csr_matrix) -> Doubles:
+        out: Doubles = (stabilize(expression)[:, self.columns] - self.mean) / self.scale + self.offset
+        return out
+
+
+def _fingerprint(summary: SliceSummary) -> str:
+    """Name a data set by its genes, cells and means: it is found again whatever it is called."""
+    digest = hashlib.sha256(json.dumps([summary.technology, *summary.genes]).encode())
+    for name in ("n", "mean", "scale"):
+        digest.update(np.ascontiguousarray(summary.arrays[name], np.float64).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def stabilize(expression: sparse.csr_matrix) -> Doubles:

@@ -4,6 +4,7 @@ from lloki.fp._propagate import denoise, propagate
 from lloki.fp.align import PASSES, FPResult, align_features
 from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
 from lloki.fp.expression import log_normalize
+from lloki.fp.latent import Propagation, choose_alpha, gene_folds, propagate_embedding
 from lloki.fp.sparsity import (
     cell_sparsity,
     imputation_budgets,
@@ -19,12 +20,16 @@ __all__ = [
     "FPConfig",
     "FPOptions",
     "FPResult",
+    "Propagation",
     "align_features",
     "cell_sparsity",
+    "choose_alpha",
     "denoise",
+    "gene_folds",
     "imputation_budgets",
     "log_normalize",
     "propagate",
+    "propagate_embedding",
     "reference_sparsity",
     "sparsity_targets",
     "wasserstein",

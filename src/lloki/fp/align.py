@@ -104,7 +104,7 @@ def align_features(
     n·k·(entries per cell) a step of propagation. Memory grows with n alone: two graphs of at most (2k + 1)·n
     edges, one at a time, and a few copies of the result.
     """
-    config = config or FPConfig.preset("default")
+    config = (config or FPConfig.preset("default")).for_embedder(joint=False)
     coords = np.asarray(coords, np.float64)
     n, g = counts.shape
     if coords.ndim != 2 or len(coords) != n or coords.shape[1] not in (2, 3):
@@ -117,7 +117,7 @@ def align_features(
     targets = sparsity_targets(before, reference_sparsity)
     budgets = imputation_budgets(targets, nonzero, g) if config.transport else np.full(n, g, np.int64)
     expression, steps, converged = observed, 0, True
-    if config.alpha > 0:
+    if config.alpha:
         expression, steps, converged = _from_neighbors(observed, coords, budgets, config, threads, advance)
     elif advance is not None:
         advance(PASSES * n)
@@ -176,7 +176,7 @@ def _from_neighbors(
         graph_of(imputed),
         observed,
         budgets if config.respect_budget else None,
-        alpha=config.alpha,
+        alpha=config.alpha or 0.0,
         preserve_observed=config.preserve_observed,
         keep=config.keep,
         seed=config.seed,

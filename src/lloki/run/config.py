@@ -9,9 +9,10 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from lloki._names import did_you_mean
 from lloki.cae.config import CAEConfig, CAEOptions
-from lloki.embed.base import Embedder
+from lloki.embed.base import Embedder, HoldsOut
 from lloki.errors import ConfigError
-from lloki.fp.config import PRESETS, FPConfig, FPOptions
+from lloki.fp import Propagation
+from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
 
 
 class RunKeywords(TypedDict, total=False):
@@ -124,6 +125,18 @@ class RunConfig:
         reads log-normalized counts.
         """
         return embedder.uses_expression and (self.fp is not None or embedder.joint)
+
+    def features(self, embedder: Embedder) -> FPConfig:
+        """Parameters of LLOKI-FP for an embedder."""
+        return (self.fp or OFF).for_embedder(joint=embedder.joint)
+
+    def propagation(self, embedder: Embedder) -> Propagation | None:
+        """Parameters of the propagation of the embedding; ``None`` leaves it out."""
+        if self.fp is None or self.fp.latent_alpha == 0 or not embedder.uses_expression:
+            return None
+        if self.fp.latent_alpha is None and not isinstance(embedder, HoldsOut):
+            return None
+        return Propagation(self.fp.latent_alpha, self.fp.latent_neighbors, self.fp.latent_bandwidth)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from lloki.embed import Embedder, settings_of
-from lloki.fp import OFF
 from lloki.run.config import RunConfig
 from lloki.run.opening import Opened
 from lloki.run.reference import Reference
@@ -40,7 +39,7 @@ def plan_pieces(
     store: Store, config: RunConfig, opened: Opened, embedder: Embedder, *, device: str
 ) -> Pieces:
     """Name all pieces of a run of these inputs."""
-    features = feature_units(store, config, opened.slices, opened.reference)
+    features = feature_units(store, config, opened.slices, opened.reference, embedder)
     summaries = summary_units(store, config, opened.slices, features, embedder)
     fit = fit_piece(store, config, opened, summaries, embedder)
     embedding = embedding_units(
@@ -52,12 +51,16 @@ def plan_pieces(
 
 
 def feature_units(
-    store: Store, config: RunConfig, records: Sequence[SliceRecord], reference: Reference | None
+    store: Store,
+    config: RunConfig,
+    records: Sequence[SliceRecord],
+    reference: Reference | None,
+    embedder: Embedder,
 ) -> dict[str, FeatureUnit]:
     """LLOKI-FP of every slice: by the slice, the sparsity of the reference and the parameters."""
     if reference is None:
         return {}
-    units, fp = {}, config.fp or OFF
+    units, fp = {}, config.features(embedder)
     for r in records:
         sparsity = reference.sparsity(r.genes, mode=fp.reference_genes)
         units[r.name] = FeatureUnit(
@@ -87,6 +90,7 @@ def summary_units(
             cells=r.cells,
             features=features[r.name].path,
             genes=r.genes,
+            technology=r.technology,
             embedder=embedder,
         )
         for r in records
@@ -103,7 +107,9 @@ def fit_piece(
     """Name the fitted embedder: by the summaries of the trained slices and the reference, where it learns."""
     learned: list[Any] = []
     if embedder.joint:
-        learned = [summaries[name].piece.key for name in sorted(r.name for r in opened.trained)]
+        learned = [
+            (summaries[r.name].piece.key, r.technology) for r in sorted(opened.trained, key=lambda r: r.name)
+        ]
         learned.append(opened.reference.hash if opened.reference else "")
     return store.piece("fit", embedder.name, *_identity(embedder, config), config.seed, learned, ending="")
 
@@ -122,16 +128,20 @@ def embedding_units(
 ) -> dict[str, EmbeddingUnit]:
     """Embeddings of every slice: by the fitted embedder, its settings here, and features or counts."""
     settings, units = settings_of(embedder), {}
+    latent = config.propagation(embedder)
     for r in records:
         feature, summary = features.get(r.name), summaries.get(r.name)
         source = feature.piece if feature else r.piece
         units[r.name] = EmbeddingUnit(
-            piece=store.piece("embedding", r.name, fit_key, settings, source.key, config.seed),
+            piece=store.piece(
+                "embedding", r.name, fit_key, settings, source.key, r.technology, latent, config.seed
+            ),
             cells=r.cells,
             source=r.piece.path,
             features=feature.path if feature else None,
-            summary=summary.path if summary else None,
+            summary=summary,
             model=fitted,
+            propagation=latent,
             seed=config.seed,
             device=device,
         )

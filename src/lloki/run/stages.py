@@ -106,7 +106,7 @@ class Stages:
         fit_key: str,
     ) -> Embedded:
         """Take slices through LLOKI-FP and an embedder that another run has fitted, in ``folder``."""
-        features = feature_units(self.store, self.config, records, reference)
+        features = feature_units(self.store, self.config, records, reference, embedder)
         summaries = summary_units(self.store, self.config, records, features, embedder)
         self._units("Aligning features", features)
         self._units("Summarizing slices", summaries)
@@ -181,7 +181,7 @@ class Stages:
             advance, fitted = self.progress.task("Fitting the embedder", 1, "fits"), embedder
             if embedder.joint:
                 units = {r.name: pieces.summaries[r.name] for r in opened.trained}
-                parts = {n: SliceSummary(units[n].genes, load_arrays(units[n].path)) for n in sorted(units)}
+                parts = {n: units[n].load() for n in sorted(units)}
                 ref = opened.reference
                 fitted = embedder.fit(parts, ref.summary(embedder) if ref else SliceSummary(()))
             folder.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ def reference_summary(
     allow_normalized: bool,
 ) -> SliceSummary:
     """Summarize the reference over the genes that at least one slice measured."""
+    from lloki.embed import REFERENCE
     from lloki.fp import log_normalize
     from lloki.genes import match_reference
     from lloki.io import read_reference
@@ -59,4 +61,5 @@ def reference_summary(
     measured = {gene for slice_ in slices for gene in slice_.genes}
     columns = np.flatnonzero([gene in measured for gene in known.var_names])
     counts = sparse.csr_matrix(sparse.csr_matrix(known.X)[:, columns])
-    return embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])
+    summary = embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])
+    return replace(summary, technology=REFERENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -181,7 +181,10 @@ def embed(
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
             known = reference_summary(made, slices, reference, reference_layer, allow_normalized)
-            summaries = {s.name: made.summarize(expression[s.name], s.genes) for s in slices}
+            summaries = {
+                s.name: replace(made.summarize(expression[s.name], s.genes), technology=s.technology)
+                for s in slices
+            }
             made = made.fit(summaries, known)
         rows = {}
         for s in slices:
