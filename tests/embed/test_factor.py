@@ -109,7 +109,7 @@ def test_parity_with_the_model_written_out_by_hand(data):
 
 
 def test_the_embedding_is_the_posterior_mean(data):
-    model = Factor(factors=3)
+    model = Factor(factors=3, composition=False)
     parts = summaries(data, PANELS, model)
     model.fit({"a": parts[0], "b": parts[1], "c": parts[2]}, parts[3])
     for counts, panel, part in zip(data, PANELS, parts):

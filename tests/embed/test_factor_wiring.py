@@ -12,7 +12,8 @@ from lloki.embed import Factor
 
 GENES = [f"G{i:02d}" for i in range(16)]
 PANELS = {"a": GENES[:10], "b": GENES[4:14], "reference": GENES[1:]}
-SETTINGS = {"factors": 3, "rounds": 4}
+# Composition has tests of its own.
+SETTINGS = {"factors": 3, "rounds": 4, "composition": False}
 
 
 def counts(seed: int = 0) -> dict[str, np.ndarray]:

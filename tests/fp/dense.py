@@ -44,12 +44,13 @@ def align(
     if not config.transport:
         budgets = np.full(n, g)
     x, steps, converged = x0, 0, True
-    if config.alpha > 0:
+    alpha = 0.5 if config.alpha is None else config.alpha
+    if alpha > 0:
         sigma = bandwidth(coords, config) * wider if config.spatial else np.inf
         first = graph(x0, coords, sigma, config)
         imputed, steps, converged = propagated(first, x0, budgets, config)
         again = graph({"imputed": imputed, "observed": x0}[second], coords, sigma, config)
-        x = config.alpha * again @ x0 + (1 - config.alpha) * x0  # Eq 5
+        x = alpha * again @ x0 + (1 - alpha) * x0  # Eq 5
         if config.preserve_observed:
             x = np.where(mask, x0, x)
         if config.respect_budget and budgets_after:

@@ -139,7 +139,7 @@ def test_presets_are_what_they_are_documented_as() -> None:
     }
     assert changed == {
         "default": {},
-        "paper": {"keep": "random"},
+        "paper": {"keep": "random", "alpha": 0.5, "latent_alpha": 0.0},
         "published-code": {
             "keep": "random",
             "alpha": 1.0,
@@ -147,5 +147,6 @@ def test_presets_are_what_they_are_documented_as() -> None:
             "respect_budget": False,
             "reference_genes": "all",
             "tol": 0.0,
+            "latent_alpha": 0.0,
         },
     }
