@@ -70,6 +70,14 @@ def integrate(
             rich_help_panel="Method",
         ),
     ] = None,
+    latent_alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of near cells of its kind in each cell's embedding; 0 leaves propagation out. "
+            "Default: chosen for each slice by held-out genes, or by --preset.",
+            rich_help_panel="Method",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -148,6 +156,7 @@ def integrate(
         preset=preset,
         n_neighbors=n_neighbors,
         alpha=alpha,
+        latent_alpha=latent_alpha,
         epochs=epochs,
         label_key=label_key,
         train_labels=train_labels,

@@ -32,6 +32,7 @@ _QC_HEADINGS = {
     "sparsity_before": "Sparsity before",
     "sparsity_target": "Target",
     "sparsity_after": "After",
+    "latent_alpha": "Share of neighbors",
     "w1_before": "Gap before",
     "w1_after": "Gap after",
 }

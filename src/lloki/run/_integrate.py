@@ -55,6 +55,7 @@ def integrate(
     cae: CAEConfig | CAEOptions | None = None,
     n_neighbors: int | None = None,
     alpha: float | None = None,
+    latent_alpha: float | None = None,
     epochs: int | None = None,
     train_labels: str | None = None,
     train_label_slices: Sequence[str] = (),
@@ -103,6 +104,9 @@ def integrate(
         Fields of :class:`lloki.cae.CAEConfig` that differ from the defaults, or a complete configuration.
     n_neighbors, alpha
         Number of neighbors in LLOKI-FP, and their share in denoising. Default: by the preset.
+    latent_alpha
+        Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. Default:
+        chosen for each slice by held-out genes (:class:`lloki.fp.FPConfig`).
     epochs
         Number of epochs of LLOKI-CAE's training, instead of a fixed number of steps.
     train_labels, train_label_slices
@@ -161,6 +165,7 @@ def integrate(
         cae=cae,
         n_neighbors=n_neighbors,
         alpha=alpha,
+        latent_alpha=latent_alpha,
         epochs=epochs,
         label_key=label_key,
         train_labels=train_labels,

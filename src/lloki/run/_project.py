@@ -159,7 +159,8 @@ def project(
                 "messages": messages,
             }
             features = {name: unit.path for name, unit in embedded.features.items()}
-            table, _ = quality_control(records, features, embedder)
+            found = {name: unit.path for name, unit in embedded.units.items()}
+            table, _ = quality_control(records, features, found, embedder, config)
             place = store.folder.parent
             if new:
                 _save_fitted(place / "fitted-model", folder, model, facts, new)

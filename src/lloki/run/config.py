@@ -25,6 +25,7 @@ class RunKeywords(TypedDict, total=False):
     cae: CAEConfig | CAEOptions | None
     n_neighbors: int | None
     alpha: float | None
+    latent_alpha: float | None
     epochs: int | None
     label_key: str | None
     train_labels: str | None
@@ -34,6 +35,8 @@ class RunKeywords(TypedDict, total=False):
     seed: int
 
 
+# Parameters of LLOKI-FP that are given beside the preset.
+_OF_FP = ("n_neighbors", "alpha", "latent_alpha")
 _KNOWN = frozenset(RunKeywords.__annotations__)
 
 
@@ -107,7 +110,7 @@ class RunConfig:
         trained = cae if isinstance(cae, CAEConfig) else CAEConfig.from_dict({"seed": seed} | dict(cae or {}))
         if given.get("model") is not None:
             given["model"] = str(given["model"])
-        own = {name: value for name, value in given.items() if name not in ("fp", "n_neighbors", "alpha")}
+        own = {name: value for name, value in given.items() if name not in ("fp", *_OF_FP)}
         unknown = sorted(own.keys() - {f.name for f in fields(cls)})
         if unknown:
             raise ConfigError(f"there is no option {unknown[0]!r}. {did_you_mean(unknown[0], _KNOWN)}")
@@ -154,8 +157,7 @@ class RunConfig:
 def _fp(options: RunKeywords) -> FPConfig | None:
     """Parameters of LLOKI-FP, or ``None`` to leave it out."""
     preset, fp = options.get("preset", "default"), options.get("fp")
-    named = {"n_neighbors": options.get("n_neighbors"), "alpha": options.get("alpha")}
-    given = {name: value for name, value in named.items() if value is not None}
+    given = {name: value for name, value in options.items() if name in _OF_FP and value is not None}
     if fp is False:
         if given or preset != "default":
             first = ", ".join(given) or "preset"

@@ -65,7 +65,8 @@ def write_outputs(
         )
         features = {name: unit.path for name, unit in embedded.features.items()}
         embedder = load_embedder(embedded.embedder)
-        qc, sparsity = quality_control(slices, features, embedder)
+        rows = {name: unit.path for name, unit in embedded.units.items()}
+        qc, sparsity = quality_control(slices, features, rows, embedder, config)
         facts = {
             "version": __version__,
             "parameters": json.dumps(config.to_dict()),
@@ -172,9 +173,13 @@ def _link(source: str, target: str) -> None:
 
 
 def quality_control(
-    slices: Sequence[SliceRecord], features: Mapping[str, Path], embedder: Embedder
+    slices: Sequence[SliceRecord],
+    features: Mapping[str, Path],
+    embedding: Mapping[str, Path],
+    embedder: Embedder,
+    config: RunConfig,
 ) -> tuple[pd.DataFrame, dict[str, dict[str, NDArray[np.float64]]]]:
-    """One row a slice, and each cell's sparsity before, as aimed for, and after.
+    """One row a slice, and each cell's sparsity before, as aimed for, and after, where LLOKI-FP changed it.
 
     Genes are used or dropped by the embedder; how many the reference has matters to sparsity targets alone.
     """
@@ -192,7 +197,10 @@ def quality_control(
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
             row |= {"genes_in_reference": len(s.coverage.used)}
-        if s.name in features:
+        if s.name in features and not config.features(embedder).alpha:
+            before = load_arrays(features[s.name])["sparsity_before"]
+            row |= {"sparsity_before": float(before.mean())}
+        elif s.name in features:
             fp = load_arrays(features[s.name])
             sparsity[s.name] = {
                 "before": fp["sparsity_before"],
@@ -202,6 +210,9 @@ def quality_control(
             row |= {f"sparsity_{name}": float(values.mean()) for name, values in sparsity[s.name].items()}
             row |= {name: float(fp[name]) for name in ("w1_reference", "w1_before", "w1_after")}
             row |= {"fp_iterations": int(fp["iterations"])}
+        found = load_arrays(embedding[s.name])
+        if "latent_alpha" in found:
+            row |= {"latent_alpha": float(found["latent_alpha"])}
         table.append(row)
     return pd.DataFrame(table), sparsity
 

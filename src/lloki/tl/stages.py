@@ -16,7 +16,7 @@ from lloki._keywords import keywords
 from lloki._parts import record
 from lloki.errors import ConfigError, InputError
 from lloki.tl._checked import check_own
-from lloki.tl._embedder_input import expression_of, reference_summary
+from lloki.tl._embedder_input import expression_of, propagated, reference_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +120,7 @@ def embed(
     reference_layer: str | None = None,
     allow_normalized: bool = False,
     denoised_layer: str = keys.DENOISED,
+    latent_alpha: float | None = None,
     device: str | None = None,
     seed: int = 0,
     key_added: str = keys.FP,
@@ -143,6 +144,9 @@ def embed(
     denoised_layer
         Layer that :func:`align_features` wrote. Slices without it are embedded from their counts:
         log-normalized for an embedder that learns from the slices, as they are for a pretrained one.
+    latent_alpha
+        Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. ``None``:
+        chosen for each slice by held-out genes, with ``"factor"``; 0 with other embedders.
     device
         Torch device of a pretrained embedder; default ``lloki.settings.device``.
     seed
@@ -168,12 +172,13 @@ def embed(
     LlokiWarning
         If only some slices have ``denoised_layer``.
     """
-    from lloki.embed import Precomputed, SliceSummary, get_embedder
+    from lloki.embed import HoldsOut, Precomputed, SliceSummary, get_embedder
 
     made = get_embedder(embedder, model=model, seed=seed, device=device)
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} needs a single-cell reference. Set reference.")
     slices = check_own(adatas, layer=layer, allow_normalized=allow_normalized)
+    shares: dict[str, float] = {}
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
@@ -190,10 +195,14 @@ def embed(
         for s in slices:
             ids, state = list(s.checked.obs_names), summaries[s.name]
             rows[s.name] = made.embed(expression[s.name], s.genes, state=state, cell_ids=ids, seed=seed)
+        if latent_alpha != 0 and (latent_alpha is not None or isinstance(made, HoldsOut)):
+            rows, shares = propagated(
+                slices, made, expression, summaries, rows, alpha=latent_alpha, seed=seed
+            )
     for s in slices:
         s.own.obsm[key_added] = rows[s.name]
         parameters = {"embedder": embedder, "model": str(model or ""), "seed": seed, "key_added": key_added}
-        record([s.own], "embed", parameters)
+        record([s.own], "embed", parameters | {"latent_alpha": shares.get(s.name, 0.0)})
     return made
 
 
