@@ -130,8 +130,10 @@ class RunConfig:
         return embedder.uses_expression and (self.fp is not None or embedder.joint)
 
     def features(self, embedder: Embedder) -> FPConfig:
-        """Parameters of LLOKI-FP for an embedder."""
-        return (self.fp or OFF).for_embedder(joint=embedder.joint)
+        """Parameters of LLOKI-FP for an embedder, without those that come after it."""
+        fp = (self.fp or OFF).for_embedder(joint=embedder.joint)
+        latent = {name: value for name, value in OFF.to_dict().items() if name.startswith("latent")}
+        return FPConfig.from_dict(fp.to_dict() | latent)
 
     def propagation(self, embedder: Embedder) -> Propagation | None:
         """Parameters of the propagation of the embedding; ``None`` leaves it out."""
