@@ -104,6 +104,8 @@ def held_out_score(
     Time grows with folds x slices² x n_queries x n_targets x d, and so not with the slices' sizes above
     these limits. A slice that lacks a type of another cannot predict what sets the type apart: where the
     composition of slices differs, a ratio below 1 is right, and only ratios of the same pair compare.
+    A cell is missing among its own neighbors, which lowers ``within`` by about √k / (n - 1), 0.03 in 150
+    cells and 0.002 in 2,000: of slices of few hundred cells ratios are too high.
     """
     found: list[tuple[str, str, float, float]] = []
     for fold in folds:
@@ -121,6 +123,7 @@ def held_out_score(
             across = _correlations(asked, queries, given, drawn[source][1], common, n_neighbors, threads)
             found += [(target, source, own[target][gene], value) for gene, value in across.items()]
     pairs = pd.DataFrame(found, columns=["target", "source", "within", "across"])
+    pairs = pairs.astype({"within": float, "across": float})
     table = (
         pairs.groupby(["target", "source"])
         .agg(genes=("across", "size"), within=("within", "mean"), across=("across", "mean"))
