@@ -32,10 +32,11 @@ from lloki.run.opening import Opened, open_inputs
 from lloki.run.pieces import Pieces, plan_pieces, token_piece
 from lloki.run.store import RECIPES, Store, stage_key
 
-STAGES = ("features", "summary", "fit", "embedding", "training", "view")
+STAGES = ("features", "summary", "fit", "embedding", "training", "view", "held_out")
 NONE: frozenset[str] = frozenset()
 VIEW = frozenset({"view"})
-TRAINING = VIEW | {"training"}
+HELD_OUT = frozenset({"held_out"})
+TRAINING = VIEW | HELD_OUT | {"training"}
 EMBEDDING = TRAINING | {"embedding"}
 FIT = EMBEDDING | {"fit"}
 SUMMARY = FIT | {"summary"}
@@ -151,6 +152,7 @@ def keys(pieces: Pieces) -> dict[str, dict[str, str]]:
         "embedding": {name: unit.piece.key for name, unit in pieces.embedding.items()},
         "training": {"": pieces.training.key},
         "view": {"": pieces.view.key},
+        "held_out": {"": pieces.held_out.key},
     }
 
 
@@ -391,6 +393,7 @@ def test_a_new_recipe_makes_its_stage_and_all_after_it_anew(stage, planned, befo
         "embedding": EMBEDDING,
         "training": TRAINING,
         "view": VIEW,
+        "held_out": HELD_OUT,
     }
     assert changed(before, planned()) == later[stage]
 

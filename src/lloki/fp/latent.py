@@ -56,6 +56,7 @@ def propagate_embedding(
     bandwidth: float = 4.0,
     *,
     known: NDArray[np.bool_] | None = None,
+    cells: NDArray[np.integer] | None = None,
     threads: int | None = None,
 ) -> Floats:
     """Blend each cell of a slice with near cells of its kind.
@@ -72,28 +73,40 @@ def propagate_embedding(
         k and b of the equation; b in units of `spacing`.
     known
         (n,) cells that have counts; the others keep their rows and give to nobody. Default: all.
+    cells
+        (m,) known cells whose rows are wanted, of n; their neighbors are sought among all. Default: all.
     threads
         Threads; the result does not depend on it.
 
     Returns
     -------
-    (n, d) float32.
+    (n, d) float32, or (m, d).
 
     Notes
     -----
-    Time is that of the neighbor search, n²·d; memory n·(k + d).
+    Time is that of the neighbor search, n²·d, or m·n·d; memory n·(k + d).
     """
     own = np.flatnonzero(known) if known is not None else np.arange(len(rows))
     _check(rows, coords)
     if alpha == 0 or len(own) < 2:
-        return rows
+        return rows if cells is None else rows[cells]
     x, xy = rows[own], np.asarray(coords, np.float64)[own]
+    if cells is not None:
+        asked = np.searchsorted(own, cells)
+        found = nearest(x[asked], x, min(n_neighbors, len(own) - 1), exclude=asked, threads=threads)
+        alike = np.where(found.distance < 1, found.index, -1)  # as below: a neighbor's cosine is positive
+        return _blend(x[asked], _average(alike, asked, xy, bandwidth * spacing(xy)) @ x, alike, alpha)
     near = cosine_neighbors(x, min(n_neighbors, len(own) - 1), threads=threads, approximate_above=EXACT)
     mean = _average(near, np.arange(len(own)), xy, bandwidth * spacing(xy)) @ x
     out = rows.copy()
-    lonely = (near < 0).all(axis=1, keepdims=True)
-    out[own] = np.where(lonely, x, np.float32(1 - alpha) * x + np.float32(alpha) * mean)
+    out[own] = _blend(x, mean, near, alpha)
     return out
+
+
+def _blend(x: Floats, mean: Floats, near: NDArray[np.integer], alpha: float) -> Floats:
+    """Rows and the means of their neighbors, where they have any."""
+    lonely = (near < 0).all(axis=1, keepdims=True)
+    return np.where(lonely, x, np.float32(1 - alpha) * x + np.float32(alpha) * mean)
 
 
 # Every pair of cells is compared up to this size of a slice.

@@ -204,5 +204,6 @@ def integrate(
         aligned = stages.align(opened, embedded, pieces.training)
         joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
         umap, clusters = stages.view(joint, opened.slices, pieces.view)
-        write_outputs(stages, inputs, opened, embedded, aligned, umap, clusters, started=started)
+        held_out = stages.held_out(opened, embedded, aligned, pieces.held_out)
+        write_outputs(stages, inputs, opened, embedded, aligned, umap, clusters, held_out, started=started)
     return Result(Path(out))

@@ -26,6 +26,7 @@ from lloki.io import atomic
 from lloki.report import build_report
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
+from lloki.run.held_out import RunHeldOut
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
 from lloki.run.record import versions
@@ -46,6 +47,7 @@ def write_outputs(
     aligned: Aligned,
     umap: NDArray[np.float32],
     clusters: NDArray[np.int64],
+    held_out: RunHeldOut,
     *,
     started: float,
 ) -> None:
@@ -54,6 +56,8 @@ def write_outputs(
     model, reference = aligned.model, opened.reference
     slices, trained = opened.slices, [s.name for s in opened.trained]
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
+    if held_out.message:
+        messages.append({"slice": "held-out genes", "text": held_out.message})
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(
@@ -73,6 +77,7 @@ def write_outputs(
             "seed": config.seed,
             "hashes": json.dumps({s.name: s.hash for s in slices}),
             "messages": [f"{m['slice']}: {m['text']}" for m in messages],
+            "better_embedding": held_out.better,
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
         adata.obsm[keys.UMAP] = umap
@@ -91,9 +96,12 @@ def write_outputs(
         scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):
         write_h5ad(folder / "integrated.h5ad", adata)
-        discard(folder / "benchmark.csv")  # of a run with labels that were not given this time
-        for name, table in (("qc.csv", qc), ("quality.csv", figures), ("benchmark.csv", scores)):
-            if table is not None:
+        unseen = None if held_out.why else held_out.table
+        tables = {"qc.csv": qc, "quality.csv": figures, "held_out.csv": unseen, "benchmark.csv": scores}
+        for name, table in tables.items():
+            if table is None:
+                discard(folder / name)  # of a run with labels, for example, that were not given this time
+            else:
                 with atomic(folder / name) as temporary:
                     table.to_csv(temporary, index=False)
     run = {
@@ -119,6 +127,7 @@ def write_outputs(
         "messages": messages,
         "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
         "benchmark": about,
+        "held_out": held_out.to_dict(),
     }
     with recorder.measure("write", "report.html"):
         build_report(

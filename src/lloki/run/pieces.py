@@ -33,6 +33,7 @@ class Pieces:
     embedding: dict[str, EmbeddingUnit]
     training: Piece
     view: Piece
+    held_out: Piece
 
 
 def plan_pieces(
@@ -47,7 +48,8 @@ def plan_pieces(
     )
     training = training_piece(store, config, opened, embedding)
     view = view_piece(store, config, opened.slices, training)
-    return Pieces(features, summaries, fit, embedding, training, view)
+    held_out = held_out_piece(store, config, opened, fit, embedding, training)
+    return Pieces(features, summaries, fit, embedding, training, view, held_out)
 
 
 def feature_units(
@@ -172,6 +174,19 @@ def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], 
     """Name UMAP and clusters: by the trained model and every slice, whatever their order."""
     parts = sorted((r.name, r.piece.key) for r in records)
     return store.piece("view", "umap", training.key, parts, config.resolution, config.seed)
+
+
+def held_out_piece(
+    store: Store,
+    config: RunConfig,
+    opened: Opened,
+    fit: Piece,
+    embedding: Mapping[str, EmbeddingUnit],
+    training: Piece,
+) -> Piece:
+    """Name the held-out-gene scores: by the fitted models and the trained slices, whatever their order."""
+    parts = sorted((r.name, embedding[r.name].piece.key) for r in opened.trained)
+    return store.piece("held_out", "genes", fit.key, parts, training.key, config.seed)
 
 
 def _identity(embedder: Embedder, config: RunConfig) -> tuple[Any, ...]:

@@ -20,8 +20,8 @@ class Result:
     Attributes
     ----------
     folder
-        Holds ``integrated.h5ad``, ``model/``, ``qc.csv``, ``quality.csv``, ``report.html``, ``run.json`` and,
-        with labels, ``benchmark.csv``.
+        Holds ``integrated.h5ad``, ``model/``, ``qc.csv``, ``quality.csv``, ``report.html``, ``run.json``,
+        ``held_out.csv`` where the embedder can leave genes out, and, with labels, ``benchmark.csv``.
     """
 
     folder: Path

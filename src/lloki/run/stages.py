@@ -14,7 +14,8 @@ from lloki._log import logger
 from lloki._progress import Progress
 from lloki.cae import CAEModel, fit_token, train
 from lloki.cae.token import STEPS as TOKEN_STEPS
-from lloki.embed import Embedder, SliceSummary, save_embedder
+from lloki.embed import Embedder, HoldsOut, SliceSummary, load_embedder, save_embedder
+from lloki.run import held_out
 from lloki.run._view import view
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
@@ -140,6 +141,24 @@ class Stages:
         with self.store.recorder.measure("encode", "all slices"):
             joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
         return Aligned(model, joint)
+
+    def held_out(
+        self, opened: Opened, embedded: Embedded, aligned: Aligned, piece: Piece
+    ) -> held_out.RunHeldOut:
+        """Score both embeddings by genes that they have not seen, where the embedder can leave genes out."""
+        embedder = load_embedder(embedded.embedder, device=self.device)
+        if not isinstance(embedder, HoldsOut):
+            return held_out.nothing(f"the embedder {embedder.name} cannot leave genes out")
+
+        def make(path: Path) -> None:
+            advance = self.progress.task("Predicting held-out genes", 1, "scores")
+            scores = held_out.score(
+                opened.trained, embedded.units, embedder, aligned.model, seed=self.config.seed
+            )
+            write_arrays(path, held_out.arrays(scores.table))
+            advance(1)
+
+        return held_out.load(self.store.cached(piece, make))
 
     def encode(self, model: CAEModel, r: SliceRecord, rows: Rows, *, trained: bool) -> NDArray[np.float32]:
         """Joint embedding of one slice; ``trained``: by its own part of the condition, where it has one."""

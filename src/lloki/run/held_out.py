@@ -1,0 +1,189 @@
+"""The held-out-gene score of a run: of its embedding before the autoencoder, and of the joint one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lloki import keys
+from lloki.cae import CAEModel
+from lloki.embed import HoldsOut
+from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
+from lloki.evaluate.held_out import ENOUGH_GENES, TARGETS
+from lloki.fp import gene_folds, propagate_embedding
+from lloki.run.slices import SliceRecord
+from lloki.run.store import load_arrays
+from lloki.run.units import EmbeddingUnit
+
+FOLDS = 3
+MOST_SLICES = 10
+WORSE = 0.01
+
+Fold = dict[str, UnseenGenes]
+
+
+@dataclass(frozen=True)
+class RunHeldOut:
+    """Both scores, on the same cells and genes.
+
+    Attributes
+    ----------
+    before, after
+        Of ``X_lloki_fp`` and ``X_lloki``.
+    why
+        Why there are none, or ``""``.
+    """
+
+    before: HeldOutScore
+    after: HeldOutScore
+    why: str = ""
+
+    @property
+    def figures(self) -> tuple[float, float]:
+        """Mean prediction across slices before and after, both relative to that within slices before."""
+        return self.before.mean, self.after.relative_to(self.before)
+
+    @property
+    def better(self) -> str:
+        """Name of the embedding that predicts better across slices; the joint one where that is unknown."""
+        before, after = self.figures
+        return keys.FP if before > after else keys.JOINT
+
+    @property
+    def message(self) -> str:
+        """What a user should know, or ``""``."""
+        before, after = self.figures
+        if not self.why and np.isnan(before):
+            return (
+                f"no two slices share {ENOUGH_GENES} genes that predict each other: whether matching cells "
+                "were mixed cannot be checked without labels"
+            )
+        if not before - after > WORSE:
+            return ""
+        return (
+            "on genes that the embedding had not seen, the joint embedding predicts across slices worse than "
+            f"the embedding before the autoencoder ({after:.2f} against {before:.2f}): "
+            f"obsm['{keys.FP}'] may serve better for label transfer"
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row an embedding and ordered pair of slices."""
+        parts = [(keys.FP, self.before.table), (keys.JOINT, self.after.table)]
+        return pd.concat([t.assign(embedding=key) for key, t in parts], ignore_index=True)[
+            ["embedding", "target", "source", "genes", "within", "across", "ratio"]
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON: figures without a value are ``None``."""
+        if self.why:
+            return {"before": None, "after": None, "pairs": [], "why": self.why}
+        before, after = (None if np.isnan(x) else float(x) for x in self.figures)
+        pairs = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
+        return {"before": before, "after": after, "pairs": pairs}
+
+
+def nothing(why: str) -> RunHeldOut:
+    """No score, and the reason."""
+    empty = held_out_score([])
+    return RunHeldOut(empty, empty, why)
+
+
+def load(path: Path) -> RunHeldOut:
+    """Read what `score` gave."""
+    table = pd.DataFrame(load_arrays(path))
+    before, after = (
+        HeldOutScore(table[table["embedding"] == key].drop(columns="embedding").reset_index(drop=True))
+        for key in (keys.FP, keys.JOINT)
+    )
+    return RunHeldOut(before, after)
+
+
+def arrays(table: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Columns of `RunHeldOut.table`, as the store keeps them."""
+    text = ("embedding", "target", "source")
+    return {str(name): values.to_numpy(str if name in text else None) for name, values in table.items()}
+
+
+def score(
+    records: Sequence[SliceRecord],
+    units: dict[str, EmbeddingUnit],
+    embedder: HoldsOut,
+    model: CAEModel,
+    *,
+    seed: int,
+) -> RunHeldOut:
+    """Embed slices without each of three folds of their shared genes, by the fitted models, and score that.
+
+    Parameters
+    ----------
+    records, units
+        Trained slices, and how each is embedded: the same propagation with the same share of neighbors.
+    embedder, model
+        Fitted to these slices; they have seen the genes, a cell's rows have not.
+    seed
+        Draws folds, cells and slices.
+
+    Notes
+    -----
+    At most 10 slices are compared, of as many batches as possible, and 10,000 cells of each; the others of a
+    large slice are neighbors in propagation. Time grows with slices x (cells x 10,000 x d) for that.
+    """
+    chosen = _choose(records, seed)
+    shared = Counter(gene for r in chosen for gene in set(r.genes))
+    folds = gene_folds([gene for gene, n in shared.items() if n > 1], n_folds=FOLDS, seed=seed)
+    before: list[Fold] = [{} for _ in folds]
+    after: list[Fold] = [{} for _ in folds]
+    for r in chosen:
+        for i, unseen in _unseen(units[r.name], embedder, folds, seed):
+            before[i][r.name] = unseen
+            joint = model.encode(unseen.rows, r.token, slice_name=r.name)
+            after[i][r.name] = replace(unseen, rows=joint)
+    return RunHeldOut(held_out_score(before, seed=seed), held_out_score(after, seed=seed))
+
+
+def _choose(records: Sequence[SliceRecord], seed: int) -> list[SliceRecord]:
+    """At most `MOST_SLICES`, of every batch in turn, whatever the order given."""
+    ordered = sorted(records, key=lambda r: r.name)
+    shuffled = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
+    seen: Counter[str] = Counter()
+    turns = []
+    for r in shuffled:
+        turns.append(seen[r.token])
+        seen[r.token] += 1
+    order = np.argsort(turns, kind="stable")[:MOST_SLICES]
+    return sorted((shuffled[i] for i in order), key=lambda r: r.name)
+
+
+def _unseen(
+    unit: EmbeddingUnit, embedder: HoldsOut, folds: Sequence[Sequence[str]], seed: int
+) -> list[tuple[int, UnseenGenes]]:
+    """Cells of one slice without the genes of each fold that it has a gene of; with the fold's number."""
+    slice_ = load_arrays(unit.source)
+    names, state = slice_["genes"].tolist(), unit.summary.load() if unit.summary else None
+    if unit.features is None or state is None:
+        return []
+    expression = load_arrays(unit.features)["expression"]
+    known = np.diff(sparse.csr_matrix(slice_["counts"]).indptr) > 0
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(known))[:TARGETS]
+    cells, found = np.sort(drawn), []
+    if len(cells) < 2:
+        return []
+    alpha, shape = 0.0, (0, 0.0)
+    if unit.propagation is not None:
+        alpha = float(load_arrays(unit.path)["latent_alpha"])
+        shape = (unit.propagation.n_neighbors, unit.propagation.bandwidth)
+    number = {gene: i for i, fold in enumerate(folds) for gene in fold}
+    for held in embedder.hold_out(expression, names, folds, state=state):
+        rows = propagate_embedding(held.rows, slice_["spatial"], alpha, *shape, known=known, cells=cells)
+        values = held.values[cells].astype(np.float32)
+        found.append((number[held.genes[0]], UnseenGenes(held.genes, rows, values)))
+    return found

@@ -1,0 +1,234 @@
+"""The held-out-gene score of a run: what it is made from, where it is left, and what is reported."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from lloki import keys
+from lloki.embed import Factor
+from lloki.evaluate import HeldOutScore
+from lloki.fp import propagate_embedding
+from lloki.run import Result, held_out
+from lloki.run.held_out import RunHeldOut
+from lloki.run.slices import SliceRecord
+from lloki.run.store import load_arrays
+
+NAMES = ["alphafish_1", "alphafish_2", "betaseq_1"]
+
+
+@pytest.fixture
+def again(base: Result, integrate: Callable[..., Result], tmp_path: Path) -> Callable[..., Result]:
+    """Run once more from finished pieces, all but the scores."""
+
+    def run(**changed: Any) -> Result:
+        shutil.copytree(base.folder / "work", tmp_path / "run" / "work", dirs_exist_ok=True)
+        shutil.rmtree(tmp_path / "run" / "work" / "held_out", ignore_errors=True)
+        return integrate(**changed)
+
+    return run
+
+
+@pytest.fixture
+def parts(again, monkeypatch) -> dict[str, Any]:
+    """What the scores of a run were made from."""
+    found: dict[str, Any] = {"folds": []}
+    score, function = held_out.score, held_out.held_out_score
+
+    def watched(records, units, embedder, model, *, seed):
+        found.update(records=records, units=units, embedder=embedder, model=model)
+        return score(records, units, embedder, model, seed=seed)
+
+    def counted(folds, *, seed):
+        found["folds"].append(folds)
+        return function(folds, seed=seed)
+
+    monkeypatch.setattr(held_out, "score", watched)
+    monkeypatch.setattr(held_out, "held_out_score", counted)
+    found["result"] = again()
+    return found
+
+
+def test_a_run_leaves_its_scores(base):
+    found = base.run["held_out"]
+    assert set(found) == {"before", "after", "pairs"}
+    table = pd.read_csv(base.folder / "held_out.csv")
+    assert len(table) == len(found["pairs"]) == 12  # six ordered pairs in two embeddings
+    assert set(table["embedding"]) == {keys.FP, keys.JOINT}
+    before, after = (table[table["embedding"] == key].reset_index() for key in (keys.FP, keys.JOINT))
+    assert found["before"] == pytest.approx(before["ratio"].mean())
+    assert found["after"] == pytest.approx((after["across"] / before["within"]).mean())
+    assert found["before"] > 0.5  # above 1 where another platform measures more
+    better = keys.FP if found["before"] > found["after"] else keys.JOINT
+    assert base.adata.uns["lloki"]["better_embedding"] == better
+    reported = [m["text"] for m in base.run["messages"] if m["slice"] == "held-out genes"]
+    assert len(reported) == (found["before"] > found["after"] + 0.01)
+    assert base.adata.obsm["X_lloki"].shape[1] == 128
+    assert [s["status"] for s in base.run["stages"] if s["stage"] == "held_out"] == ["computed"]
+
+
+def test_scores_are_found_done_and_are_the_same_when_made_again(base, again, status, integrate):
+    result = again()
+    assert status(result, "training") == ["reused"]
+    assert status(result, "held_out") == ["computed"]
+    assert result.run["held_out"] == base.run["held_out"]
+    result = integrate()
+    assert status(result, "held_out") == ["reused"]
+    assert result.run["held_out"] == base.run["held_out"]
+
+
+def test_order_and_threads_change_no_digit(base, again, files, monkeypatch):
+    monkeypatch.setenv("LLOKI_THREADS", "2")
+    result = again(slices=files.slices[::-1])
+    assert result.run["held_out"] == base.run["held_out"]
+
+
+def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
+    before, after = parts["folds"]
+    genes = {p.stem: set(ad.read_h5ad(p).var_names) for p in files.slices}
+    shared = {g for name in NAMES for g in genes[name] if sum(g in other for other in genes.values()) > 1}
+    held = [{g for unseen in fold.values() for g in unseen.genes} for fold in before]
+    assert len(held) == 3
+    assert sum(map(len, held)) == len(set.union(*held))
+    assert set.union(*held) <= shared
+    assert len(set.union(*held)) > 0.9 * len(shared)  # but those that never vary
+    embedder, model = parts["embedder"], parts["model"]
+    for record in parts["records"]:
+        unit = parts["units"][record.name]
+        arrays, state = load_arrays(unit.source), unit.summary.load()
+        expression = load_arrays(unit.features)["expression"]
+        alpha = float(load_arrays(unit.path)["latent_alpha"])
+        names = arrays["genes"].tolist()
+        for i, fold in enumerate(held):
+            (own,) = embedder.hold_out(expression, names, [sorted(fold)], state=state)
+            near = unit.propagation.n_neighbors, unit.propagation.bandwidth
+            rows = propagate_embedding(own.rows, arrays["spatial"], alpha, *near)
+            unseen = before[i][record.name]
+            assert unseen.genes == own.genes
+            np.testing.assert_allclose(unseen.rows, rows, atol=1e-6)
+            np.testing.assert_allclose(unseen.values, own.values, rtol=1e-6)
+            joint = model.encode(rows, record.token, slice_name=record.name)
+            np.testing.assert_allclose(after[i][record.name].rows, joint, atol=1e-5)
+
+
+def test_rows_do_not_depend_on_the_genes_of_the_fold(parts):
+    """Genes of the fold trade places in every cell: depth stays, what the fold holds does not."""
+    record = parts["records"][0]
+    unit = parts["units"][record.name]
+    names, state = load_arrays(unit.source)["genes"].tolist(), unit.summary.load()
+    expression = load_arrays(unit.features)["expression"]
+    for fold in parts["folds"][0]:
+        genes = list(fold[record.name].genes)
+        columns = [names.index(g) for g in genes]
+        order = np.arange(len(names))
+        order[columns] = np.roll(columns, 1)
+        (own,) = parts["embedder"].hold_out(expression, names, [genes], state=state)
+        (other,) = parts["embedder"].hold_out(expression[:, order], names, [genes], state=state)
+        np.testing.assert_allclose(other.rows, own.rows, atol=1e-6)
+        assert np.abs(other.values - own.values).max() > 0.1
+
+
+def test_genes_of_the_fold_that_leak_into_the_rows_raise_the_score(base, again, monkeypatch):
+    hold_out = Factor.hold_out
+
+    def leaking(self, *given, **named):
+        for held in hold_out(self, *given, **named):
+            seen = np.zeros_like(held.rows)
+            width = min(seen.shape[1], held.values.shape[1])
+            seen[:, :width] = held.values[:, :width]
+            yield replace(held, rows=held.rows + seen * held.rows.std())
+
+    monkeypatch.setattr(Factor, "hold_out", leaking)
+    rows = again().run["held_out"]["pairs"]
+    known = base.run["held_out"]["pairs"]
+    leaked, clean = (
+        np.mean([p["within"] for p in pairs if p["embedding"] == keys.FP]) for pairs in (rows, known)
+    )
+    assert leaked > clean + 0.05
+
+
+def test_a_spoiled_joint_embedding_is_reported(base, again, monkeypatch):
+    from lloki.cae import CAEModel
+
+    encode = CAEModel.encode
+
+    def spoiled(self, x, token, *, slice_name=None, **named):
+        rows = encode(self, x, token, slice_name=slice_name, **named)
+        order = np.random.default_rng(len(rows)).permutation(len(rows))
+        return rows[order] if slice_name == "betaseq_1" else rows
+
+    monkeypatch.setattr(CAEModel, "encode", spoiled)
+    result = again()
+    found, known = result.run["held_out"], base.run["held_out"]
+    assert found["before"] == known["before"]
+    assert found["after"] < known["after"] - 0.1
+    (text,) = [m["text"] for m in result.run["messages"] if m["slice"] == "held-out genes"]
+    assert text == (
+        "on genes that the embedding had not seen, the joint embedding predicts across slices worse than the "
+        f"embedding before the autoencoder ({found['after']:.2f} against {found['before']:.2f}): "
+        "obsm['X_lloki_fp'] may serve better for label transfer"
+    )
+    assert f"held-out genes: {text}" in list(result.adata.uns["lloki"]["messages"])
+    assert result.adata.uns["lloki"]["better_embedding"] == "X_lloki_fp"
+
+
+def scores(before: float, after: float, genes: int = 9) -> RunHeldOut:
+    table = pd.DataFrame(
+        {"target": ["a"], "source": ["b"], "genes": [genes], "within": [1.0], "across": [0.0], "ratio": [0.0]}
+    )
+    return RunHeldOut(*(HeldOutScore(table.assign(across=x, ratio=x)) for x in (before, after)))
+
+
+def test_what_is_reported_and_which_embedding_is_better():
+    assert scores(0.65, 0.645).message == ""
+    assert scores(0.65, 0.645).better == "X_lloki_fp"
+    assert scores(0.65, 0.65).better == scores(0.6, 0.65).better == "X_lloki"
+    assert "(0.61 against 0.65)" in scores(0.65, 0.61).message
+    few = scores(0.65, 0.61, genes=4)
+    assert "no two slices share 5 genes" in few.message
+    assert few.better == "X_lloki"
+    assert few.to_dict()["before"] is few.to_dict()["after"] is None
+    nothing = held_out.nothing("it cannot")
+    assert nothing.message == ""
+    assert nothing.to_dict() == {"before": None, "after": None, "pairs": [], "why": "it cannot"}
+
+
+def test_slices_without_common_genes_are_reported(base, files, integrate):
+    alpha, beta = ad.read_h5ad(files.alpha_1), ad.read_h5ad(files.beta)
+    beta = beta[:, ~beta.var_names.isin(alpha.var_names)].copy()
+    result = integrate([alpha, beta], samples=["alpha", "beta"])
+    assert result.run["held_out"] == {"before": None, "after": None, "pairs": []}
+    assert any("no two slices share 5 genes" in m["text"] for m in result.run["messages"])
+    assert len(pd.read_csv(result.folder / "held_out.csv")) == 0
+
+
+def test_an_embedder_that_cannot_leave_genes_out_is_not_scored(files, integrate, tmp_path):
+    slices = [ad.read_h5ad(p) for p in files.slices]
+    for i, adata in enumerate(slices):
+        adata.obsm["X_mine"] = np.random.default_rng(i).normal(size=(adata.n_obs, 8)).astype(np.float32)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "held_out.csv").write_text("of an earlier run")
+    result = integrate(slices, samples=["a", "b", "c"], embedder="precomputed:X_mine", reference=None)
+    assert "cannot leave genes out" in result.run["held_out"]["why"]
+    assert not (result.folder / "held_out.csv").exists()
+    assert result.adata.uns["lloki"]["better_embedding"] == "X_lloki"
+
+
+def test_of_many_slices_every_batch_has_some():
+    def record(name: str, token: str) -> SliceRecord:
+        return SliceRecord(name, token, "", None, (), pd.DataFrame(), np.zeros((0, 2)))
+
+    records = [record(f"a{i}", "x|p") for i in range(30)] + [record(f"b{i}", "y|q") for i in range(3)]
+    chosen = held_out._choose(records, 0)
+    assert len(chosen) == 10
+    assert sum(r.token == "y|q" for r in chosen) == 3
+    assert [r.name for r in chosen] == [r.name for r in held_out._choose(records[::-1], 0)]
+    assert {r.name for r in chosen} != {r.name for r in held_out._choose(records, 1)}
