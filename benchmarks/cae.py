@@ -51,9 +51,9 @@ def ours(cells: int, epochs: int, refreshes: int) -> dict[str, float]:
     train(warm, tokens, config=CAEConfig(steps=2, batch_size=100), device="cpu")  # compiles
     slices = made_up(cells)
     before = psutil.Process().memory_info().rss
-    # a step encodes the drawn cells, a positive and a neighbor of each
+    # a step encodes the drawn cells with a neighbor each, and as many anchors with a positive each
     steps = epochs * SLICES * cells // DRAWN
-    config = CAEConfig(batch_size=3 * DRAWN, steps=steps, refreshes=refreshes, patience=10**9)
+    config = CAEConfig(batch_size=4 * DRAWN, steps=steps, refreshes=refreshes, patience=10**9)
     times: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
     with metered("", "", "") as record:
         train(

@@ -53,18 +53,68 @@ def test_a_slice_smaller_than_k_has_fewer_neighbors() -> None:
 
 def test_a_batch_is_stratified_and_stays_in_its_slices() -> None:
     cells = gather([1000, 20, 200])
-    batch = Sampler(cells, own_neighbors(cells, 5)).draw(
-        300, 3, pairs_of(cells), torch.Generator().manual_seed(2)
-    )
-    own = cells.slice_of[batch.cell]
+    pairs = pairs_of(cells)
+    batch = Sampler(cells, own_neighbors(cells, 5)).draw(300, 3, pairs, torch.Generator().manual_seed(2))
+    own, of_anchor = cells.slice_of[batch.cell], cells.slice_of[batch.anchor]
     assert torch.bincount(own).tolist() == [100, 100, 100]
-    assert torch.equal(cells.slice_of[batch.cell[batch.negative]], own)
-    assert (batch.negative != torch.arange(300)).all()
+    assert torch.bincount(of_anchor).tolist() == [100, 100, 100]
+    assert torch.equal(own[batch.negative], of_anchor)
     there = batch.neighbor[:, 0] >= 0
     assert torch.equal(cells.slice_of[batch.neighbor[there]], own[there][:, None].expand(-1, 3))
-    paired = batch.positive >= 0
-    assert paired.any()
-    assert (cells.slice_of[batch.positive[paired]] != own[paired]).all()
+    assert (cells.slice_of[batch.positive] != of_anchor).all()
+
+
+def paired_in(cells: Cells, slices: tuple[int, ...], share: float = 0.05) -> PairTable:
+    """Pairs of a few random cells of some slices with random cells of the next."""
+    rng = torch.Generator().manual_seed(4)
+    anchors, positives = [], []
+    for s in slices:
+        own, other = cells.members(s, seen=True), cells.members((s + 1) % cells.slices, seen=True)
+        anchors.append(own[torch.randperm(len(own), generator=rng)[: int(share * len(own))]])
+        positives.append(other[torch.randint(len(other), (len(anchors[-1]),), generator=rng)])
+    return PairTable.build(torch.cat(anchors), torch.cat(positives), cells.slice_of)
+
+
+def test_every_anchor_has_a_partner_where_few_cells_have_one() -> None:
+    cells = gather([2000, 400, 1000])
+    pairs = paired_in(cells, (0, 1, 2))
+    assert torch.bincount(cells.slice_of[pairs.anchors()]).tolist() == [100, 20, 50]
+    known = set(zip(pairs.anchor_of().tolist(), pairs.positive.tolist()))
+    sampler, rng = Sampler(cells, own_neighbors(cells, 5)), torch.Generator().manual_seed(0)
+    batches = [sampler.draw(300, 1, pairs, rng) for _ in range(40)]
+    for batch in batches:
+        assert set(zip(batch.anchor.tolist(), batch.positive.tolist())) <= known
+        assert torch.bincount(cells.slice_of[batch.anchor]).tolist() == [100, 100, 100]
+    # each of them is drawn, and what is reconstructed is drawn from all cells
+    assert len(torch.cat([batch.anchor for batch in batches]).unique()) == 170
+    drawn = torch.cat([batch.cell for batch in batches])
+    assert float(pairs.anchors()[drawn].float().mean()) == pytest.approx(0.05, abs=0.01)
+    # so are the negatives
+    negative = torch.cat([batch.cell[batch.negative] for batch in batches])
+    assert float(pairs.anchors()[negative].float().mean()) == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_slice_without_partners_is_drawn_and_has_no_anchors() -> None:
+    cells = gather([100, 90, 80])
+    sampler, rng = Sampler(cells, own_neighbors(cells, 5)), torch.Generator().manual_seed(0)
+    batch = sampler.draw(30, 1, paired_in(cells, (0, 2), share=0.2), rng)
+    assert torch.bincount(cells.slice_of[batch.cell]).tolist() == [10, 10, 10]
+    of_anchor = cells.slice_of[batch.anchor]
+    assert torch.bincount(of_anchor, minlength=3).tolist() == [15, 0, 15]  # as many anchors as cells
+    assert torch.equal(cells.slice_of[batch.cell[batch.negative]], of_anchor)
+    none = sampler.draw(30, 1, paired_in(cells, (0,), share=0.0), rng)
+    assert len(none.cell) == 30
+    assert len(none.anchor) == len(none.positive) == len(none.negative) == 0
+
+
+def test_anchors_are_those_of_the_pairs_of_the_moment() -> None:
+    cells = gather([200, 200])
+    sampler, rng = Sampler(cells, own_neighbors(cells, 5)), torch.Generator().manual_seed(0)
+    for slices in ((0,), (1,), (0,)):
+        pairs = paired_in(cells, slices)
+        batch = sampler.draw(50, 1, pairs, rng)
+        assert pairs.anchors()[batch.anchor].all()
+        assert set(cells.slice_of[batch.anchor].tolist()) == set(slices)
 
 
 def test_a_small_slice_counts_as_much_as_one_a_hundred_times_its_size() -> None:
@@ -90,6 +140,8 @@ def test_only_the_slices_asked_for_are_drawn_and_paired() -> None:
     assert len(apart)
     batch = Sampler(cells, neighbors, slices=[1]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
     assert (cells.slice_of[batch.cell] == 1).all()
+    assert (cells.slice_of[batch.anchor] == 1).all()
+    assert torch.equal(cells.slice_of[batch.cell[batch.negative]], cells.slice_of[batch.anchor])
 
 
 def test_held_out_cells_are_seen_by_no_step() -> None:
@@ -98,11 +150,13 @@ def test_held_out_cells_are_seen_by_no_step() -> None:
     neighbors, pairs = own_neighbors(cells, 5), pairs_of(cells)
     rng = torch.Generator().manual_seed(3)
     batch = Sampler(cells, neighbors).draw(5000, 2, pairs, rng)
-    for index in (batch.cell, batch.positive, batch.neighbor.reshape(-1)):
+    for index in (batch.cell, batch.anchor, batch.positive, batch.neighbor.reshape(-1)):
         assert cells.seen[index[index >= 0]].all()
     held = Sampler(cells, neighbors, seen=False).draw(500, 2, pairs, rng)
     assert not cells.seen[held.cell].any()
-    assert cells.seen[held.positive[held.positive >= 0]].all()
+    assert not cells.seen[held.anchor].any()
+    assert len(held.anchor) == 500
+    assert cells.seen[held.positive].all()
 
 
 def test_the_search_of_pairs_is_bounded() -> None:

@@ -23,19 +23,21 @@ TOKEN_OF = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 TYPES = [0, 1, 2, -1, 0, 1, -1, 2, 2, 2, 0]
 
 BATCHES = (
-    # cell 3 has no positive, cells 3 and 6 no neighbors in their slice
+    # cells 3 and 6 have no neighbors in their slice, cell 3 is no anchor, cells 5 and 9 are anchors alone
     Batch(
         cell=torch.tensor([0, 1, 3, 4, 6, 8]),
-        positive=torch.tensor([4, 5, -1, 0, 2, 7]),
-        negative=torch.tensor([1, 2, 0, 4, 3, 5]),
         neighbor=torch.tensor([[1, 2], [0, 3], [-1, -1], [5, 7], [-1, -1], [10, 9]]),
+        anchor=torch.tensor([0, 1, 5, 4, 6, 9]),
+        positive=torch.tensor([4, 5, 2, 0, 2, 7]),
+        negative=torch.tensor([1, 2, 4, 4, 3, 5]),
     ),
-    # among labeled cells, the first three have two cells of another type in their slice
+    # more cells than anchors; among labeled ones, the first have two cells of another type in their slice
     Batch(
         cell=torch.tensor([2, 0, 1, 5, 7, 10]),
-        positive=torch.tensor([6, 9, 4, 1, 8, 5]),
-        negative=torch.tensor([1, 0, 0, 4, 3, 5]),
         neighbor=torch.tensor([[0, 1], [2, 2], [0, 3], [4, 6], [-1, -1], [9, 8]]),
+        anchor=torch.tensor([2, 3, 1, 4, 10]),
+        positive=torch.tensor([6, 9, 4, 1, 5]),
+        negative=torch.tensor([1, 0, 0, 4, 5]),
     ),
 )
 
@@ -77,32 +79,34 @@ def by_loop(
     for i, cell in enumerate(drawn):
         z = latent(cell)
         errors += list((network.decode(z[None], condition(cell))[0] - cells.x[cell]) ** 2)
-        positive = int(batch.positive[i])
-        if positive >= 0:
-            negative = int(batch.negative[i])
-            if types is not None:
-                negative = nearest_of_another_type(latent, drawn, i, positive, negative, types)
-            if negative >= 0:
-                hinge = far(z, latent(positive)) - far(z, latent(drawn[negative])) + config.margin
-                hinges.append(torch.clamp(hinge, min=0))
         for neighbor in batch.neighbor[i].tolist():
             if neighbor >= 0:
                 wanted = SCALE * ((cells.x[cell] - cells.x[neighbor]) ** 2).sum().sqrt()
                 gaps.append((((z - latent(neighbor)) ** 2).sum().add(1e-12).sqrt() - wanted) ** 2)
+    for anchor, positive, random in zip(
+        *(t.tolist() for t in (batch.anchor, batch.positive, batch.negative))
+    ):
+        negative = random
+        if types is not None:
+            negative = nearest_of_another_type(latent, drawn, anchor, positive, random, types)
+        if negative >= 0:
+            z = latent(anchor)
+            hinge = far(z, latent(positive)) - far(z, latent(drawn[negative])) + config.margin
+            hinges.append(torch.clamp(hinge, min=0))
     return torch.stack([torch.stack(part).mean() for part in (errors, hinges, gaps)])
 
 
 def nearest_of_another_type(
-    latent: Any, drawn: list[int], i: int, positive: int, random: int, types: list[int]
+    latent: Any, drawn: list[int], anchor: int, positive: int, random: int, types: list[int]
 ) -> int:
-    like = drawn[i] if types[drawn[i]] >= 0 else positive  # whose type and slice count
+    like = anchor if types[anchor] >= 0 else positive  # whose type and slice count
     others = [
         j
         for j, other in enumerate(drawn)
         if SLICE_OF[other] == SLICE_OF[like] and types[other] >= 0 and 0 <= types[like] != types[other]
     ]
     if others:
-        return min(others, key=lambda j: float(((latent(drawn[i]) - latent(drawn[j])) ** 2).sum().detach()))
+        return min(others, key=lambda j: float(((latent(anchor) - latent(drawn[j])) ** 2).sum().detach()))
     return -1 if types[drawn[random]] >= 0 and types[drawn[random]] == types[like] else random
 
 
@@ -146,8 +150,7 @@ def test_some_triplets_are_satisfied_and_some_are_not() -> None:
     for power in (1, 2):
         gaps = []
         for batch in BATCHES:
-            paired = batch.positive >= 0
-            a, p, n = (z[rows[paired]] for rows in (batch.cell, batch.positive, batch.cell[batch.negative]))
+            a, p, n = (z[rows] for rows in (batch.anchor, batch.positive, batch.cell[batch.negative]))
             gaps.append((a - p).norm(dim=1) ** power - (a - n).norm(dim=1) ** power + CONFIG.margin)
         assert (torch.cat(gaps) > 0.1).any()
         assert (torch.cat(gaps) < -0.1).any()
@@ -176,8 +179,9 @@ def test_a_step_follows_the_weighted_sum_over_its_batches(
 
 def test_a_batch_without_pairs_and_neighbors_has_the_first_term_alone() -> None:
     network, cells = made()
-    none = torch.full((3,), -1)
-    batch = Batch(torch.tensor([0, 4, 8]), none, torch.tensor([0, 1, 2]), none[:, None])
-    got = loss_parts(network, cells, batch, CONFIG, SCALE)
-    assert float(got[0].detach()) > 0
-    assert got[1:].tolist() == [0, 0]
+    none = torch.empty(0, dtype=torch.int64)
+    batch = Batch(torch.tensor([0, 4, 8]), torch.full((3, 1), -1), none, none, none)
+    for types in (None, torch.tensor(TYPES)):
+        got = loss_parts(network, cells, batch, CONFIG, SCALE, types=types)
+        assert float(got[0].detach()) > 0
+        assert got[1:].tolist() == [0, 0]

@@ -19,6 +19,7 @@ from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
+from lloki.errors import LlokiWarning
 
 SMALL = CAEConfig(
     steps=40,
@@ -200,8 +201,29 @@ def test_every_step_draws_from_the_pairs_found_last(watched: Watched) -> None:
         assert pairs is latest
         anchors, positives = latest.anchor_of(), latest.positive
         known = set(zip(anchors.tolist(), positives.tolist()))
-        drawn = zip(batch.cell.tolist(), batch.positive.tolist())
-        assert {pair for pair in drawn if pair[1] >= 0} <= known
+        assert set(zip(batch.anchor.tolist(), batch.positive.tolist())) <= known
+
+
+def test_all_anchors_have_partners_and_all_cells_are_reconstructed(watched: Watched) -> None:
+    trained(replace(SMALL, pair_cells=8, n_pairs=2, refreshes=0, steps=60))
+    some, seen = watched.searches[0]["pairs"].anchors(), watched.cells.seen
+    assert 0 < int(some.sum()) <= 3 * 8
+    for _, batch, _ in watched.batches:
+        assert len(batch.anchor) == 15  # as many as in a shard whose cells all have partners
+        assert some[batch.anchor].all()
+    reconstructed = torch.cat([batch.cell for _, batch, _ in watched.batches]).unique()
+    assert torch.equal(reconstructed, torch.nonzero(seen).squeeze(1))
+
+
+def test_a_slice_without_partners_is_reconstructed_all_the_same(watched: Watched) -> None:
+    data = slices()
+    labels = {name: ["z" if name == "s2" else "a"] * len(x) for name, x in data.items()}
+    with pytest.warns(LlokiWarning, match="not mixed: s2"):
+        trained(labels=labels)
+    slice_of = watched.cells.slice_of
+    for _, batch, _ in watched.batches:
+        assert torch.bincount(slice_of[batch.cell]).tolist() == [5, 5, 5]
+        assert torch.bincount(slice_of[batch.anchor], minlength=3).tolist() == [7, 7, 0]
 
 
 def test_no_step_sees_a_held_out_cell(watched: Watched) -> None:
@@ -210,7 +232,7 @@ def test_no_step_sees_a_held_out_cell(watched: Watched) -> None:
     assert torch.bincount(cells.slice_of[~cells.seen]).tolist() == [18, 16, 14]  # a fifth of each slice
     drawn = set()
     for _, batch, _ in watched.batches:
-        for part in (batch.cell, batch.positive, batch.neighbor.reshape(-1)):
+        for part in (batch.cell, batch.anchor, batch.positive, batch.neighbor.reshape(-1)):
             drawn |= set(part[part >= 0].tolist())
     assert not drawn & set(torch.nonzero(~cells.seen).squeeze(1).tolist())
     assert len(drawn) == int(cells.seen.sum())  # and all others are trained on
@@ -237,10 +259,11 @@ def test_epochs_count_the_cells_encoded(watched: Watched) -> None:
 
 
 def test_a_step_encodes_a_batch(watched: Watched) -> None:
-    trained(replace(SMALL, neighbors_per_step=2, batch_size=240))
+    trained(replace(SMALL, neighbors_per_step=2, batch_size=300))
     for _, batch, _ in watched.batches:
-        assert batch.cell.shape == (30,)  # each with a positive and two neighbors, in two shards
+        assert batch.cell.shape == (30,)  # each with two neighbors, in two shards
         assert batch.neighbor.shape == (30, 2)
+        assert batch.anchor.shape == batch.positive.shape == (30,)
     assert len(watched.batches) == 2 * SMALL.steps
     first, second = watched.batches[0][1], watched.batches[1][1]
     assert not torch.equal(first.cell, second.cell)
@@ -330,9 +353,9 @@ def test_the_negatives_of_labeled_cells_are_of_another_type(watched: Watched) ->
 
         real = objective.hard_negatives
 
-        def hard(z: Tensor, random: Tensor, **known: Tensor) -> Tensor:
-            found = real(z, random, **known)
-            chosen.append((known["label"], found))
+        def hard(anchor: Tensor, drawn: Tensor, random: Tensor, **known: Tensor) -> Tensor:
+            found = real(anchor, drawn, random, **known)
+            chosen.append((known["label"], known["drawn_label"], found))
             return found
 
         patch.setattr(objective, "hard_negatives", hard)
@@ -343,10 +366,10 @@ def test_the_negatives_of_labeled_cells_are_of_another_type(watched: Watched) ->
     # the slice without labels takes those of its partners
     assert (watched.loop.loss.types[170:] >= 0).any()
     assert len(chosen) >= 2 * SMALL.steps
-    for label, negative in chosen:
+    for label, drawn, negative in chosen:
         known = (label >= 0) & (negative >= 0)
         assert known.any()
-        assert (label[negative[known]] != label[known]).all()
+        assert (drawn[negative[known]] != label[known]).all()
 
 
 def test_a_fitted_token_is_trained_among_the_landmarks(watched: Watched) -> None:
@@ -364,9 +387,10 @@ def test_a_fitted_token_is_trained_among_the_landmarks(watched: Watched) -> None
     assert cells.condition[:, 0].unique_consecutive().tolist() == [3, 0, 1, 2]
     # the new cells are drawn, the old ones are their partners alone
     assert all((batch.cell < 80).all() for _, batch, _ in watched.batches)
+    assert all((batch.anchor < 80).all() for _, batch, _ in watched.batches)
     partners = torch.cat([batch.positive for _, batch, _ in watched.batches])
-    assert partners.max() >= 80
-    assert ((partners >= 80) | (partners < 0)).all()
+    assert len(partners)
+    assert (partners >= 80).all()
     assert [search["step"] for search in watched.searches] == [0, 10]
     assert [rate for rate, _ in watched.optimizer] == pytest.approx(rates(0.05, 30))
     assert {decay for _, decay in watched.optimizer} == {0.0}

@@ -62,35 +62,48 @@ def test_a_query_without_a_compatible_target_has_no_neighbor() -> None:
     assert (found[1:] >= 0).all()
 
 
-def hard_by_loop(z, random, label, slice_of, positive_label, positive_slice) -> list[int]:
+def hard_by_loop(
+    z, drawn, random, label, slice_of, positive_label, positive_slice, drawn_label, drawn_slice
+) -> list[int]:
     chosen = []
     for i in range(len(z)):
         known = label[i] >= 0
         kind, place = (label[i], slice_of[i]) if known else (positive_label[i], positive_slice[i])
         others = [
             j
-            for j in range(len(z))
-            if slice_of[j] == place and label[j] >= 0 and kind >= 0 and label[j] != kind
+            for j in range(len(drawn))
+            if drawn_slice[j] == place and drawn_label[j] >= 0 and kind >= 0 and drawn_label[j] != kind
         ]
+        alike = drawn_label[random[i]] >= 0 and drawn_label[random[i]] == kind
         if others:
-            chosen.append(min(others, key=lambda j: float((z[i] - z[j]).square().sum())))
+            chosen.append(min(others, key=lambda j: float((z[i] - drawn[j]).square().sum())))
         else:
-            chosen.append(-1 if label[random[i]] >= 0 and label[random[i]] == kind else int(random[i]))
+            chosen.append(-1 if alike else int(random[i]))
     return chosen
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.integers(2, 30))
-def test_negatives_are_the_nearest_of_another_type_in_the_right_slice(seed: int, n: int) -> None:
+@given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 30))
+def test_negatives_are_the_nearest_of_another_type_in_the_right_slice(seed: int, a: int, n: int) -> None:
     g = torch.Generator().manual_seed(seed)
-    z = torch.randn((n, 3), generator=g, dtype=torch.float64)
-    random, slice_of = (torch.randint(m, (n,), generator=g) for m in (n, 3))
-    label, other = (torch.randint(-1, 3, (n,), generator=g) for _ in range(2))
-    place = torch.randint(3, (n,), generator=g)
+    z, drawn = (torch.randn((m, 3), generator=g, dtype=torch.float64) for m in (a, n))
+    random = torch.randint(n, (a,), generator=g)
+    label, other = (torch.randint(-1, 3, (a,), generator=g) for _ in range(2))
+    slice_of, place = (torch.randint(3, (a,), generator=g) for _ in range(2))
+    drawn_label, drawn_slice = torch.randint(-1, 3, (n,), generator=g), torch.randint(3, (n,), generator=g)
     got = hard_negatives(
-        z, random, label=label, slice_of=slice_of, positive_label=other, positive_slice=place
+        z,
+        drawn,
+        random,
+        label=label,
+        slice_of=slice_of,
+        positive_label=other,
+        positive_slice=place,
+        drawn_label=drawn_label,
+        drawn_slice=drawn_slice,
     )
-    assert got.tolist() == hard_by_loop(z, random, label, slice_of, other, place)
+    expected = hard_by_loop(z, drawn, random, label, slice_of, other, place, drawn_label, drawn_slice)
+    assert got.tolist() == expected
 
 
 def test_labels_spread_where_enough_partners_agree() -> None:

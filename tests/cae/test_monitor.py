@@ -154,7 +154,7 @@ def test_trainings_that_go_wrong_are_told() -> None:
     assert "collapsed" in warned(same, weight_decay=10.0, learning_rate=0.01, **nothing)
     # no slice shares more than half its types, and mutual neighbors are sought all the same
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
-    assert "mixed too much" in warned(few_shared, steps=120, n_pairs=40)
+    assert "mixed too much" in warned(few_shared, steps=240, n_pairs=40, conservation=5.0)
 
 
 def test_nothing_looked_at_is_nothing_to_say() -> None:

@@ -87,7 +87,7 @@ CAE: dict[str, Any] = {
     "margin": 2.0,
     "distance": "squared",
     "components": 10,
-    "unit": 1.5,
+    "unit": 0.7,
     "n_pairs": 7,
     "n_neighbors": 7,
     "neighbors_per_step": 2,
@@ -280,7 +280,7 @@ INPUTS: list[tuple[Callable[[ad.AnnData], Any], frozenset[str]]] = [
     (_gene_renamed, ALL),
     (_cell_renamed, ALL),
     (_genes_turned, ALL),
-    (_technology, TRAINING),
+    (_technology, FIT),  # slices of one technology share its effects
     (_relabeled, NONE),
     (_column, NONE),
     (_other_embedding, NONE),

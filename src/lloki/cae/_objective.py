@@ -36,46 +36,48 @@ def loss_parts(
     Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
     turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
     """
-    n, m = batch.neighbor.shape
-    paired, near = batch.positive >= 0, batch.neighbor[:, 0] >= 0
-    neighbor = batch.neighbor[near]
-    who = torch.cat([batch.cell, batch.positive[paired], neighbor.reshape(-1)])
-    sizes = [n, len(who) - n - neighbor.numel(), neighbor.numel()]
+    m = batch.neighbor.shape[1]
+    near = batch.neighbor[:, 0] >= 0
+    neighbor = batch.neighbor[near].reshape(-1)
+    groups = [batch.cell, neighbor, batch.anchor, batch.positive]
+    who, sizes = torch.cat(groups), [len(group) for group in groups]
     inputs = cells.x[who]
-    x, _, x_near = inputs.split(sizes)
-    z = network.encode(inputs, network.condition(cells.condition[who]))
-    anchor, positive, z_near = z.split(sizes)
+    x, x_near, _, _ = inputs.split(sizes)
+    z_all = network.encode(inputs, network.condition(cells.condition[who]))
+    z, z_near, anchor, positive = z_all.split(sizes)
     negative = batch.negative
     if types is not None:
-        negative = _negatives(anchor, cells, batch, types)
+        negative = _negatives(anchor, z, cells, batch, types)
         some = negative >= 0
-        positive, paired = positive[some[paired]], paired & some
+        anchor, positive, negative = anchor[some], positive[some], negative[some]
     wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
     return torch.stack(
         [
-            reconstruction_loss(x, network.decode(anchor, network.condition(cells.condition[batch.cell]))),
+            reconstruction_loss(x, network.decode(z, network.condition(cells.condition[batch.cell]))),
             triplet_loss(
-                anchor[paired],
+                anchor,
                 positive,
-                anchor[negative[paired]],
+                z[negative],
                 margin=config.margin,
                 distance=config.distance,
             ),
-            conservation_loss(anchor[near], z_near.reshape(-1, m, z.shape[1]), wanted),
+            conservation_loss(z[near], z_near.reshape(-1, m, z.shape[1]), wanted),
         ]
     )
 
 
-def _negatives(anchor: Tensor, cells: Cells, batch: Batch, types: Tensor) -> Tensor:
-    """Choose negatives (n,) by type, see `hard_negatives`; what cells without a positive get is no matter."""
-    positive = batch.positive.clamp_min(0)
+def _negatives(anchor: Tensor, z: Tensor, cells: Cells, batch: Batch, types: Tensor) -> Tensor:
+    """Choose negatives (a,) among the drawn cells by type, see `hard_negatives`."""
     return hard_negatives(
         anchor,
+        z,
         batch.negative,
-        label=types[batch.cell],
-        slice_of=cells.slice_of[batch.cell],
-        positive_label=types[positive],
-        positive_slice=cells.slice_of[positive],
+        label=types[batch.anchor],
+        slice_of=cells.slice_of[batch.anchor],
+        positive_label=types[batch.positive],
+        positive_slice=cells.slice_of[batch.positive],
+        drawn_label=types[batch.cell],
+        drawn_slice=cells.slice_of[batch.cell],
     )
 
 

@@ -95,7 +95,9 @@ class CAEConfig(Config):
         of training. The first pairs are found in the inputs, as the untrained latent space is uninformative.
     pair_cells
         Maximum number of cells of a slice in the search of pairs, drawn anew at each refresh, so that the
-        cost does not grow with the square of the slice sizes.
+        cost does not grow with the square of the slice sizes. Only these can be anchors of the triplet loss
+        until the next refresh: too few of them, and partners are far from their anchors. Further bounded by
+        `lloki.cae.cells.COMPARISONS` where there are many slices.
     pair_slices
         Maximum number of partner slices for each slice, drawn anew at each refresh.
     steps
@@ -103,8 +105,8 @@ class CAEConfig(Config):
     epochs
         If given, replaces ``steps``: as many steps as encode each cell this often on average.
     batch_size
-        Cells encoded in one step: the drawn cells, their positives and their neighbors. Half the paper's
-        4,000, for half the time.
+        Cells encoded in one step: the drawn cells with their neighbors, and as many anchors of the triplet
+        loss, all of which have a positive, with these. Half the paper's 4,000, for half the time.
     learning_rate, weight_decay
         Parameters of Adam, as in the paper. The rate rises over 50 steps and then decays along a cosine.
     holdout
@@ -132,7 +134,7 @@ class CAEConfig(Config):
     n_neighbors: int = 30
     neighbors_per_step: int = 1
     refreshes: int = 4
-    pair_cells: int = 5_000
+    pair_cells: int = 20_000
     pair_slices: int = 6
     steps: int = 2000
     epochs: int | None = None

@@ -86,13 +86,16 @@ def spread(label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
 
 
 def hard_negatives(
-    z: Tensor,
+    anchor: Tensor,
+    drawn: Tensor,
     random: Tensor,
     *,
     label: Tensor,
     slice_of: Tensor,
     positive_label: Tensor,
     positive_slice: Tensor,
+    drawn_label: Tensor,
+    drawn_slice: Tensor,
 ) -> Tensor:
     """Choose for each anchor the nearest drawn cell of another type.
 
@@ -102,30 +105,34 @@ def hard_negatives(
 
     Parameters
     ----------
-    z
-        (n, latent) of the drawn cells, which are the anchors and all candidates.
+    anchor
+        (a, latent) of the anchors.
+    drawn
+        (n, latent) of the drawn cells, the candidates.
     random
-        (n,) position of a random negative of the anchor's slice, for anchors of which nothing is known.
+        (a,) a random drawn cell of the anchor's slice, the negative of anchors of which nothing is known.
     label, slice_of
-        (n,) of the drawn cells; -1 for no label.
+        (a,) of the anchors; -1 for no label.
     positive_label, positive_slice
-        (n,) of their positives.
+        (a,) of their positives.
+    drawn_label, drawn_slice
+        (n,) of the drawn cells.
 
     Returns
     -------
     negative
-        (n,) positions; -1 where the random cell would be of the anchor's type and no other is there.
+        (a,) drawn cells; -1 where the random cell would be of the anchor's type and no other is there.
 
     Notes
     -----
-    Memory and time grow with n²: a few milliseconds for a batch.
+    Memory and time grow with a·n: a few milliseconds for a batch.
     """
     known = label >= 0
     kind = torch.where(known, label, positive_label)
     place = torch.where(known, slice_of, positive_slice)
-    allowed = differ(kind[:, None], label[None]) & (place[:, None] == slice_of[None])
+    allowed = differ(kind[:, None], drawn_label[None]) & (place[:, None] == drawn_slice[None])
+    instead = torch.where((drawn_label[random] >= 0) & (drawn_label[random] == kind), -1, random)
     with torch.no_grad():
-        distance = torch.cdist(z, z).masked_fill(~allowed, torch.inf)
+        distance = torch.cdist(anchor, drawn).masked_fill(~allowed, torch.inf)
     nearest, index = distance.min(dim=1)
-    instead = torch.where((label[random] >= 0) & (label[random] == kind), -1, random)
     return torch.where(nearest.isfinite(), index, instead)

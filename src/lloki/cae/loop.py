@@ -78,7 +78,8 @@ class Loop:
         seen, held = (Sampler(cells, neighbors, seen=s, slices=range(self.drawn)) for s in (True, False))
         monitor = Monitor(cells, range(self.drawn), unit=config.unit, seed=config.seed)
         m = config.neighbors_per_step
-        n = max(1, config.batch_size // (2 + m) // SHARDS)
+        # a drawn cell is encoded with its neighbors, an anchor with its positive
+        n = max(1, config.batch_size // (3 + m) // SHARDS)
         if advance is not None and self.step:
             advance(self.step)
         while self.step < steps and self.waited < config.patience:
