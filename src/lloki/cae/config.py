@@ -134,7 +134,7 @@ class CAEConfig(Config):
     n_neighbors: int = 30
     neighbors_per_step: int = 1
     refreshes: int = 4
-    pair_cells: int = 20_000
+    pair_cells: int = 10_000
     pair_slices: int = 6
     steps: int = 2000
     epochs: int | None = None
