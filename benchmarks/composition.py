@@ -1,0 +1,253 @@
+"""Does a slice that holds few kinds of cells land where they belong?
+
+    python benchmarks/composition.py SECTIONS.h5ad REFERENCE.h5ad [--slices NAME NAME] [--seeds N] [--cae]
+                                     [--task FOLDER --target SLICE --query SLICE --types TYPE ...]
+
+SECTIONS holds sections of one animal (obs `slice` and `cell_type`). Two of them are cut to random panels of
+60 genes each, and the second to some types of cells. Prints Markdown tables: of the cells of the second
+section, by type, the share of the 15 nearest cells of the first (cosine) that are of their own type, with
+the composition of slices (`FactorConfig.composition`) off and on, as two panels of one technology and as two
+technologies; the mean over seeds of the panels. *Lowest* is the smallest ratio to the control with the same
+settings, over types with 100 cells or more. These are embeddings before propagation and autoencoder.
+
+--cae   also after both, as one technology with default settings, first seed; and the mixing of excitatory
+        cells of the first section with the second (its share among the 15 nearest of both, over chance)
+--task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
+        the cells of TARGET
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from lloki.cae import train
+from lloki.embed import Factor, SliceSummary
+from lloki.fp import Propagation, gene_folds, log_normalize
+from lloki.graph import nearest
+
+NEIGHBORS = 15
+PANEL = 60
+SHOWN = ("Astrocyte", "Inhibitory", "Excitatory")
+NEURONS = ("Inhibitory", "Excitatory")
+COUNTED = 100  # cells of a type, so that its share is not noise
+
+Rows = Mapping[str, np.ndarray]
+CASES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "everything (control)": lambda t: t != "",
+    "astrocytes only": lambda t: t == "Astrocyte",
+    "inhibitory only": lambda t: t == "Inhibitory",
+    "no inhibitory": lambda t: t != "Inhibitory",
+    "neurons only": lambda t: np.isin(t, NEURONS),
+    "no neurons": lambda t: ~np.isin(t, NEURONS),
+}
+CONTROL, *_ = CASES
+WITH_CAE = (CONTROL, "astrocytes only", "inhibitory only")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Counts (n, g), genes, types ("" where unknown), positions and technology of a slice."""
+
+    counts: sparse.csr_matrix
+    genes: list[str]
+    types: np.ndarray
+    coords: np.ndarray
+    technology: str
+
+    def keep(self, cells: np.ndarray) -> Part:
+        return replace(self, counts=self.counts[cells], types=self.types[cells], coords=self.coords[cells])
+
+
+def part(adata: ad.AnnData, technology: str) -> Part:
+    """Read a slice; cells without counts are left out."""
+    types = adata.obs["cell_type"].astype(object).where(adata.obs["cell_type"].notna(), "").to_numpy(str)
+    counts = sparse.csr_matrix(adata.X)
+    coords = np.asarray(adata.obsm["spatial"], float)
+    whole = Part(counts, list(adata.var_names), types, coords, technology)
+    return whole.keep(np.diff(counts.indptr) > 0)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A fitted model, the expression and summaries that it has seen, and rows of each slice."""
+
+    model: Factor
+    expression: Mapping[str, sparse.csr_matrix]
+    summaries: Mapping[str, SliceSummary]
+    rows: Rows
+
+
+def embed(
+    parts: Mapping[str, Part],
+    reference: ad.AnnData,
+    composition: bool = True,
+    prepare: Callable[[Part], sparse.csr_matrix] = lambda p: log_normalize(p.counts),
+) -> Embedded:
+    """Fit the factor model with its defaults and embed all slices, without latent propagation."""
+    model = Factor(composition=composition)
+    expression = {name: prepare(p) for name, p in parts.items()}
+    summaries = {
+        name: replace(model.summarize(expression[name], p.genes), technology=p.technology)
+        for name, p in parts.items()
+    }
+    measured = set().union(*(p.genes for p in parts.values()))
+    of_panels = reference[:, [gene in measured for gene in reference.var_names]]
+    cells = log_normalize(sparse.csr_matrix(of_panels.X))
+    model.fit(summaries, model.summarize(cells, list(of_panels.var_names)))
+    rows = {name: model.embed(expression[name], p.genes, state=summaries[name]) for name, p in parts.items()}
+    return Embedded(model, expression, summaries, rows)
+
+
+def propagate(
+    parts: Mapping[str, Part], found: Embedded, alpha: float | None = None
+) -> tuple[Rows, dict[str, float]]:
+    """Propagate all slices in the latent space, and give the share of neighbors in each."""
+    out, shares = {}, {}
+    for name, p in parts.items():
+        held = found.model.hold_out(
+            found.expression[name], p.genes, gene_folds(p.genes), state=found.summaries[name]
+        )
+        folds = ((h.rows, h.predict, h.values) for h in held)
+        known = np.diff(found.expression[name].indptr) > 0
+        out[name], shares[name] = Propagation(alpha).apply(found.rows[name], p.coords, folds, known=known)
+    return out, shares
+
+
+def own_type(rows: Rows, parts: Mapping[str, Part], query: str, target: str) -> pd.Series:
+    """Share of own type among the nearest cells of ``target``, by type of the cells of ``query``."""
+    near = nearest(rows[query], rows[target], NEIGHBORS).index
+    own = (parts[target].types[near] == parts[query].types[:, None]).mean(1)
+    table = pd.Series(own).groupby(parts[query].types).agg(["mean", "size"])
+    return table["mean"][(table["size"] >= COUNTED) & (table.index != "")]
+
+
+def mixing(rows: Rows, parts: Mapping[str, Part], one: str, other: str, kind: str) -> float:
+    """Share of ``other`` among the nearest cells of those of a type in ``one``, over chance."""
+    asked = np.flatnonzero(parts[one].types == kind)
+    both = np.concatenate([rows[one], rows[other]])
+    near = nearest(rows[one][asked], both, NEIGHBORS, exclude=asked).index
+    return float((near >= len(rows[one])).mean() / (len(rows[other]) / (len(both) - 1)))
+
+
+def pair(sections: ad.AnnData, names: Iterable[str], seed: int) -> dict[str, Part]:
+    """Cut two sections to random panels of their own."""
+    rng, out = np.random.default_rng(seed), {}
+    for label, name in zip("AB", names):
+        one = sections[sections.obs["slice"].astype(str) == name]
+        genes = np.sort(rng.choice(one.n_vars, PANEL, replace=False))
+        out[label] = part(one[:, genes], "MERFISH")
+    return out
+
+
+def cut(parts: Mapping[str, Part], case: str, technologies: int) -> dict[str, Part]:
+    """Keep some types of the second section, which is of a technology of its own or not."""
+    second = parts["B"].keep(CASES[case](parts["B"].types))
+    return {
+        "A": parts["A"],
+        "B": replace(second, technology="MERFISH" if technologies == 1 else "another"),
+    }
+
+
+def line(*cells: object) -> None:
+    shown = (("–" if np.isnan(c) else f"{c:.2f}") if isinstance(c, float) else str(c) for c in cells)
+    print(f"| {' | '.join(shown)} |", flush=True)
+
+
+def header(*cells: str) -> None:
+    print()
+    line(*cells)
+    print("|---" * len(cells) + "|", flush=True)
+
+
+def lowest(found: pd.Series, control: pd.Series) -> float:
+    return float((found / control).min())
+
+
+def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
+    """Print shares before the autoencoder."""
+    header("second section", "technologies", "composition", *SHOWN, "lowest")
+    controls: dict[tuple[int, bool], pd.Series] = {}
+    for case in CASES:
+        for technologies, on in ((1, False), (1, True), (2, True)):
+            made = []
+            for parts in seeds:
+                held = cut(parts, case, technologies)
+                made.append(own_type(embed(held, reference, on).rows, held, "B", "A"))
+            mean = pd.concat(made, axis=1).mean(axis=1)
+            control = controls.setdefault((technologies, on), mean)
+            # without it the technology has no effect
+            named, state = (technologies, "on") if on else ("one or two", "off")
+            line(case, named, state, *mean.reindex(SHOWN), lowest(mean, control))
+
+
+def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
+    """Print shares and mixing before and after the autoencoder."""
+    header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory")
+    tokens = {"A": "A", "B": "B"}
+    controls: dict[str, pd.Series] = {}
+    for case in WITH_CAE:
+        held = cut(parts, case, technologies=1)
+        found = embed(held, reference)
+        propagated, _ = propagate(held, found)
+        model = train(propagated, tokens)
+        joint = {name: model.encode(x, tokens[name]) for name, x in propagated.items()}
+        stages = {"factor model": found.rows, "propagated": propagated, "autoencoder": joint}
+        for stage, rows in stages.items():
+            shares = own_type(rows, held, "B", "A")
+            control = controls.setdefault(stage, shares)
+            mixed = mixing(rows, held, "A", "B", "Excitatory")
+            line(case, stage, *shares.reindex(SHOWN), lowest(shares, control), mixed)
+
+
+def of_task(folder: Path, query: str, target: str, types: list[str]) -> None:
+    """Print shares where one slice of a task is cut to one type."""
+    files = sorted(f for f in folder.glob("*.h5ad") if f.stem != "reference")
+    slices = {f.stem: ad.read_h5ad(f) for f in files}
+    parts = {name: part(a, str(a.obs["technology"].iloc[0])) for name, a in slices.items()}
+    reference = ad.read_h5ad(folder / "reference.h5ad")
+    header(f"{query} holds", "composition", "own type", "whole slice", "ratio")
+    whole = {on: own_type(embed(parts, reference, on).rows, parts, query, target) for on in (False, True)}
+    for kind in types:
+        held = {**parts, query: parts[query].keep(parts[query].types == kind)}
+        for on, state in ((False, "off"), (True, "on")):
+            share = float(own_type(embed(held, reference, on).rows, held, query, target)[kind])
+            control = float(whole[on][kind])
+            line(f"{kind} only", state, share, control, share / control)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", type=Path)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("--slices", nargs=2, help="default: the first two by name")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cae", action="store_true")
+    parser.add_argument("--task", type=Path)
+    parser.add_argument("--target", default="merfish_allen_visp")
+    parser.add_argument("--query", default="starmap_visp_1020")
+    parser.add_argument("--types", nargs="+", default=["Ex L2/3", "Ex L4", "Ex L6"])
+    options = parser.parse_args()
+    sections = ad.read_h5ad(options.sections)
+    sections = sections[sections.obs["cell_type"].astype(str) != "Ambiguous"].copy()
+    names = options.slices or sorted(sections.obs["slice"].astype(str).unique())[:2]
+    reference = ad.read_h5ad(options.reference)
+    seeds = [pair(sections, names, seed) for seed in range(options.seeds)]
+    before(seeds, reference)
+    if options.cae:
+        after(seeds[0], reference)
+    if options.task:
+        of_task(options.task, options.query, options.target, options.types)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Composition apart from platform: parity with the dense model, its rules, and slices cut to one type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from lloki.embed import Factor, SliceSummary
+from lloki.embed.composition import (
+    BETWEEN,
+    FIXED,
+    FREE,
+    WITHIN,
+    Levels,
+    freedom,
+    relative_scale,
+    shift_levels,
+    shift_of_new,
+    solve_shifts,
+    technology_codes,
+    within_covariance,
+)
+from lloki.fp import log_normalize
+from lloki.graph import nearest
+
+G, K = 25, 3
+TECHNOLOGIES = ("a", "a", "b", "c", "b")
+
+
+def problem(seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Rows, levels and covariances of data sets of different panels, and loadings."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.normal(0, 0.6, (G, K))
+    rows = [np.sort(rng.choice(G - 1, 12, replace=False)) for _ in TECHNOLOGIES]
+    rows[3] = np.append(rows[3], G - 1)  # a gene of one data set alone
+    levels = [rng.normal(1, 0.7, len(r)) for r in rows]
+    half = [rng.normal(0, 0.5, (K, K)) for _ in rows]
+    return rows, levels, [h @ h.T for h in half], loadings
+
+
+FLAT = 1e7  # variance of a common level that is left free
+
+
+def dense(
+    rows: list[np.ndarray],
+    levels: list[np.ndarray],
+    technologies: tuple[str, ...],
+    covariances: list[np.ndarray],
+    loadings: np.ndarray,
+) -> np.ndarray:
+    """Conditional expectation of the shifts under the joint Gaussian of all levels, written out."""
+    n = len(rows)
+    gene = np.concatenate(rows)
+    owner = np.repeat(np.arange(n), [len(r) for r in rows])
+    technology = np.array(technologies)[owner]
+    same_gene = gene[:, None] == gene[None]
+    same_technology = technology[:, None] == technology[None]
+    noise = same_gene * (FLAT + BETWEEN * same_technology) + WITHIN * np.eye(len(gene))
+    prior = np.zeros((n * K, n * K))
+    design = np.zeros((len(gene), n * K))
+    for i, c in enumerate(covariances):
+        part = slice(i * K, (i + 1) * K)
+        values, vectors = np.linalg.eigh(np.eye(K) - c)
+        prior[part, part] = FREE * (vectors * np.maximum(values, 0)) @ vectors.T + FIXED * np.eye(K)
+        design[owner == i, part] = loadings[rows[i]]
+    total = design @ prior @ design.T + noise
+    return (prior @ design.T @ np.linalg.solve(total, np.concatenate(levels))).reshape(n, K)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parity_with_the_dense_model(seed: int) -> None:
+    rows, levels, covariances, loadings = problem(seed)
+    found = solve_shifts(list(zip(rows, levels)), TECHNOLOGIES, covariances, loadings)
+    expected = dense(rows, levels, TECHNOLOGIES, covariances, loadings)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("technology", ["a", "b", "c", "new"])
+def test_a_new_data_set_gets_its_conditional_expectation(technology: str) -> None:
+    rows, levels, covariances, loadings = problem(4)
+    fitted = TECHNOLOGIES[:4]
+    codes = technology_codes(fitted)
+    known = Levels(
+        np.concatenate(rows[:4]),
+        np.repeat([codes[t] for t in fitted], [len(r) for r in rows[:4]]),
+        np.concatenate(levels[:4]),
+    )
+    found = shift_of_new(rows[4], levels[4], codes.get(technology, -1), covariances[4], loadings, known)
+    # the others' shifts are known: their loadings are left out
+    gene = np.concatenate(rows)
+    named = np.repeat([*fitted, technology], [len(r) for r in rows])
+    noise = (gene[:, None] == gene[None]) * (FLAT + BETWEEN * (named[:, None] == named[None]))
+    noise = noise + WITHIN * np.eye(len(gene))
+    design = np.zeros((len(gene), K))
+    design[-len(rows[4]) :] = loadings[rows[4]]
+    prior = freedom(covariances[4])
+    total = design @ prior @ design.T + noise
+    expected = prior @ design.T @ np.linalg.solve(total, np.concatenate(levels))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_gene_of_one_data_set_has_no_weight() -> None:
+    rows, levels, covariances, loadings = problem()
+    assert rows[3][-1] == G - 1
+    before = solve_shifts(list(zip(rows, levels)), TECHNOLOGIES, covariances, loadings)
+    levels[3] = levels[3].copy()
+    levels[3][-1] += 100
+    after = solve_shifts(list(zip(rows, levels)), TECHNOLOGIES, covariances, loadings)
+    np.testing.assert_allclose(after, before, atol=1e-6)
+    # nor a gene that only the new data set measures
+    known = Levels(rows[0], np.zeros(len(rows[0]), np.int64), levels[0])
+    new = np.setdiff1d(np.arange(G), rows[0])
+    alone = shift_of_new(new, np.full(len(new), 5.0), 0, covariances[0], loadings, known)
+    np.testing.assert_allclose(alone, 0, atol=1e-12)
+
+
+def test_a_single_data_set_stays_where_it_is() -> None:
+    rows, levels, covariances, loadings = problem()
+    found = solve_shifts([(rows[0], levels[0])], ["a"], covariances[:1], loadings)
+    np.testing.assert_allclose(found, 0, atol=1e-12)
+
+
+def test_the_order_of_data_sets_and_names_of_technologies_have_no_effect() -> None:
+    rows, levels, covariances, loadings = problem(1)
+    found = solve_shifts(list(zip(rows, levels)), TECHNOLOGIES, covariances, loadings)
+    order = [3, 0, 4, 2, 1]
+    other = solve_shifts(
+        [(rows[i], levels[i]) for i in order],
+        [{"a": "z", "b": "y", "c": "x"}[TECHNOLOGIES[i]] for i in order],
+        [covariances[i] for i in order],
+        loadings,
+    )
+    np.testing.assert_allclose(other, found[order], atol=1e-7)
+
+
+def test_equal_data_sets_get_equal_shifts() -> None:
+    rows, levels, covariances, loadings = problem(2)
+    twice = [0, 0, 2, 3]
+    found = solve_shifts(
+        [(rows[i], levels[i]) for i in twice],
+        [TECHNOLOGIES[i] for i in twice],
+        [covariances[i] for i in twice],
+        loadings,
+    )
+    np.testing.assert_allclose(found[0], found[1], atol=1e-7)
+
+
+def test_platform_effects_gene_by_gene_move_little_and_composition_is_found() -> None:
+    rng = np.random.default_rng(0)
+    genes, loadings = np.arange(60), rng.normal(0, 0.7, (60, K))
+    level, moved = rng.normal(1, 1, 60), np.array([1.0, -1.0, 0.5])
+    everything, one_kind = np.eye(K), 0.1 * np.eye(K)
+    platform = level + rng.normal(0, 0.3, 60)
+    found = solve_shifts([(genes, level), (genes, platform)], ["a", "b"], [everything, everything], loadings)
+    assert np.abs(found).max() < 0.2
+    found = solve_shifts(
+        [(genes, level), (genes, platform + loadings @ moved)], ["a", "b"], [everything, one_kind], loadings
+    )
+    np.testing.assert_allclose(found[1] - found[0], moved, atol=0.25)
+    np.testing.assert_allclose(shift_levels(level + loadings @ moved, loadings, moved), level)
+
+
+def test_covariance_of_factors_within_a_slice() -> None:
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(0, 0.5, (40, K))
+    loadings /= np.sqrt(1.25) * np.linalg.norm(loadings, axis=1, keepdims=True)  # variance 1, noise .2
+    truth = np.diag([1.0, 1.0, 0.05])
+
+    def moment(covariance: np.ndarray, noise: float) -> np.ndarray:
+        z = rng.multivariate_normal(np.zeros(K), covariance, 5000)
+        x = z @ loadings.T + rng.normal(0, np.sqrt(noise), (5000, 40))
+        return x.T @ x
+
+    found = within_covariance(moment(truth, 0.2), 5000, loadings)
+    spread = np.linalg.eigvalsh(found)
+    assert spread[0] < 0.15
+    assert spread[1] > 0.8
+    # noisy cells vary less along all factors alike, which is no composition
+    noisy = within_covariance(moment(0.3 * np.eye(K), 0.8), 5000, loadings)
+    np.testing.assert_allclose(np.diag(noisy), 1, atol=0.2)
+    # without cells, a slice varies as the whole does
+    np.testing.assert_allclose(within_covariance(np.zeros((40, 40)), 0, loadings), np.eye(K), atol=1e-6)
+    # a slice that varies as the whole does is scaled as it is, one of one kind is not blown up
+    np.testing.assert_allclose(relative_scale(np.eye(K), loadings, np.full(40, 0.2)), 1, atol=1e-6)
+    assert relative_scale(0 * np.eye(K), loadings, np.full(40, 0.2)).max() < 0.5
+
+
+def test_a_slice_that_varies_in_all_directions_may_hardly_move() -> None:
+    np.testing.assert_allclose(freedom(np.eye(K)), FIXED * np.eye(K), atol=1e-12)
+    np.testing.assert_allclose(freedom(2 * np.eye(K)), FIXED * np.eye(K), atol=1e-12)
+    np.testing.assert_allclose(freedom(0 * np.eye(K)), (FREE + FIXED) * np.eye(K), atol=1e-12)
+
+
+# Whole slices, simulated
+
+GENES = [f"G{i:03d}" for i in range(100)]
+TYPES, CELLS = 6, 900
+
+
+class Tissue:
+    """Types with expression of their own; sections see panels, and technologies have detection rates."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.profiles = np.exp(self.rng.normal(0, 1.2, (TYPES, len(GENES))))
+        self.rates = {t: np.exp(self.rng.normal(0, 0.4, len(GENES))) for t in ("M", "X", "")}
+
+    def section(
+        self, technology: str, panel: np.ndarray, only: int | None = None
+    ) -> tuple[sparse.csr_matrix, np.ndarray, list[str]]:
+        types = self.rng.integers(0, TYPES, CELLS)
+        if only is not None:
+            types[:] = only
+        mean = self.profiles[types] * self.rates[technology] * self.rng.gamma(5, 0.2, (CELLS, 1))
+        counts = self.rng.poisson(mean)[:, panel].astype(np.float32)
+        return log_normalize(sparse.csr_matrix(counts)), types, [GENES[j] for j in panel]
+
+
+def joint(
+    technology: str, only: int | None, *, composition: bool
+) -> tuple[Factor, list[np.ndarray], list[np.ndarray], list[SliceSummary], tuple]:
+    """A whole section, one that may be cut to a type, and the reference, with rows of both."""
+    tissue = Tissue()
+    panels = [np.sort(tissue.rng.choice(len(GENES), 50, replace=False)) for _ in range(2)]
+    first, second = tissue.section("M", panels[0]), tissue.section(technology, panels[1], only)
+    cells = tissue.section("", np.arange(len(GENES)))
+    model = Factor(factors=8, composition=composition)
+    parts = [
+        replace(model.summarize(first[0], first[2]), technology="M"),
+        replace(model.summarize(second[0], second[2]), technology=technology),
+    ]
+    model.fit(dict(zip("AB", parts)), model.summarize(cells[0], cells[2]))
+    rows = [model.embed(s[0], s[2], state=p) for s, p in zip((first, second), parts)]
+    return model, rows, [first[1], second[1]], parts, second
+
+
+def own(rows: list[np.ndarray], types: list[np.ndarray]) -> float:
+    near = nearest(rows[1], rows[0], 15).index
+    return float((types[0][near] == types[1][:, None]).mean())
+
+
+@pytest.mark.parametrize("technology", ["M", "X"])
+def test_a_slice_of_one_type_lands_where_its_cells_belong(technology: str) -> None:
+    shares = {}
+    for composition in (False, True):
+        found = [own(*joint(technology, kind, composition=composition)[1:3]) for kind in range(3)]
+        shares[composition] = np.array(found)
+    assert shares[True].min() > 0.85
+    assert shares[False].mean() < 0.6
+    assert shares[True].mean() > shares[False].mean() + 0.3
+
+
+@pytest.mark.parametrize("technology", ["M", "X"])
+def test_a_whole_slice_stays_where_it_was(technology: str) -> None:
+    _, on, types, _, _ = joint(technology, None, composition=True)
+    _, off, _, _, _ = joint(technology, None, composition=False)
+    assert own(on, types) > own(off, types) - 0.02
+    spread = np.sqrt(np.square(off[1] - off[1].mean(0)).sum(1).mean())
+    assert np.linalg.norm(on[1].mean(0) - off[1].mean(0)) < 0.25 * spread
+
+
+def test_a_saved_model_gives_slices_of_the_fit_identical_rows(tmp_path: Path) -> None:
+    model, rows, _, parts, second = joint("X", 1, composition=True)
+    model.save(tmp_path)
+    loaded = Factor.load(tmp_path)
+    assert loaded.config == model.config
+    assert loaded.technologies == model.technologies
+    for name in ("gene", "technology", "value"):
+        np.testing.assert_array_equal(getattr(loaded.levels, name), getattr(model.levels, name))
+    again = loaded.summarize(second[0], second[2])  # as projection makes it, from the cells alone
+    again = replace(again, technology="X")
+    np.testing.assert_array_equal(loaded.embed(second[0], second[2], state=again), rows[1])
+    assert again.genes == parts[1].genes
+
+
+def test_a_projected_slice_of_one_type_lands_as_one_of_the_fit_does() -> None:
+    tissue = Tissue(2)
+    panel = np.arange(0, 100, 2)
+    first, cut = tissue.section("M", panel), tissue.section("M", panel, 2)
+    cells = tissue.section("", np.arange(len(GENES)))
+    model = Factor(factors=8)
+    state = replace(model.summarize(first[0], first[2]), technology="M")
+    model.fit({"A": state}, model.summarize(cells[0], cells[2]))
+    rows = model.embed(first[0], first[2], state=state)
+    for technology in ("M", "unseen"):
+        new = replace(model.summarize(cut[0], cut[2]), technology=technology)
+        projected = model.embed(cut[0], cut[2], state=new)
+        assert own([rows, projected], [first[1], cut[1]]) > 0.85
