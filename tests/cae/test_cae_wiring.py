@@ -15,7 +15,7 @@ from torch import Tensor
 from lloki.cae import CAEConfig, CAEModel, fit_token, loop, train
 from lloki.cae._objective import Objective
 from lloki.cae.batches import Batch, Sampler
-from lloki.cae.cells import Cells, own_neighbors, slice_pairs
+from lloki.cae.cells import Cells, own_neighbors, slice_pairs, with_counterpart
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
@@ -170,7 +170,8 @@ def searched_anew(watched: Watched, at: int, config: CAEConfig, space: Tensor) -
         partners=config.pair_slices,
         rng=rng,
     )
-    return pairs.positive
+    neighbors = own_neighbors(watched.cells, config.n_neighbors)
+    return pairs.positive[with_counterpart(watched.cells, neighbors, pairs.anchor_of(), pairs.positive)]
 
 
 @pytest.mark.parametrize("refreshes", [0, 2, 3])
@@ -303,9 +304,8 @@ def test_inputs_have_one_center_and_one_scale(components: int) -> None:
     token_of = [0, 1, 0]
     scaling = Scaling.fit(data, token_of, unit=0.8, components=components, seed=0)
     moved = [scaling.mixture.apply(x, t).astype(float) for x, t in zip(data, token_of)]
-    # Every slice counts alike, however many cells it has. A center for each token would take what a batch is
-    # made of for its platform.
-    center = np.mean([x.mean(0) for x in moved], axis=0)
+    # Every cell counts alike. A center for each token would take what a batch is made of for its platform.
+    center = np.concatenate(moved).mean(0)
     np.testing.assert_allclose(scaling.center, center, atol=1e-4)
     off = [x - center for x in moved]
     scale = np.sqrt(np.mean([np.square(x).mean() for x in off]))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lloki.cae.cells import Cells, own_neighbors, with_counterpart
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn import tensors
 from lloki.graph.knn.tensors import mutual_pairs, nearest
@@ -75,3 +76,30 @@ def test_an_empty_table_draws_nothing() -> None:
     empty = PairTable.build(none, none, torch.tensor([0, 0, 1]))
     assert len(empty) == 0
     assert empty.draw(torch.tensor([0, 2]), torch.rand((2, 2))).tolist() == [-1, -1]
+
+
+def test_pairs_far_beyond_a_cells_own_neighbors_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    kinds = np.eye(6, dtype=np.float32)[:3]
+    a = kinds[np.repeat([0, 1], 30)] + 0.05 * rng.normal(size=(60, 6))
+    b = kinds[np.repeat([0, 2], 30)] + 0.05 * rng.normal(size=(60, 6))
+    cells = Cells.gather(
+        np.concatenate([a, b]).astype(np.float32),
+        [60, 60],
+        torch.zeros(2, 1, dtype=torch.int64),
+        holdout=0.0,
+        rng=torch.Generator().manual_seed(0),
+        device=torch.device("cpu"),
+    )
+    neighbors = own_neighbors(cells, 10)
+    like, unlike = (torch.arange(30), torch.arange(60, 90)), (torch.arange(30, 60), torch.arange(90, 120))
+    few = slice(0, 20)  # fewer than half of the pairs
+    both = torch.cat([like[0], unlike[0][few]]), torch.cat([like[1], unlike[1][few]])
+    counts = with_counterpart(cells, neighbors, *both, reach=4.0)
+    assert counts[:30].all()
+    assert not counts[30:].any()
+    # where batches are far apart as a whole, there is no nearer pair to compare with
+    assert with_counterpart(cells, neighbors, *unlike, reach=4.0).all()
+    # of a slice whose neighbors were not sought nothing is known
+    unknown = torch.full_like(neighbors, -1)
+    assert with_counterpart(cells, unknown, *both).all()

@@ -14,7 +14,7 @@ from torch import Tensor
 from lloki._progress import Advance
 from lloki.cae._objective import PARTS, SHARDS, Objective
 from lloki.cae.batches import Sampler
-from lloki.cae.cells import Cells, own_neighbors, slice_pairs
+from lloki.cae.cells import Cells, own_neighbors, slice_pairs, with_counterpart
 from lloki.cae.checkpoint import Checkpoint
 from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
@@ -60,6 +60,7 @@ class Loop:
     waited: int = 0
     step: int = 0
     pairs: PairTable | None = None
+    neighbors: Tensor | None = None
 
     def run(
         self, steps: int, *, advance: Advance | None = None, checkpoint: Checkpoint | None = None
@@ -75,6 +76,7 @@ class Loop:
         neighbors = self._resume(checkpoint.load() if checkpoint else None, optimizer)
         if neighbors is None:
             neighbors = own_neighbors(cells, config.n_neighbors, slices=range(self.drawn))
+        self.neighbors = neighbors
         seen, held = (Sampler(cells, neighbors, seen=s, slices=range(self.drawn)) for s in (True, False))
         monitor = Monitor(cells, range(self.drawn), unit=config.unit, seed=config.seed)
         m = config.neighbors_per_step
@@ -128,6 +130,10 @@ class Loop:
             slices=range(self.drawn),
             types=self.loss.types,
         )
+        if cells.label is None and self.neighbors is not None:
+            anchor = pairs.anchor_of()
+            near = with_counterpart(cells, self.neighbors, anchor, pairs.positive)
+            pairs = PairTable.build(anchor[near], pairs.positive[near], cells.slice_of)
         if self.step == 0:
             self.first_pairs(pairs)
         if cells.label is None:

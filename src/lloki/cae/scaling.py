@@ -27,7 +27,7 @@ class Scaling:
     mixture
         The offsets of each kind of cells.
     center
-        (d,) mean of what then remains, every slice counting alike.
+        (d,) mean of what then remains, over all cells: a small slice of few types hardly moves it.
     scale
         Root mean square of all centered entries: one number, so that directions keep their weight.
     distance
@@ -47,7 +47,7 @@ class Scaling:
         mixture = Mixture.fit(slices, token_of, components=components, seed=seed)
         moments = [_moments(mixture.apply(x, t)) for x, t in zip(slices, token_of)]
         means = np.stack([mean for mean, _ in moments])
-        center = means.mean(0)
+        center = np.average(means, axis=0, weights=[len(x) for x in slices])
         # mean of |x - c|² = variance + (mean - c)²
         variance = np.mean([(v + np.square(m - center)).mean() for m, v in moments])
         within = np.mean([v.sum() for _, v in moments])
