@@ -71,7 +71,7 @@ def test_quality_control(base, files):
         assert (row["cells"], row["genes"]) == slice_.shape
         assert row["genes_used"] + row["genes_dropped"] == row["genes"]
         assert row["sparsity_before"] == pytest.approx(1 - slice_.X.nnz / np.prod(slice_.shape))
-        assert row["w1_after"] <= row["w1_before"]
+        assert 0 <= row["latent_alpha"] < 1
         assert row["cells_flagged"] == 0
 
 

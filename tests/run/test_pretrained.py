@@ -85,9 +85,10 @@ def test_single_cells_are_read_as_the_slices_were(files, integrate, checkpoint, 
 def test_without_features_the_factor_model_reads_log_normalized_counts(integrate, base):
     result = integrate(fp=False)
     assert set(result.run["metrics"]) == set(base.run["metrics"])
-    assert not np.allclose(result.adata.obsm["X_lloki_fp"], base.adata.obsm["X_lloki_fp"])
+    propagated = integrate(latent_alpha=0.4)
+    assert not np.allclose(result.adata.obsm["X_lloki_fp"], propagated.adata.obsm["X_lloki_fp"])
     np.testing.assert_array_equal(
-        result.adata.obsm["X_lloki"], integrate(fp={"alpha": 0.0}).adata.obsm["X_lloki"]
+        result.adata.obsm["X_lloki"], integrate(latent_alpha=0.0).adata.obsm["X_lloki"]
     )
 
 
@@ -143,6 +144,7 @@ def test_a_run_killed_inside_a_slice_goes_on_there(
     monkeypatch.setattr(ScGPT, "embed", counting)
     result = lloki.integrate(files.slices, reference=files.reference, out=out, **given)
     assert sum(asked) == len(result.adata) - 100
-    for key in ("X_lloki_fp", "X_lloki"):  # pieces make other batches, so not bit for bit
-        np.testing.assert_allclose(result.adata.obsm[key], pretrained.adata.obsm[key], atol=1e-4, err_msg=key)
+    # pieces make other batches, so not bit for bit; training makes more of the difference
+    for key, atol in (("X_lloki_fp", 1e-4), ("X_lloki", 1e-3)):
+        np.testing.assert_allclose(result.adata.obsm[key], pretrained.adata.obsm[key], atol=atol, err_msg=key)
     assert not list(out.glob("work/embedding/*/*.npz"))

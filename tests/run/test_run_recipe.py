@@ -15,9 +15,18 @@ import pytest
 import lloki
 from lloki import keys
 from lloki.cae import CAEConfig, CAEModel, fit_token, train
-from lloki.embed import Factor, load_embedder
+from lloki.embed import REFERENCE, Factor, load_embedder
 from lloki.evaluate import quality
-from lloki.fp import FPConfig, FPResult, align_features, log_normalize, reference_sparsity
+from lloki.fp import (
+    FPConfig,
+    FPResult,
+    align_features,
+    choose_alpha,
+    gene_folds,
+    log_normalize,
+    propagate_embedding,
+    reference_sparsity,
+)
 from lloki.run import Result
 from lloki.run._view import view
 
@@ -29,6 +38,7 @@ class Recipe:
     """What a run should have made of its slices."""
 
     features: dict[str, FPResult]
+    shares: dict[str, float]
     rows: dict[str, np.ndarray]
     model: CAEModel
     joint: dict[str, np.ndarray]
@@ -46,6 +56,7 @@ def recipe(
     trained: Sequence[str],
     labels: Mapping[str, Sequence[str]] | None = None,
     how: Mapping[str, object] | None = None,
+    latent: float | None = None,
 ) -> Recipe:
     """Features of each slice; an embedder that learns from the trained ones; an autoencoder of these."""
     single = ad.read_h5ad(reference)
@@ -54,20 +65,28 @@ def recipe(
     for name, adata in slices.items():
         genes[name] = list(map(str, adata.var_names))
         sparsity = reference_sparsity(single.X, list(single.var_names), genes[name], mode="panel")
-        features[name] = align_features(
-            adata.X, adata.obsm[keys.SPATIAL], sparsity, config=FPConfig.preset("default")
-        )
+        config = FPConfig.preset("default").for_embedder(joint=True)
+        features[name] = align_features(adata.X, adata.obsm[keys.SPATIAL], sparsity, config=config)
     embedder = Factor()
-    summaries = {n: embedder.summarize(features[n].expression, genes[n]) for n in slices}
+    summaries = {
+        n: replace(
+            embedder.summarize(features[n].expression, genes[n]), technology=tokens[n].partition("|")[0]
+        )
+        for n in slices
+    }
     learned = {g for n in trained for g in genes[n]}
     columns = [i for i, g in enumerate(single.var_names) if g in learned]
     # single cells are normalized over the genes that are kept
     linked = embedder.summarize(log_normalize(single.X[:, columns]), list(single.var_names[columns]))
-    embedder = embedder.fit({n: summaries[n] for n in trained}, linked)
-    rows = {
-        n: embedder.embed(features[n].expression, genes[n], state=summaries[n], cell_ids=list(a.obs_names))
-        for n, a in slices.items()
-    }
+    embedder = embedder.fit({n: summaries[n] for n in trained}, replace(linked, technology=REFERENCE))
+    rows, shares = {}, {}
+    for n, adata in slices.items():
+        x, state = features[n].expression, summaries[n]
+        z = embedder.embed(x, genes[n], state=state, cell_ids=list(adata.obs_names))
+        held = embedder.hold_out(x, genes[n], gene_folds(genes[n]), state=state)
+        folds = [(h.rows, h.predict, h.values) for h in held]
+        shares[n] = choose_alpha(folds, adata.obsm[keys.SPATIAL]) if latent is None else latent
+        rows[n] = propagate_embedding(z, adata.obsm[keys.SPATIAL], shares[n])
     model = train(
         {n: rows[n] for n in trained},
         {n: tokens[n] for n in trained},
@@ -75,7 +94,7 @@ def recipe(
         config=replace(CAEConfig(), **(how or {})),
     )
     joint = {n: model.encode(rows[n], tokens[n], slice_name=n) for n in slices}
-    return Recipe(features, rows, model, joint)
+    return Recipe(features, shares, rows, model, joint)
 
 
 def rows_of(adata: ad.AnnData, name: str) -> np.ndarray:
@@ -117,12 +136,8 @@ def test_quality_control_has_a_row_a_slice_of_its_own_sparsities(whole, want):
     for name, fp in want.features.items():
         row = qc.loc[name]
         assert row["sparsity_before"] == pytest.approx(fp.sparsity_before.mean())
-        assert row["sparsity_target"] == pytest.approx(fp.targets.mean())
-        assert row["sparsity_after"] == pytest.approx(fp.sparsity_after.mean())
-        assert row["w1_reference"] == pytest.approx(fp.w1_reference)
-        assert row["w1_before"] == pytest.approx(fp.w1_before)
-        assert row["w1_after"] == pytest.approx(fp.w1_after)
-        assert row["fp_iterations"] == fp.iterations
+        assert row["latent_alpha"] == want.shares[name]
+    assert "sparsity_target" not in qc  # nothing was propagated in expression
 
 
 def test_the_map_and_clusters_are_those_of_the_joint_rows_in_the_order_of_names(whole):
@@ -207,7 +222,8 @@ def test_single_cells_are_embedded_by_the_genes_of_the_run_and_a_token_of_their_
     embedder = load_embedder(held_out.folder / "model" / "embedder")
     names = list(map(str, single.var_names[columns]))
     x = log_normalize(single.X[:, columns])
-    rows = embedder.embed(x, names, state=embedder.summarize(x, names), cell_ids=list(single.obs_names))
+    state = replace(embedder.summarize(x, names), technology=REFERENCE)
+    rows = embedder.embed(x, names, state=state, cell_ids=list(single.obs_names))
     np.testing.assert_allclose(found.obsm[keys.FP], rows, atol=1e-5)
     token = "scRNA-seq|reference"
     model = fit_token(CAEModel.load(held_out.folder / "model"), {"reference": rows}, token=token)
