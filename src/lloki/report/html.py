@@ -29,7 +29,7 @@ _QC_HEADINGS = {
     "genes_in_reference": "In reference",
     "genes_used": "Genes used",
     "genes_dropped": "Genes dropped",
-    "sparsity_before": "Sparsity before",
+    "sparsity_before": "Sparsity",
     "sparsity_target": "Target",
     "sparsity_after": "After",
     "latent_alpha": "Share of neighbors",
