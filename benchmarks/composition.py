@@ -6,11 +6,11 @@
 SECTIONS holds sections of one animal (obs `slice` and `cell_type`). Two of them are cut to random panels of
 60 genes each, and the second to some types of cells. Prints Markdown tables: of the cells of the second
 section, by type, the share of the 15 nearest cells of the first (cosine) that are of their own type, with
-the composition of slices (`FactorConfig.composition`) off and on, as two panels of one technology and as two
-technologies; the mean over seeds of the panels. *Lowest* is the smallest ratio to the control with the same
-settings, over types with 100 cells or more. These are embeddings before propagation and autoencoder.
+the composition of slices (`FactorConfig.composition`) off and on; the mean over seeds of the panels. *Lowest*
+is the smallest ratio to the control with the same settings, over types with 100 cells or more. These are
+embeddings before propagation and autoencoder.
 
---cae   also after both, as one technology with default settings, first seed; and the mixing of excitatory
+--cae   also after both, with default settings, first seed; and the mixing of excitatory
         cells of the first section with the second (its share among the 15 nearest of both, over chance)
 --task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
         the cells of TARGET
@@ -29,8 +29,8 @@ import pandas as pd
 from scipy import sparse
 
 from lloki.cae import train
-from lloki.embed import Factor, SliceSummary
-from lloki.fp import Propagation, gene_folds, log_normalize
+from lloki.embed import Factor, SliceSummary, propagate_slice
+from lloki.fp import FPConfig, log_normalize
 from lloki.graph import nearest
 
 NEIGHBORS = 15
@@ -54,24 +54,23 @@ WITH_CAE = (CONTROL, "astrocytes only", "inhibitory only")
 
 @dataclass(frozen=True)
 class Part:
-    """Counts (n, g), genes, types ("" where unknown), positions and technology of a slice."""
+    """Counts (n, g), genes, types ("" where unknown) and positions of a slice."""
 
     counts: sparse.csr_matrix
     genes: list[str]
     types: np.ndarray
     coords: np.ndarray
-    technology: str
 
     def keep(self, cells: np.ndarray) -> Part:
         return replace(self, counts=self.counts[cells], types=self.types[cells], coords=self.coords[cells])
 
 
-def part(adata: ad.AnnData, technology: str) -> Part:
+def part(adata: ad.AnnData) -> Part:
     """Read a slice; cells without counts are left out."""
     types = adata.obs["cell_type"].astype(object).where(adata.obs["cell_type"].notna(), "").to_numpy(str)
     counts = sparse.csr_matrix(adata.X)
     coords = np.asarray(adata.obsm["spatial"], float)
-    whole = Part(counts, list(adata.var_names), types, coords, technology)
+    whole = Part(counts, list(adata.var_names), types, coords)
     return whole.keep(np.diff(counts.indptr) > 0)
 
 
@@ -94,10 +93,7 @@ def embed(
     """Fit the factor model with its defaults and embed all slices, without latent propagation."""
     model = Factor(composition=composition)
     expression = {name: prepare(p) for name, p in parts.items()}
-    summaries = {
-        name: replace(model.summarize(expression[name], p.genes), technology=p.technology)
-        for name, p in parts.items()
-    }
+    summaries = {name: model.summarize(expression[name], p.genes) for name, p in parts.items()}
     measured = set().union(*(p.genes for p in parts.values()))
     of_panels = reference[:, [gene in measured for gene in reference.var_names]]
     cells = log_normalize(sparse.csr_matrix(of_panels.X))
@@ -112,12 +108,16 @@ def propagate(
     """Propagate all slices in the latent space, and give the share of neighbors in each."""
     out, shares = {}, {}
     for name, p in parts.items():
-        held = found.model.hold_out(
-            found.expression[name], p.genes, gene_folds(p.genes), state=found.summaries[name]
+        out[name], shares[name] = propagate_slice(
+            found.rows[name],
+            p.coords,
+            FPConfig(latent_alpha=alpha).propagation,
+            embedder=found.model,
+            expression=found.expression[name],
+            genes=p.genes,
+            state=found.summaries[name],
+            known=np.diff(found.expression[name].indptr) > 0,
         )
-        folds = ((h.rows, h.predict, h.values) for h in held)
-        known = np.diff(found.expression[name].indptr) > 0
-        out[name], shares[name] = Propagation(alpha).apply(found.rows[name], p.coords, folds, known=known)
     return out, shares
 
 
@@ -143,17 +143,13 @@ def pair(sections: ad.AnnData, names: Iterable[str], seed: int) -> dict[str, Par
     for label, name in zip("AB", names):
         one = sections[sections.obs["slice"].astype(str) == name]
         genes = np.sort(rng.choice(one.n_vars, PANEL, replace=False))
-        out[label] = part(one[:, genes], "MERFISH")
+        out[label] = part(one[:, genes])
     return out
 
 
-def cut(parts: Mapping[str, Part], case: str, technologies: int) -> dict[str, Part]:
-    """Keep some types of the second section, which is of a technology of its own or not."""
-    second = parts["B"].keep(CASES[case](parts["B"].types))
-    return {
-        "A": parts["A"],
-        "B": replace(second, technology="MERFISH" if technologies == 1 else "another"),
-    }
+def cut(parts: Mapping[str, Part], case: str) -> dict[str, Part]:
+    """Keep some types of the second section."""
+    return {"A": parts["A"], "B": parts["B"].keep(CASES[case](parts["B"].types))}
 
 
 def line(*cells: object) -> None:
@@ -173,19 +169,16 @@ def lowest(found: pd.Series, control: pd.Series) -> float:
 
 def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
     """Print shares before the autoencoder."""
-    header("second section", "technologies", "composition", *SHOWN, "lowest")
-    controls: dict[tuple[int, bool], pd.Series] = {}
+    header("second section", "composition", *SHOWN, "lowest")
+    controls: dict[bool, pd.Series] = {}
     for case in CASES:
-        for technologies, on in ((1, False), (1, True), (2, True)):
+        for on, state in ((False, "off"), (True, "on")):
             made = []
             for parts in seeds:
-                held = cut(parts, case, technologies)
+                held = cut(parts, case)
                 made.append(own_type(embed(held, reference, on).rows, held, "B", "A"))
             mean = pd.concat(made, axis=1).mean(axis=1)
-            control = controls.setdefault((technologies, on), mean)
-            # without it the technology has no effect
-            named, state = (technologies, "on") if on else ("one or two", "off")
-            line(case, named, state, *mean.reindex(SHOWN), lowest(mean, control))
+            line(case, state, *mean.reindex(SHOWN), lowest(mean, controls.setdefault(on, mean)))
 
 
 def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
@@ -194,7 +187,7 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
     tokens = {"A": "A", "B": "B"}
     controls: dict[str, pd.Series] = {}
     for case in WITH_CAE:
-        held = cut(parts, case, technologies=1)
+        held = cut(parts, case)
         found = embed(held, reference)
         propagated, _ = propagate(held, found)
         model = train(propagated, tokens)
@@ -211,7 +204,7 @@ def of_task(folder: Path, query: str, target: str, types: list[str]) -> None:
     """Print shares where one slice of a task is cut to one type."""
     files = sorted(f for f in folder.glob("*.h5ad") if f.stem != "reference")
     slices = {f.stem: ad.read_h5ad(f) for f in files}
-    parts = {name: part(a, str(a.obs["technology"].iloc[0])) for name, a in slices.items()}
+    parts = {name: part(a) for name, a in slices.items()}
     reference = ad.read_h5ad(folder / "reference.h5ad")
     header(f"{query} holds", "composition", "own type", "whole slice", "ratio")
     whole = {on: own_type(embed(parts, reference, on).rows, parts, query, target) for on in (False, True)}

@@ -115,7 +115,7 @@ def main() -> None:
             continue
         files = sorted(f for f in folder.glob("*.h5ad") if f.stem != "reference")
         slices = {f.stem: ad.read_h5ad(f) for f in files}
-        whole = {name: part(a, str(a.obs["technology"].iloc[0])) for name, a in slices.items()}
+        whole = {name: part(a) for name, a in slices.items()}
         reference = ad.read_h5ad(folder / "reference.h5ad")
         for share in options.thin:
             found, chosen = [], []

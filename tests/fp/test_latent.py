@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from lloki.errors import InputError
-from lloki.fp import Propagation, choose_alpha, gene_folds, propagate_embedding
+from lloki.errors import ConfigError, InputError
+from lloki.fp import choose_alpha, gene_folds, propagate_embedding
 from lloki.fp.latent import spacing
 
 
@@ -187,18 +187,11 @@ def test_the_choice_is_independent_of_cells_without_counts() -> None:
     assert choose_alpha(spoiled, xy, 30, known=known) == choose_alpha(kept, xy[known], 30)
 
 
-def test_a_given_share_is_used_and_none_asks_the_genes() -> None:
-    signal, xy, _ = tissue(300, noise=0.05)
-    rows = next(folds(signal, 0.6))[0]
-    given, alpha = Propagation(0.3, 20).apply(rows, xy, None)
-    assert alpha == 0.3
-    np.testing.assert_array_equal(given, propagate_embedding(rows, xy, 0.3, 20))
-    chosen, alpha = Propagation(None, 20).apply(rows, xy, folds(signal, 0.6))
-    assert alpha == choose_alpha(folds(signal, 0.6), xy, 20)
-    np.testing.assert_array_equal(chosen, propagate_embedding(rows, xy, alpha, 20))
-    same, alpha = Propagation(None).apply(rows, xy, None)  # an embedder that cannot leave genes out
-    assert alpha == 0
-    np.testing.assert_array_equal(same, rows)
+@pytest.mark.parametrize("alpha", [-0.1, 1.5])
+def test_what_is_no_share_is_refused(alpha: float) -> None:
+    _, xy, _ = tissue(20, noise=0.05)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        propagate_embedding(np.ones((20, 3), np.float32), xy, alpha)
 
 
 def test_folds_part_the_genes_whatever_their_order() -> None:

@@ -280,7 +280,7 @@ INPUTS: list[tuple[Callable[[ad.AnnData], Any], frozenset[str]]] = [
     (_gene_renamed, ALL),
     (_cell_renamed, ALL),
     (_genes_turned, ALL),
-    (_technology, FIT),  # slices of one technology share its effects
+    (_technology, TRAINING),
     (_relabeled, NONE),
     (_column, NONE),
     (_other_embedding, NONE),

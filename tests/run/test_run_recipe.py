@@ -15,7 +15,7 @@ import pytest
 import lloki
 from lloki import keys
 from lloki.cae import CAEConfig, CAEModel, fit_token, train
-from lloki.embed import REFERENCE, Factor, load_embedder
+from lloki.embed import Factor, load_embedder
 from lloki.evaluate import quality
 from lloki.fp import (
     FPConfig,
@@ -56,7 +56,6 @@ def recipe(
     trained: Sequence[str],
     labels: Mapping[str, Sequence[str]] | None = None,
     how: Mapping[str, object] | None = None,
-    latent: float | None = None,
 ) -> Recipe:
     """Features of each slice; an embedder that learns from the trained ones; an autoencoder of these."""
     single = ad.read_h5ad(reference)
@@ -68,24 +67,19 @@ def recipe(
         config = FPConfig.preset("default").for_embedder(joint=True)
         features[name] = align_features(adata.X, adata.obsm[keys.SPATIAL], sparsity, config=config)
     embedder = Factor()
-    summaries = {
-        n: replace(
-            embedder.summarize(features[n].expression, genes[n]), technology=tokens[n].partition("|")[0]
-        )
-        for n in slices
-    }
+    summaries = {n: embedder.summarize(features[n].expression, genes[n]) for n in slices}
     learned = {g for n in trained for g in genes[n]}
     columns = [i for i, g in enumerate(single.var_names) if g in learned]
     # single cells are normalized over the genes that are kept
     linked = embedder.summarize(log_normalize(single.X[:, columns]), list(single.var_names[columns]))
-    embedder = embedder.fit({n: summaries[n] for n in trained}, replace(linked, technology=REFERENCE))
+    embedder = embedder.fit({n: summaries[n] for n in trained}, linked)
     rows, shares = {}, {}
     for n, adata in slices.items():
         x, state = features[n].expression, summaries[n]
         z = embedder.embed(x, genes[n], state=state, cell_ids=list(adata.obs_names))
         held = embedder.hold_out(x, genes[n], gene_folds(genes[n]), state=state)
         folds = [(h.rows, h.predict, h.values) for h in held]
-        shares[n] = choose_alpha(folds, adata.obsm[keys.SPATIAL]) if latent is None else latent
+        shares[n] = choose_alpha(folds, adata.obsm[keys.SPATIAL])
         rows[n] = propagate_embedding(z, adata.obsm[keys.SPATIAL], shares[n])
     model = train(
         {n: rows[n] for n in trained},
@@ -222,8 +216,7 @@ def test_single_cells_are_embedded_by_the_genes_of_the_run_and_a_token_of_their_
     embedder = load_embedder(held_out.folder / "model" / "embedder")
     names = list(map(str, single.var_names[columns]))
     x = log_normalize(single.X[:, columns])
-    state = replace(embedder.summarize(x, names), technology=REFERENCE)
-    rows = embedder.embed(x, names, state=state, cell_ids=list(single.obs_names))
+    rows = embedder.embed(x, names, state=embedder.summarize(x, names), cell_ids=list(single.obs_names))
     np.testing.assert_allclose(found.obsm[keys.FP], rows, atol=1e-5)
     token = "scRNA-seq|reference"
     model = fit_token(CAEModel.load(held_out.folder / "model"), {"reference": rows}, token=token)

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lloki.embed.base import (
-    REFERENCE,
     Embedder,
     HeldOut,
     HoldsOut,
@@ -18,9 +17,9 @@ from lloki.embed.base import (
 )
 from lloki.embed.factor import Factor, FactorConfig
 from lloki.embed.precomputed import Precomputed
+from lloki.embed.propagation import propagate_slice
 
 __all__ = [
-    "REFERENCE",
     "Embedder",
     "Factor",
     "FactorConfig",
@@ -32,6 +31,7 @@ __all__ = [
     "SliceSummary",
     "get_embedder",
     "load_embedder",
+    "propagate_slice",
     "save_embedder",
     "settings_of",
 ]

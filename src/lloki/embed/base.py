@@ -18,9 +18,6 @@ from lloki._progress import Advance
 from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
 
-# Technology of the scRNA-seq reference, which is one of its own.
-REFERENCE = "scRNA-seq reference"
-
 ENTRY_POINTS = "lloki.embedders"
 _BUILT_IN = {  # as module and class: the pretrained ones bring torch with them
     "factor": ("lloki.embed.factor", "Factor"),
@@ -40,13 +37,10 @@ class SliceSummary:
         The g genes that the arrays refer to.
     arrays
         Gene-sized arrays by name, never cell-sized: a summary is made where the slice is, and travels.
-    technology
-        Technology of the slice; ``""`` if it is not known, which makes it one of its own.
     """
 
     genes: tuple[str, ...]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    technology: str = ""
 
 
 @runtime_checkable
@@ -131,7 +125,7 @@ class HeldOut:
     genes: tuple[str, ...]
     rows: NDArray[np.float32]
     predict: NDArray[np.float64]
-    values: NDArray[np.float64]
+    values: NDArray[np.float32]
 
 
 @runtime_checkable

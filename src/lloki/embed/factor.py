@@ -29,16 +29,8 @@ from scipy import sparse
 
 from lloki._parallel import blocks, map_ordered, single_threaded
 from lloki._progress import Advance
-from lloki.embed.base import REFERENCE, HeldOut, SliceSummary
-from lloki.embed.composition import (
-    Levels,
-    relative_scale,
-    shift_levels,
-    shift_of_new,
-    solve_shifts,
-    technology_codes,
-    within_covariance,
-)
+from lloki.embed.base import HeldOut, SliceSummary
+from lloki.embed.composition import Levels, relative_scale, shift_of_new, solve_shifts, within_covariance
 from lloki.embed.em import Doubles, FactorConfig, expectation_maximization
 from lloki.errors import GeneError, ModelError
 from lloki.genes import PanelCoverage, coverage
@@ -68,8 +60,7 @@ class Factor:
         self.genes: tuple[str, ...] = ()
         self.loadings: Doubles = np.zeros((0, self.config.factors))  # (G, K)
         self.noise: Doubles = np.zeros(0)  # (G,)
-        self.technologies: tuple[str, ...] = ()
-        self.levels = Levels(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        self.levels = Levels(np.zeros(0), np.zeros(0, np.int64))
         self.shifts: dict[str, Doubles] = {}  # of the data sets of the fit, by `_fingerprint`
 
     @property
@@ -116,15 +107,12 @@ class Factor:
         GeneError
             If no gene of any slice varies between its cells.
         """
-        varying = {name: _varying(slices[name]) for name in sorted(slices)}
-        measured = {gene for assay in varying.values() for gene in assay.genes}
-        parts = [(name, slices[name], varying[name]) for name in varying]
-        parts.append((REFERENCE, reference, _varying(reference, measured)))
-        parts = [part for part in parts if part[2].genes]
-        if not parts:
+        varying = [_varying(slices[name]) for name in sorted(slices)]
+        measured = {gene for assay in varying for gene in assay.genes}
+        assays = [a for a in (*varying, _varying(reference, measured)) if a.genes]
+        if not assays:
             raise GeneError("there is nothing to fit: no gene of any slice varies between its cells")
         self.genes = tuple(sorted(measured))
-        assays = [assay for _, _, assay in parts]
         rows = [self._rows(assay.genes) for assay in assays]
         moments = [assay.arrays["moment"] for assay in assays]
         cells = [float(assay.arrays["n"]) for assay in assays]
@@ -133,36 +121,22 @@ class Factor:
                 moments, cells, rows, len(self.genes), self.config
             )
             if self.config.composition:
-                names = [summary.technology or name for name, summary, _ in parts]
-                self._place(assays, names, rows, [_fingerprint(summary) for _, summary, _ in parts])
+                self._place(assays, rows)
         return self
 
-    def _place(
-        self,
-        assays: Sequence[SliceSummary],
-        technologies: Sequence[str],
-        rows: Sequence[NDArray[np.int64]],
-        fingerprints: Sequence[str],
-    ) -> None:
+    def _place(self, assays: Sequence[SliceSummary], rows: Sequence[NDArray[np.int64]]) -> None:
         """Find what each data set's composition adds to its mean, and keep what further ones need."""
-        own = [self.loadings[r] for r in rows]
-        covariances = [
-            within_covariance(assay.arrays["moment"], float(assay.arrays["n"]), w)
-            for assay, w in zip(assays, own)
-        ]
-        levels = [
-            assay.arrays["mean"] / assay.arrays["scale"] * relative_scale(c, w, self.noise[r])
-            for assay, c, w, r in zip(assays, covariances, own, rows)
-        ]
-        shifts = solve_shifts(list(zip(rows, levels)), technologies, covariances, self.loadings)
-        codes = technology_codes(technologies)
-        self.technologies = tuple(codes)
-        self.levels = Levels(
-            np.concatenate(rows),
-            np.repeat([codes[name] for name in technologies], [len(r) for r in rows]),
-            np.concatenate([shift_levels(y, w, z) for y, w, z in zip(levels, own, shifts)]),
-        )
-        self.shifts = dict(zip(fingerprints, shifts))
+        placed = [self._unplaced(assay, r) for assay, r in zip(assays, rows)]
+        levels = [assay.arrays["mean"] / p.scale for assay, p in zip(assays, placed)]
+        shifts = solve_shifts(rows, levels, [p.covariance for p in placed], self.loadings)
+        self.levels = Levels.of(rows, levels, list(shifts), self.loadings)
+        self.shifts = dict(zip(map(_fingerprint, assays), shifts))
+
+    def _unplaced(self, assay: SliceSummary, rows: NDArray[np.int64]) -> _Unplaced:
+        """Find how a data set varies, of which all genes are used."""
+        w = self.loadings[rows]
+        covariance = within_covariance(assay.arrays["moment"], float(assay.arrays["n"]), w)
+        return _Unplaced(covariance, assay.arrays["scale"] / relative_scale(covariance, w, self.noise[rows]))
 
     def _rows(self, genes: Sequence[str]) -> NDArray[np.int64]:
         at = {gene: i for i, gene in enumerate(self.genes)}
@@ -214,23 +188,28 @@ class Factor:
         *,
         state: SliceSummary,
     ) -> Iterator[HeldOut]:
-        """Embed cells (n, g) without the genes of each fold, for which see what is to be predicted.
+        """Embed cells (n, g) without the genes of each fold, and give what is to be predicted.
 
         The loadings stay those of the fit. Genes that the model does not use here are passed over; a fold
-        that leaves fewer than ``min_genes``, or of which the slice has no gene, gives no row.
+        that leaves fewer than ``min_genes``, or of which the slice has no gene, gives nothing. Time of a fold
+        is that of `embed`; memory grows with n·(K + h) for its h genes.
         """
         view = self._view(genes, state)
         names = np.array([genes[j] for j in view.columns], dtype=object)
-        x = view.standardize(expression)
+        n = expression.shape[0]
         weight = np.linalg.norm(self.loadings, axis=0) ** self.config.loading_power
         for fold in folds:
             out = np.isin(names, list(fold))
             if not out.any() or (~out).sum() < self.config.min_genes:
                 continue
+            projection = self._projection(view.rows[~out])
+            rows, values = np.empty((n, self.dim), np.float32), np.empty((n, out.sum()), np.float32)
             with single_threaded():
-                rows = x[:, ~out] @ self._projection(view.rows[~out])
+                for part in blocks(n, BLOCK):
+                    x = view.standardize(expression[part])
+                    rows[part], values[part] = x[:, ~out] @ projection, x[:, out]
             predict = self.loadings[view.rows[out]] / np.where(weight > 0, weight, 1.0)
-            yield HeldOut(tuple(names[out]), rows.astype(np.float32), predict, x[:, out])
+            yield HeldOut(tuple(names[out]), rows, predict, values)
 
     def _view(self, genes: Sequence[str], state: SliceSummary) -> _View:
         """Find which genes of a slice are used, and how they are standardized."""
@@ -247,17 +226,14 @@ class Factor:
         mean, scale = state.arrays["mean"][columns], scale[columns]
         if not self.config.composition:
             return _View(columns, rows, mean, scale, np.zeros(len(rows)))
-        w, moment = self.loadings[rows], state.arrays["moment"][np.ix_(columns, columns)]
+        own = _only(state, columns)
         with single_threaded():
-            covariance = within_covariance(moment, float(state.arrays["n"]), w)
-            relative = relative_scale(covariance, w, self.noise[rows])
-            shift = self.shifts.get(_fingerprint(state))
+            found = self._unplaced(own, rows)
+            shift = self.shifts.get(_fingerprint(own))
             if shift is None:  # not of the fit
-                named = state.technology in self.technologies
-                technology = self.technologies.index(state.technology) if named else -1
-                level = mean / scale * relative
-                shift = shift_of_new(rows, level, technology, covariance, self.loadings, self.levels)
-            return _View(columns, rows, mean, scale / relative, w @ shift)
+                level = mean / found.scale
+                shift = shift_of_new(rows, level, found.covariance, self.loadings, self.levels)
+            return _View(columns, rows, mean, found.scale, self.loadings[rows] @ shift)
 
     def _projection(self, rows: NDArray[np.int64]) -> Doubles:
         """Standardized expression of the genes ``rows`` → weighted posterior mean, as one matrix."""
@@ -277,7 +253,6 @@ class Factor:
         facts = {
             "config": asdict(self.config),
             "genes": list(self.genes),
-            "technologies": list(self.technologies),
             "fitted": list(self.shifts),
         }
         (folder / "factor.json").write_text(json.dumps(facts))
@@ -296,8 +271,7 @@ class Factor:
             arrays = load_file(folder / "factor.safetensors")
             self = cls(FactorConfig(**facts["config"]))
             self.genes, self.loadings, self.noise = tuple(facts["genes"]), arrays["loadings"], arrays["noise"]
-            self.technologies = tuple(facts["technologies"])
-            self.levels = Levels(arrays["gene"], arrays["technology"], arrays["value"])
+            self.levels = Levels(arrays["mean"], arrays["count"])
             self.shifts = dict(zip(facts["fitted"], arrays["shifts"], strict=True))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the factor model cannot be read: {error}") from error
@@ -310,7 +284,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class _View:
-    """The used genes of a slice: columns of its expression, rows of the loadings, and how they are scaled."""
+    """The used genes of a slice: columns of its expression, rows of the loadings, and their scaling."""
 
     columns: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -323,9 +297,17 @@ class _View:
         return out
 
 
+@dataclass(frozen=True)
+class _Unplaced:
+    """How a data set varies: covariance (K, K) of its factors, and (g,) scale of its genes."""
+
+    covariance: Doubles
+    scale: Doubles
+
+
 def _fingerprint(summary: SliceSummary) -> str:
     """Name a data set by its genes, cells and means: it is found again whatever it is called."""
-    digest = hashlib.sha256(json.dumps([summary.technology, *summary.genes]).encode())
+    digest = hashlib.sha256(json.dumps(summary.genes).encode())
     for name in ("n", "mean", "scale"):
         digest.update(np.ascontiguousarray(summary.arrays[name], np.float64).tobytes())
     return digest.hexdigest()[:16]
@@ -349,11 +331,15 @@ def _varying(summary: SliceSummary, among: set[str] | None = None) -> SliceSumma
     """Keep the genes of a summary that vary between cells, and are ``among`` others where given."""
     scale = summary.arrays["scale"]
     wanted = [i for i, gene in enumerate(summary.genes) if scale[i] > 0 and (among is None or gene in among)]
-    keep = np.array(wanted, dtype=np.int64)
+    return _only(summary, np.array(wanted, dtype=np.int64))
+
+
+def _only(summary: SliceSummary, keep: NDArray[np.int64]) -> SliceSummary:
+    """Keep some genes of a summary."""
     arrays = {
         "n": summary.arrays["n"],
         "mean": summary.arrays["mean"][keep],
-        "scale": scale[keep],
+        "scale": summary.arrays["scale"][keep],
         "moment": summary.arrays["moment"][np.ix_(keep, keep)],
     }
     return SliceSummary(tuple(summary.genes[i] for i in keep), arrays)

@@ -9,6 +9,7 @@ from typing import Literal, TypedDict, Unpack
 
 from lloki._config import Config
 from lloki.errors import ConfigError
+from lloki.fp.latent import BANDWIDTH, NEIGHBORS, Propagation
 
 ALPHA = 0.5  # of Eq 5, where none is given
 
@@ -105,8 +106,8 @@ class FPConfig(Config):
     sigma_pairs: int = 100
     approximate_above: int = 100_000
     latent_alpha: float | None = None
-    latent_neighbors: int = 100
-    latent_bandwidth: float = 4.0
+    latent_neighbors: int = NEIGHBORS
+    latent_bandwidth: float = BANDWIDTH
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,6 +123,11 @@ class FPConfig(Config):
     def for_embedder(self, *, joint: bool) -> FPConfig:
         """Give ``alpha`` its value, by whether the embedder learns from the slices."""
         return self if self.alpha is not None else replace(self, alpha=0.0 if joint else ALPHA)
+
+    @property
+    def propagation(self) -> Propagation:
+        """Parameters of the propagation of the embedding alone."""
+        return Propagation(self.latent_alpha, self.latent_neighbors, self.latent_bandwidth)
 
     @classmethod
     def preset(cls, name: str, **overrides: Unpack[FPOptions]) -> FPConfig:

@@ -22,18 +22,32 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from lloki._parallel import single_threaded
-from lloki.errors import InputError
+from lloki.errors import ConfigError, InputError
 from lloki.graph import cosine_neighbors, nearest
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+NEIGHBORS, BANDWIDTH = 100, 4.0  # the defaults, see `FPConfig`
 SPACING_NEIGHBOR = 6  # cells of a sheet have about six around them
+EXACT = 500_000  # up to so many cells of a slice, every pair is compared
 # Cells whose held-out genes are predicted to choose the share of neighbors, and the shares tried.
 SAMPLE = 2_000
 FOLDS = 5
 ENOUGH = 0.9  # of the greatest gain
 SHARES = np.round(np.arange(0.0, 0.95, 0.1), 1)
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """Parameters of the propagation of an embedding; see `FPConfig`.
+
+    ``alpha`` is the share of the neighbors; ``None`` lets held-out genes choose it.
+    """
+
+    alpha: float | None
+    n_neighbors: int
+    bandwidth: float
 
 
 def spacing(coords: NDArray[np.floating]) -> float:
@@ -52,8 +66,8 @@ def propagate_embedding(
     rows: Floats,
     coords: NDArray[np.floating],
     alpha: float,
-    n_neighbors: int = 100,
-    bandwidth: float = 4.0,
+    n_neighbors: int = NEIGHBORS,
+    bandwidth: float = BANDWIDTH,
     *,
     known: NDArray[np.bool_] | None = None,
     cells: NDArray[np.integer] | None = None,
@@ -82,25 +96,44 @@ def propagate_embedding(
     -------
     (n, d) float32, or (m, d).
 
+    Raises
+    ------
+    ConfigError
+        If ``alpha`` is not a share.
+    InputError
+        If the coordinates do not fit the rows.
+
     Notes
     -----
     Time is that of the neighbor search, n²·d, or m·n·d; memory n·(k + d).
     """
     own = np.flatnonzero(known) if known is not None else np.arange(len(rows))
-    _check(rows, coords)
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha must lie between 0 and 1, got {alpha}")
+    if coords.ndim != 2 or len(coords) != len(rows):
+        raise InputError(
+            f"coordinates of shape {coords.shape} for {len(rows)} cells", hint="Pass (n, 2) or (n, 3)."
+        )
     if alpha == 0 or len(own) < 2:
         return rows if cells is None else rows[cells]
     x, xy = rows[own], np.asarray(coords, np.float64)[own]
     if cells is not None:
         asked = np.searchsorted(own, cells)
-        found = nearest(x[asked], x, min(n_neighbors, len(own) - 1), exclude=asked, threads=threads)
-        alike = np.where(found.distance < 1, found.index, -1)  # as below: a neighbor's cosine is positive
-        return _blend(x[asked], _average(alike, asked, xy, bandwidth * spacing(xy)) @ x, alike, alpha)
+        near = _nearest_of(asked, x, n_neighbors, threads)
+        return _blend(x[asked], _average(near, asked, xy, bandwidth * spacing(xy)) @ x, near, alpha)
     near = cosine_neighbors(x, min(n_neighbors, len(own) - 1), threads=threads, approximate_above=EXACT)
     mean = _average(near, np.arange(len(own)), xy, bandwidth * spacing(xy)) @ x
     out = rows.copy()
     out[own] = _blend(x, mean, near, alpha)
     return out
+
+
+def _nearest_of(
+    asked: NDArray[np.integer], x: Floats, n_neighbors: int, threads: int | None
+) -> NDArray[np.integer]:
+    """Nearest cells of some of the cells (n, d) with a positive cosine, as `cosine_neighbors` gives them."""
+    found = nearest(x[asked], x, min(n_neighbors, len(x) - 1), exclude=asked, threads=threads)
+    return np.where(found.distance < 1, found.index, -1)
 
 
 def _blend(x: Floats, mean: Floats, near: NDArray[np.integer], alpha: float) -> Floats:
@@ -109,15 +142,11 @@ def _blend(x: Floats, mean: Floats, near: NDArray[np.integer], alpha: float) -> 
     return np.where(lonely, x, np.float32(1 - alpha) * x + np.float32(alpha) * mean)
 
 
-# Every pair of cells is compared up to this size of a slice.
-EXACT = 500_000
-
-
 def choose_alpha(
-    folds: Iterable[tuple[Floats, Doubles, Doubles]],
+    folds: Iterable[tuple[Floats, Doubles, Floats]],
     coords: NDArray[np.floating],
-    n_neighbors: int = 100,
-    bandwidth: float = 4.0,
+    n_neighbors: int = NEIGHBORS,
+    bandwidth: float = BANDWIDTH,
     *,
     known: NDArray[np.bool_] | None = None,
     seed: int = 0,
@@ -155,39 +184,12 @@ def choose_alpha(
     score = np.zeros(len(SHARES))
     for rows, predict, values in folds:
         x = rows[own]
-        found = nearest(x[asked], x, min(n_neighbors, len(own) - 1), exclude=asked, threads=threads)
-        mean = _average(found.index, asked, xy, width) @ x
+        mean = _average(_nearest_of(asked, x, n_neighbors, threads), asked, xy, width) @ x
         with single_threaded():
             alone, borrowed = x[asked] @ predict.T, mean @ predict.T
         score += _explained(alone, borrowed, values[own[asked]])
     gain = score - score[0]
     return float(SHARES[int((gain >= ENOUGH * gain.max()).argmax())])
-
-
-@dataclass(frozen=True)
-class Propagation:
-    """Parameters of the propagation of an embedding; see `FPConfig`."""
-
-    alpha: float | None = None
-    n_neighbors: int = 100
-    bandwidth: float = 4.0
-
-    def apply(
-        self,
-        rows: Floats,
-        coords: NDArray[np.floating],
-        folds: Iterable[tuple[Floats, Doubles, Doubles]] | None,
-        *,
-        known: NDArray[np.bool_] | None = None,
-        seed: int = 0,
-        threads: int | None = None,
-    ) -> tuple[Floats, float]:
-        """Propagate rows (n, d) and return the share of neighbors as well, by ``folds`` if not given."""
-        shape = (self.n_neighbors, self.bandwidth)
-        alpha = self.alpha
-        if alpha is None:
-            alpha = choose_alpha(*(folds or (), coords), *shape, known=known, seed=seed, threads=threads)
-        return propagate_embedding(rows, coords, alpha, *shape, known=known, threads=threads), alpha
 
 
 def gene_folds(genes: Sequence[str], *, n_folds: int = FOLDS, seed: int = 0) -> list[list[str]]:
@@ -197,7 +199,7 @@ def gene_folds(genes: Sequence[str], *, n_folds: int = FOLDS, seed: int = 0) -> 
     return [list(shuffled[i::n_folds]) for i in range(min(n_folds, len(ordered)))]
 
 
-def _explained(alone: Doubles, borrowed: Doubles, values: Doubles) -> Doubles:
+def _explained(alone: Doubles, borrowed: Doubles, values: NDArray[np.floating]) -> Doubles:
     """Sum over genes of the squared correlation with the measured values, for each of `SHARES`."""
     a, b, x = (part - part.mean(0) for part in (alone, borrowed, values))
     xa, xb, aa, ab, bb, xx = ((p * q).mean(0) for p, q in ((x, a), (x, b), (a, a), (a, b), (b, b), (x, x)))
@@ -214,23 +216,13 @@ def _average(
 ) -> sparse.csr_matrix:
     """(m, n) weights of the neighbors of ``cells`` (m,), of sum one; all equal where there is no width."""
     there = near >= 0
-    distance = np.square(coords[np.where(there, near, 0)] - coords[cells][:, None]).sum(2)
-    nearest_ = np.where(there, distance, np.inf).min(1, keepdims=True)
+    flat = np.where(there, near, 0)
+    distance = np.where(there, np.square(coords[flat] - coords[cells][:, None]).sum(2), np.inf)
     # relative to the nearest: far from all its kind, a cell still has neighbors
-    exponent = (
-        (distance - np.where(np.isfinite(nearest_), nearest_, 0)) / (2 * width**2)
-        if width > 0
-        else 0 * distance
-    )
-    weight = np.where(there, np.exp(-exponent), 0.0)
+    least = np.where(there.any(1, keepdims=True), distance.min(1, keepdims=True), 0.0)
+    near_enough = np.exp(-(distance - least) / (2 * width**2)) if width > 0 else 1.0
+    weight = np.where(there, near_enough, 0.0)
     weight /= np.maximum(weight.sum(1, keepdims=True), 1e-300)
     start = np.arange(len(near) + 1) * near.shape[1]
-    flat = np.where(there, near, 0).ravel()
-    return sparse.csr_matrix((weight.astype(np.float32).ravel(), flat, start), shape=(len(near), len(coords)))
-
-
-def _check(rows: Floats, coords: NDArray[np.floating]) -> None:
-    if coords.ndim != 2 or len(coords) != len(rows):
-        raise InputError(
-            f"coordinates of shape {coords.shape} for {len(rows)} cells", hint="Pass (n, 2) or (n, 3)."
-        )
+    values = weight.astype(np.float32).ravel()
+    return sparse.csr_matrix((values, flat.ravel(), start), shape=(len(near), len(coords)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from lloki._progress import Progress, chosen
 from lloki._version import __version__
 from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
-from lloki.embed import REFERENCE, Embedder, Precomputed, SliceSummary, load_embedder
+from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import ConfigError, GeneError
 from lloki.fp import log_normalize
 from lloki.io._findings import warn_once_each
@@ -144,9 +143,7 @@ def _embedded(
     counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
     genes = tuple(map(str, adata.var_names[columns]))
     expression = log_normalize(counts) if config.aligns(embedder) else counts  # as the run's slices were
-    state = SliceSummary(genes)
-    if embedder.joint:
-        state = replace(embedder.summarize(expression, genes), technology=REFERENCE)
+    state = embedder.summarize(expression, genes) if embedder.joint else SliceSummary(genes)
     names = list(map(str, adata.obs_names))
     rows = embedder.embed(expression, genes, state=state, cell_ids=names, seed=config.seed)
     return rows, np.asarray(counts.sum(axis=1)).ravel() > 0

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from lloki._names import did_you_mean
 from lloki.cae.config import CAEConfig, CAEOptions
-from lloki.embed.base import Embedder, HoldsOut
+from lloki.embed.base import Embedder
 from lloki.errors import ConfigError
 from lloki.fp import Propagation
 from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
@@ -139,9 +139,7 @@ class RunConfig:
         """Parameters of the propagation of the embedding; ``None`` leaves it out."""
         if self.fp is None or self.fp.latent_alpha == 0 or not embedder.uses_expression:
             return None
-        if self.fp.latent_alpha is None and not isinstance(embedder, HoldsOut):
-            return None
-        return Propagation(self.fp.latent_alpha, self.fp.latent_neighbors, self.fp.latent_bandwidth)
+        return self.fp.propagation
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""

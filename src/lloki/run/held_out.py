@@ -184,6 +184,5 @@ def _unseen(
     number = {gene: i for i, fold in enumerate(folds) for gene in fold}
     for held in embedder.hold_out(expression, names, folds, state=state):
         rows = propagate_embedding(held.rows, slice_["spatial"], alpha, *shape, known=known, cells=cells)
-        values = held.values[cells].astype(np.float32)
-        found.append((number[held.genes[0]], UnseenGenes(held.genes, rows, values)))
+        found.append((number[held.genes[0]], UnseenGenes(held.genes, rows, held.values[cells])))
     return found

@@ -92,7 +92,6 @@ def summary_units(
             cells=r.cells,
             features=features[r.name].path,
             genes=r.genes,
-            technology=r.technology,
             embedder=embedder,
         )
         for r in records
@@ -109,9 +108,7 @@ def fit_piece(
     """Name the fitted embedder: by the summaries of the trained slices and the reference, where it learns."""
     learned: list[Any] = []
     if embedder.joint:
-        learned = [
-            (summaries[r.name].piece.key, r.technology) for r in sorted(opened.trained, key=lambda r: r.name)
-        ]
+        learned = [summaries[name].piece.key for name in sorted(r.name for r in opened.trained)]
         learned.append(opened.reference.hash if opened.reference else "")
     return store.piece("fit", embedder.name, *_identity(embedder, config), config.seed, learned, ending="")
 
@@ -135,9 +132,7 @@ def embedding_units(
         feature, summary = features.get(r.name), summaries.get(r.name)
         source = feature.piece if feature else r.piece
         units[r.name] = EmbeddingUnit(
-            piece=store.piece(
-                "embedding", r.name, fit_key, settings, source.key, r.technology, latent, config.seed
-            ),
+            piece=store.piece("embedding", r.name, fit_key, settings, source.key, latent, config.seed),
             cells=r.cells,
             source=r.piece.path,
             features=feature.path if feature else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.embed import REFERENCE, Embedder, SliceSummary
+from lloki.embed import Embedder, SliceSummary
 from lloki.fp import cell_sparsity, log_normalize, reference_sparsity
 from lloki.run.slices import SliceRecord
 from lloki.run.store import key_of, load_arrays, save_arrays
@@ -66,8 +66,7 @@ class Reference:
         """Summarize the reference over the trained slices' genes."""
         columns = [i for i, gene in enumerate(self.genes) if gene in self.trained]
         counts = sparse.csr_matrix(self.counts[:, columns])
-        summary = embedder.summarize(log_normalize(counts), [self.genes[i] for i in columns])
-        return replace(summary, technology=REFERENCE)
+        return embedder.summarize(log_normalize(counts), [self.genes[i] for i in columns])
 
     def save(self, path: Path) -> None:
         """Write which genes each reference cell expresses: all that sparsity targets of new slices need."""

@@ -72,11 +72,6 @@ class SliceRecord:
     coverage: PanelCoverage | None = None
 
     @property
-    def technology(self) -> str:
-        """Technology, the first part of the token."""
-        return self.token.partition("|")[0]
-
-    @property
     def cells(self) -> int:
         """Number of cells."""
         return len(self.obs)

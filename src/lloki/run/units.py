@@ -6,7 +6,7 @@ A unit that finds its result in place does nothing, so it can be run again after
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from scipy import sparse
 
 from lloki._parallel import blocks
 from lloki._progress import Advance
-from lloki.embed import Embedder, HoldsOut, Precomputed, SliceSummary, load_embedder
+from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder, propagate_slice
 from lloki.errors import InputError, LlokiError, RunError
-from lloki.fp import FPConfig, Propagation, align_features, gene_folds
+from lloki.fp import FPConfig, Propagation, align_features
 from lloki.fp.align import PASSES
 from lloki.run.record import StageRecord
 from lloki.run.store import Piece, cached, load_arrays, save_arrays, write_arrays
@@ -53,12 +53,11 @@ class SummaryUnit(Unit):
 
     features: Path
     genes: tuple[str, ...]
-    technology: str
     embedder: Embedder
 
     def load(self) -> SliceSummary:
         """Read the summary."""
-        return SliceSummary(self.genes, load_arrays(self.path), self.technology)
+        return SliceSummary(self.genes, load_arrays(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +139,46 @@ def _embedding(unit: EmbeddingUnit, advance: Advance | None) -> Mapping[str, Any
     embedder = load_embedder(unit.model, device=unit.device)
     cells = load_arrays(unit.source)
     if not isinstance(embedder, Precomputed):
-        return _propagated(unit, embedder, cells, _in_parts(unit, embedder, cells, advance))
+        return _embedded(unit, embedder, cells, advance)
     if advance:
         advance(unit.cells)
     return {"rows": cells["embedding"]}
 
 
-def _in_parts(
+def _embedded(
     unit: EmbeddingUnit, embedder: Embedder, cells: dict[str, Any], advance: Advance | None
+) -> Mapping[str, Any]:
+    """Embed a slice from its features, or without them from its counts, and propagate."""
+    genes = tuple(cells["genes"].tolist())
+    expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
+    state = unit.summary.load() if unit.summary else SliceSummary(genes)
+    rows = _in_parts(unit, embedder, expression, genes, cells["cells"].tolist(), state, advance)
+    if unit.propagation is None:
+        return {"rows": rows}
+    rows, alpha = propagate_slice(
+        rows,
+        cells["spatial"],
+        unit.propagation,
+        embedder=embedder,
+        expression=expression,
+        genes=genes,
+        state=state,
+        known=np.diff(sparse.csr_matrix(cells["counts"]).indptr) > 0,
+        seed=unit.seed,
+    )
+    return {"rows": rows, "latent_alpha": np.array(alpha)}
+
+
+def _in_parts(
+    unit: EmbeddingUnit,
+    embedder: Embedder,
+    expression: sparse.csr_matrix,
+    genes: Sequence[str],
+    names: Sequence[str],
+    state: SliceSummary,
+    advance: Advance | None,
 ) -> NDArray[np.float32]:
     """Embed a slice; what a slow embedder has done is kept: a stopped run resumes inside the slice."""
-    genes, names = tuple(cells["genes"].tolist()), cells["cells"].tolist()
-    expression, state = _expression(unit, cells)
     rows = []
     for block in blocks(len(names), getattr(embedder, "rows_per_piece", len(names))):
         part = _parts(unit) / f"{block.start}-{block.stop}.npz"
@@ -168,31 +195,6 @@ def _in_parts(
         if len(rows[-1]) < len(names):
             save_arrays(part, {"rows": rows[-1]})
     return np.concatenate(rows)
-
-
-def _expression(unit: EmbeddingUnit, cells: dict[str, Any]) -> tuple[sparse.csr_matrix, SliceSummary]:
-    """Load what is embedded, and the summary of the slice."""
-    expression = load_arrays(unit.features)["expression"] if unit.features else cells["counts"]
-    return expression, unit.summary.load() if unit.summary else SliceSummary(tuple(cells["genes"].tolist()))
-
-
-def _propagated(
-    unit: EmbeddingUnit, embedder: Embedder, cells: dict[str, Any], rows: NDArray[np.float32]
-) -> Mapping[str, Any]:
-    """Blend embedded cells with near cells of their kind, by a share that the slice's own genes choose."""
-    if unit.propagation is None:
-        return {"rows": rows}
-    expression, state = _expression(unit, cells)
-    known = np.diff(sparse.csr_matrix(cells["counts"]).indptr) > 0
-    held = None
-    if isinstance(embedder, HoldsOut):
-        folds = gene_folds(cells["genes"].tolist(), seed=unit.seed)
-        held = (
-            (h.rows, h.predict, h.values)
-            for h in embedder.hold_out(expression, cells["genes"].tolist(), folds, state=state)
-        )
-    rows, alpha = unit.propagation.apply(rows, cells["spatial"], held, known=known, seed=unit.seed)
-    return {"rows": rows, "latent_alpha": np.array(alpha)}
 
 
 def _parts(unit: Unit) -> Path:

@@ -47,11 +47,6 @@ class CheckedSlice:
         return str(self.checked.obs[keys.TOKEN].iloc[0])
 
     @property
-    def technology(self) -> str:
-        """Technology, the first part of the token."""
-        return self.token.partition("|")[0]
-
-    @property
     def genes(self) -> tuple[str, ...]:
         """(g,) gene names as checked."""
         return tuple(map(str, self.checked.var_names))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
-from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki import keys
 from lloki.errors import LlokiWarning
 from lloki.tl._checked import CheckedSlice
 
@@ -52,7 +49,6 @@ def reference_summary(
     allow_normalized: bool,
 ) -> SliceSummary:
     """Summarize the reference over the genes that at least one slice measured."""
-    from lloki.embed import REFERENCE
     from lloki.fp import log_normalize
     from lloki.genes import match_reference
     from lloki.io import read_reference
@@ -63,34 +59,4 @@ def reference_summary(
     measured = {gene for slice_ in slices for gene in slice_.genes}
     columns = np.flatnonzero([gene in measured for gene in known.var_names])
     counts = sparse.csr_matrix(sparse.csr_matrix(known.X)[:, columns])
-    summary = embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])
-    return replace(summary, technology=REFERENCE)
-
-
-def propagated(
-    slices: Sequence[CheckedSlice],
-    embedder: Embedder,
-    expression: Mapping[str, sparse.csr_matrix],
-    summaries: Mapping[str, SliceSummary],
-    rows: Mapping[str, NDArray[np.float32]],
-    *,
-    alpha: float | None,
-    seed: int,
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Blend embedded cells with near cells of their kind; also give the share of each slice."""
-    from lloki.embed import HoldsOut
-    from lloki.fp import Propagation, gene_folds
-
-    out, shares = {}, {}
-    for s in slices:
-        held = None
-        if isinstance(embedder, HoldsOut):
-            folds = gene_folds(s.genes, seed=seed)
-            parts = embedder.hold_out(expression[s.name], s.genes, folds, state=summaries[s.name])
-            held = ((h.rows, h.predict, h.values) for h in parts)
-        known = np.diff(s.counts.indptr) > 0
-        coords = np.asarray(s.checked.obsm[keys.SPATIAL])
-        out[s.name], shares[s.name] = Propagation(alpha).apply(
-            rows[s.name], coords, held, known=known, seed=seed
-        )
-    return out, shares
+    return embedder.summarize(log_normalize(counts), [str(known.var_names[i]) for i in columns])

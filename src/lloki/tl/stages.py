@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -16,7 +16,7 @@ from lloki._keywords import keywords
 from lloki._parts import record
 from lloki.errors import ConfigError, InputError
 from lloki.tl._checked import check_own
-from lloki.tl._embedder_input import expression_of, propagated, reference_summary
+from lloki.tl._embedder_input import expression_of, reference_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,8 +172,10 @@ def embed(
     LlokiWarning
         If only some slices have ``denoised_layer``.
     """
-    from lloki.embed import HoldsOut, Precomputed, SliceSummary, get_embedder
+    from lloki.embed import Precomputed, SliceSummary, get_embedder, propagate_slice
+    from lloki.fp import FPConfig
 
+    propagation = FPConfig(latent_alpha=latent_alpha).propagation
     made = get_embedder(embedder, model=model, seed=seed, device=device)
     if made.joint and reference is None:
         raise ConfigError(f"the embedder {embedder!r} needs a single-cell reference. Set reference.")
@@ -186,18 +188,22 @@ def embed(
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
             known = reference_summary(made, slices, reference, reference_layer, allow_normalized)
-            summaries = {
-                s.name: replace(made.summarize(expression[s.name], s.genes), technology=s.technology)
-                for s in slices
-            }
+            summaries = {s.name: made.summarize(expression[s.name], s.genes) for s in slices}
             made = made.fit(summaries, known)
         rows = {}
         for s in slices:
             ids, state = list(s.checked.obs_names), summaries[s.name]
             rows[s.name] = made.embed(expression[s.name], s.genes, state=state, cell_ids=ids, seed=seed)
-        if latent_alpha != 0 and (latent_alpha is not None or isinstance(made, HoldsOut)):
-            rows, shares = propagated(
-                slices, made, expression, summaries, rows, alpha=latent_alpha, seed=seed
+            rows[s.name], shares[s.name] = propagate_slice(
+                rows[s.name],
+                np.asarray(s.checked.obsm[keys.SPATIAL]),
+                propagation,
+                embedder=made,
+                expression=expression[s.name],
+                genes=s.genes,
+                state=state,
+                known=np.diff(s.counts.indptr) > 0,
+                seed=seed,
             )
     for s in slices:
         s.own.obsm[key_added] = rows[s.name]

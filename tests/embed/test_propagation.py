@@ -1,0 +1,63 @@
+"""Propagation of a slice by its embedder: the share of neighbors that held-out genes choose is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from lloki.embed import Factor, propagate_slice
+from lloki.fp import Propagation, choose_alpha, gene_folds, log_normalize, propagate_embedding
+
+SHAPE = (15, 3.0)
+
+
+def slice_() -> tuple[Factor, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Types in patches of a tissue, seen with few counts; the last cells have none."""
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 20, (400, 2))
+    kind = (xy[:, 0] // 5).astype(int)
+    rates = np.exp(rng.normal(-1, 1, (4, 30)))[kind]
+    counts = rng.poisson(rates).astype(np.float32)
+    counts[390:] = 0
+    x, genes = log_normalize(sparse.csr_matrix(counts)), [f"G{i:02d}" for i in range(30)]
+    model = Factor(factors=4)
+    state = model.summarize(x, genes)
+    model.fit({"a": state}, model.summarize(x, genes))
+    known = np.arange(400) < 390
+    given = {"embedder": model, "expression": x, "genes": genes, "state": state, "known": known, "seed": 3}
+    return model, model.embed(x, genes, state=state), xy, given
+
+
+def test_held_out_genes_choose_the_share_that_is_used() -> None:
+    model, rows, xy, given = slice_()
+    found, alpha = propagate_slice(rows, xy, Propagation(None, *SHAPE), **given)
+    folds = gene_folds(given["genes"], seed=3)
+    held = model.hold_out(given["expression"], given["genes"], folds, state=given["state"])
+    parts = [(h.rows, h.predict, h.values) for h in held]
+    assert len(parts) == 5
+    assert alpha == choose_alpha(parts, xy, *SHAPE, known=given["known"], seed=3)
+    assert alpha > 0
+    want = propagate_embedding(rows, xy, alpha, *SHAPE, known=given["known"])
+    np.testing.assert_array_equal(found, want)
+    assert np.abs(found - rows).max() > 0.05
+
+
+def test_a_given_share_is_used_whatever_the_genes_say() -> None:
+    _, rows, xy, given = slice_()
+    found, alpha = propagate_slice(rows, xy, Propagation(0.1, *SHAPE), **given)
+    assert alpha == 0.1
+    want = propagate_embedding(rows, xy, 0.1, *SHAPE, known=given["known"])
+    np.testing.assert_array_equal(found, want)
+
+
+def test_an_embedder_that_cannot_leave_genes_out_is_not_propagated() -> None:
+    _, rows, xy, given = slice_()
+
+    class Plain:
+        """Has no `hold_out`."""
+
+    found, alpha = propagate_slice(rows, xy, Propagation(None, *SHAPE), **given | {"embedder": Plain()})
+    assert alpha == 0
+    np.testing.assert_array_equal(found, rows)
