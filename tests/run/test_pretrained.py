@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -16,7 +17,7 @@ import pytest
 import lloki
 from checkpoints import make_scgpt
 from lloki.embed import ScGPT
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.fp import log_normalize
 from lloki.io import read_slices
 
@@ -89,6 +90,14 @@ def test_without_features_the_factor_model_reads_log_normalized_counts(integrate
     unpropagated, propagated = (integrate(latent_alpha=share).adata for share in (0.0, 0.4))
     np.testing.assert_array_equal(without.obsm["X_lloki"], unpropagated.obsm["X_lloki"])
     assert not np.allclose(without.obsm["X_lloki_fp"], propagated.obsm["X_lloki_fp"])
+
+
+def test_settings_without_effect_are_reported(integrate):
+    with pytest.warns(LlokiWarning, match="n_neighbors, spatial has no effect"):
+        integrate(n_neighbors=7, fp={"spatial": False})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*has no effect")
+        integrate(n_neighbors=7, alpha=0.3)
 
 
 def test_settings_of_what_is_left_out_are_refused(integrate):

@@ -61,12 +61,15 @@ def integrate(
     ] = False,
     n_neighbors: Annotated[
         int | None,
-        typer.Option(help="Number of neighbors in LLOKI-FP. Default: by --preset.", rich_help_panel="Method"),
+        typer.Option(
+            help="Number of neighbors in the propagation of expression. Default: by --preset.",
+            rich_help_panel="Method",
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Share of neighbors in denoising. Default: by --preset.",
+            help="Share of neighbors in the denoising of expression. Default: by --preset; 0 with factor.",
             rich_help_panel="Method",
         ),
     ] = None,

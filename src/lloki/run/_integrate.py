@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
 from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed import get_embedder
-from lloki.errors import ConfigError
+from lloki.errors import ConfigError, LlokiWarning
 from lloki.fp.config import FPConfig, FPOptions
 from lloki.io import ReadOptions
 from lloki.run.config import RunConfig
@@ -28,7 +29,7 @@ from lloki.run.stages import Stages
 from lloki.run.store import Store
 
 NO_REFERENCE = (
-    "a reference is needed: LLOKI-FP takes its sparsity from single-cell data. Give one with --reference "
+    "a reference is needed: it links the panels, and LLOKI-FP takes its sparsity from it. Give --reference "
     "(reference=); only precomputed:KEY, and a pretrained embedder with --no-fp (fp=False), do without."
 )
 
@@ -103,7 +104,8 @@ def integrate(
     cae
         Fields of :class:`lloki.cae.CAEConfig` that differ from the defaults, or a complete configuration.
     n_neighbors, alpha
-        Number of neighbors in LLOKI-FP, and their share in denoising. Default: by the preset.
+        Number of neighbors in the propagation of expression, and their share in denoising. Default: by the
+        preset; none for an embedder that learns from the slices.
     latent_alpha
         Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. Default:
         chosen for each slice by held-out genes (:class:`lloki.fp.FPConfig`).
@@ -192,6 +194,9 @@ def integrate(
     made = get_embedder(config.embedder, model=config.model, seed=config.seed, device=device)
     if config.aligns(made) and reference is None:
         raise ConfigError(NO_REFERENCE)
+    if idle := config.without_effect(made):
+        text = f"{', '.join(idle)} has no effect: {config.embedder} has nothing propagated in expression"
+        warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
     started = time.time()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
     with Store(Path(out) / "work") as store, places:

@@ -37,6 +37,11 @@ class RunKeywords(TypedDict, total=False):
 
 # Parameters of LLOKI-FP that are given beside the preset.
 _OF_FP = ("n_neighbors", "alpha", "latent_alpha")
+# Those that matter only where expression is propagated.
+_OF_EXPRESSION = (
+    *("n_neighbors", "iterations", "tol", "keep", "preserve_observed", "respect_budget"),
+    *("reference_genes", "spatial", "transport", "sigma_pairs"),
+)
 _KNOWN = frozenset(RunKeywords.__annotations__)
 
 
@@ -140,6 +145,13 @@ class RunConfig:
         if self.fp is None or self.fp.latent_alpha == 0 or not embedder.uses_expression:
             return None
         return self.fp.propagation
+
+    def without_effect(self, embedder: Embedder) -> list[str]:
+        """Name changed parameters of LLOKI-FP that are idle, as expression is not propagated."""
+        if self.fp is None or self.fp.alpha is not None or self.features(embedder).alpha:
+            return []
+        default = FPConfig()
+        return [name for name in _OF_EXPRESSION if getattr(self.fp, name) != getattr(default, name)]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
