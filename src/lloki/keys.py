@@ -52,6 +52,8 @@ NEIGHBORHOOD_SCORE = f"{NEIGHBORHOOD}_score"  # signed score of the neighborhood
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns
+UNIT = "spatial_unit"  # of obsm["spatial"]: "micrometre", "pixel"…, absent where it is not known
+NOTES = "lloki_notes"  # what a reader of an instrument's folder decided, for the user
 UNS = "lloki"  # parameters, versions, hashes, seed
 
 # suffix of an input obs column whose name is ours

@@ -11,6 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.io._stacked import stacked
 
 _GROUPS = 100  # groups looked at, spread over all
 _ON = 0.5  # part of the smaller box inside the other that means one on another
@@ -80,7 +81,8 @@ def local_positions(
     tuple or None
         Column and slot with true positions. Cell types lie on one another too: a column is only named where
         other positions follow these within its groups and take the groups apart, or, with an empty slot,
-        where it is called a field of view.
+        where it is called a field of view, or cells of different groups are nearer than cells can be
+        (:func:`lloki.io._stacked.stacked`).
     """
     xy, obs = positions[rows], adata.obs.iloc[rows]
     truths = [(slot, values[rows]) for slot, values in _positions(adata)]
@@ -100,6 +102,8 @@ def local_positions(
             if sections is not None:
                 codes = pd.factorize(pd.Series(codes).astype(str) + " " + sections.astype(str).to_numpy())[0]
             unknown = (str(name), "") if on_one_another(xy, codes) else None
+        if unknown is None and stacked(xy, codes, str(name)):
+            unknown = (str(name), "")
     return unknown
 
 

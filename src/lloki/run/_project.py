@@ -48,6 +48,8 @@ def project(
     layer: str | None = None,
     allow_normalized: bool = False,
     slice_key: str | None = None,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
     label_key: str | None = None,
     fit_token: bool = False,
     skip_bad: bool = False,
@@ -67,7 +69,8 @@ def project(
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
         nothing. If tokens were fitted, it also holds ``fitted-model``, which can be given as ``run``.
-    technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, min_counts, max_control_rate,
+    label_key
         How the slices are read; see :func:`lloki.integrate`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token; the rest
@@ -104,6 +107,8 @@ def project(
         layer=layer,
         allow_normalized=allow_normalized,
         slice_key=slice_key,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         label_key=label_key,
         technology=technology,
         samples=samples,

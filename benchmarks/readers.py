@@ -1,0 +1,160 @@
+"""Cost of reading an instrument's folder, beside reading the same counts with pandas in one piece.
+
+    python benchmarks/readers.py                                     # 100,000 cells x 1,000 genes
+    python benchmarks/readers.py --cells 20000 --genes 500
+    python benchmarks/readers.py --folders ../shared/data/vendor     # a table of real folders
+
+Counts are made up, 12 % of them above 0, and written as CosMx flat files (CSV) and as a Xenium folder
+(``cell_feature_matrix.h5``). Every row is measured in a fresh process, and first with the file in the cache
+of the system. CPU-seconds are summed over threads; memory is the peak of the process in addition to what it
+held before reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import psutil
+from scipy import sparse
+
+CHUNK = 5_000
+
+
+def counts(cells: int, genes: int) -> sparse.csr_matrix:
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(0.25, 0.6, genes)
+    parts = [rng.poisson(rate, (min(CHUNK, cells - at), genes)) for at in range(0, cells, CHUNK)]
+    return sparse.vstack([sparse.csr_matrix(part.astype(np.int32)) for part in parts], format="csr")
+
+
+def write(folder: Path, cells: int, genes: int) -> None:
+    """Write both folders."""
+    x, names = counts(cells, genes), [f"Gene{i}a" for i in range(genes)]
+    rng = np.random.default_rng(1)
+    xy = rng.uniform(0, 20 * np.sqrt(cells), (cells, 2))
+    fov, cell = np.arange(cells) // 500 + 1, np.arange(cells) % 500 + 1
+    cosmx, xenium = folder / "cosmx", folder / "xenium"
+    cosmx.mkdir()
+    xenium.mkdir()
+    with (cosmx / "S0_exprMat_file.csv").open("w") as file:
+        file.write(",".join(["fov", "cell_ID", *names]) + "\n")
+        for at in range(0, cells, CHUNK):
+            part = x[at : at + CHUNK].toarray()
+            key = np.stack([fov[at : at + CHUNK], cell[at : at + CHUNK]], axis=1)
+            np.savetxt(file, np.hstack([key, part]), fmt="%d", delimiter=",")
+    table = np.column_stack([fov, cell, np.full(cells, 9000), xy / 0.120280945])
+    with (cosmx / "S0_metadata_file.csv").open("w") as file:
+        file.write("fov,cell_ID,Area,CenterX_global_px,CenterY_global_px\n")
+        np.savetxt(file, table, fmt="%.10g", delimiter=",")
+    ids = np.array([f"{i:08x}-1" for i in range(cells)])
+    with h5py.File(xenium / "cell_feature_matrix.h5", "w") as file:
+        group = file.create_group("matrix")
+        for name, values in (("data", x.data), ("indices", x.indices), ("indptr", x.indptr)):
+            group.create_dataset(name, data=values, compression="gzip", compression_opts=4)
+        group["shape"], group["barcodes"] = np.array(x.shape[::-1]), ids.astype("S")
+        for name, values in (("id", names), ("name", names), ("feature_type", ["Gene Expression"] * genes)):
+            group[f"features/{name}"] = np.array(values, "S")
+    with (xenium / "cells.csv").open("w") as file:
+        file.write("cell_id,x_centroid,y_centroid,cell_area\n")
+        file.writelines(f"{name},{a:.6f},{b:.6f},80\n" for name, (a, b) in zip(ids, xy))
+
+
+def measured(what: str, folder: Path) -> dict[str, float]:
+    """Read one of the folders, in this process."""
+    import pandas as pd
+
+    from lloki.io import read_folder
+    from lloki.run.record import metered
+
+    warnings.simplefilter("ignore")
+    file = folder / "cosmx" / "S0_exprMat_file.csv"
+    before, start = psutil.Process().memory_info().rss, time.process_time()
+    with metered("", "", "") as record:
+        if what == "pandas":
+            frame = pd.read_csv(file)
+            x = sparse.csr_matrix(frame.iloc[:, 2:].to_numpy(np.float32))
+        else:
+            x = read_folder(folder / what).X
+    cpu = time.process_time() - start
+    return {"cpu": cpu, "peak": record.peak_rss_mb / 2**10 - before / 2**30, "sum": float(x.sum())}
+
+
+ROWS = {
+    "pandas": "CosMx CSV, `pandas.read_csv` in one piece",
+    "cosmx": "CosMx CSV, `read_folder`",
+    "xenium": "Xenium h5, `read_folder`",
+}
+
+
+def compare(cells: int, genes: int) -> None:
+    print(f"{cells:,} cells × {genes:,} genes\n")
+    print("| | file, MB | CPU-s | peak, GB |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as place:
+        folder, sums = Path(place), set()
+        write(folder, cells, genes)
+        for what, title in ROWS.items():
+            command = [sys.executable, __file__, "--here", what, str(folder)]
+            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            size = sum(f.stat().st_size for f in (folder / what.replace("pandas", "cosmx")).iterdir())
+            print(f"| {title} | {size / 1e6:.0f} | {row['cpu']:.0f} | {row['peak']:.2f} |", flush=True)
+            sums.add(row["sum"])
+        assert len(sums) == 1, "the counts differ"
+
+
+def real(root: Path) -> None:
+    """Print one row for each folder, or why it is refused."""
+    from lloki.errors import LlokiError
+    from lloki.io.converting import convert_folder
+
+    warnings.simplefilter("ignore")
+    folders = [
+        f for d in sorted(root.iterdir()) for f in (sorted(d.iterdir()) if d.name.endswith("_all") else [d])
+    ]
+    print("| folder | technology | cells | genes | control counts | of all | extent | spacing |")
+    print("|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as place:
+        for folder in folders:
+            try:
+                (s,) = convert_folder(folder, Path(place) / "slice.h5ad")
+            except LlokiError as error:
+                print(f"| {folder.name} | {error.what} | | | | | | |")
+                continue
+            controls = f"{s.controls:.0f} | {s.control_rate:.2%}" if s.controls == s.controls else "– | –"
+            unit = " µm" if s.unit else " (unit?)"
+            print(
+                f"| {folder.name} | {s.technology} | {s.cells:,} | {s.genes:,} | {controls} "
+                f"| {s.extent[0]:,.0f} × {s.extent[1]:,.0f}{unit} | {s.spacing:.1f}{unit} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--genes", type=int, default=1_000)
+    parser.add_argument("--folders", type=Path, help="read real folders instead")
+    parser.add_argument(
+        "--here", nargs=2, metavar=("WHAT", "FOLDER"), help="measure in this process, print JSON"
+    )
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(measured(options.here[0], Path(options.here[1]))))
+    elif options.folders:
+        real(options.folders)
+    else:
+        compare(options.cells, options.genes)
+
+
+if __name__ == "__main__":
+    main()
