@@ -24,6 +24,7 @@ MEASURED = (
 DENOISED = "lloki_fp"  # (n, g) feature-propagated, denoised expression of a slice (tl.align_features)
 
 # obs
+CELL_ID = "cell_id"  # a cell's own name in its file or its instrument's, whatever it is called later
 SLICE = "slice"  # unique name of a section
 SAMPLE = "sample"  # name of the input that the section came from
 TECHNOLOGY = "technology"

@@ -12,6 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.special import beta
 
 _NEIGHBORS = 8  # the nearest is compared with this one
 _LEAST = 3 * _NEIGHBORS  # cells of a group that is looked at
@@ -21,6 +22,7 @@ _CELLS = 6_000  # cells looked at
 # one another show 0.02 to 0.15, cell types and layers -0.09 to 0.
 _MORE = 0.015
 _ERRORS = 3.0  # standard errors that it must exceed as well
+_NEAREST = _NEIGHBORS - 1
 _PLANE = re.compile(
     r"(.*[_.\s])?(z|plane|depth|focus)([_.\s-].*)?|z\d*", re.I
 )  # cells there do lie on others
@@ -43,8 +45,8 @@ def kept_apart(positions: NDArray, some: NDArray[np.int64]) -> NDArray[np.float6
     return np.asarray(distances[:, 1] / np.maximum(distances[:, -1], np.finfo(float).tiny))
 
 
-def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> bool:
-    """Whether cells keep apart from those of their group more than from all.
+def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> float:
+    """By how much more cells keep apart from those of their group than from all; 0 where that is no evidence.
 
     Parameters
     ----------
@@ -61,11 +63,11 @@ def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> bool:
     rows.
     """
     if _PLANE.fullmatch(name):
-        return False
+        return 0.0
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
     codes = codes[sizes >= _LEAST]
     if len(codes) < 2:
-        return False
+        return 0.0
     codes = codes[:: -(-len(codes) // _GROUPS)]
     each = max(_LEAST, _CELLS // len(codes))
     own, rows = [], []
@@ -74,5 +76,12 @@ def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> bool:
         chosen = np.arange(0, len(members), -(-len(members) // each))
         own.append(kept_apart(positions[members], chosen))
         rows.append(members[chosen])
-    more = np.concatenate(own) - kept_apart(positions, np.concatenate(rows))
-    return float(more.mean()) > max(_MORE, _ERRORS * float(more.std()) / np.sqrt(len(more)))
+    inside = np.concatenate(own)
+    more = inside - kept_apart(positions, np.concatenate(rows))
+    error = float(more.std()) / np.sqrt(len(more))
+    chance = _NEAREST * beta(
+        1 + 1 / positions.shape[1], _NEAREST
+    )  # mean of the ratio at independent positions
+    if more.mean() <= max(_MORE, _ERRORS * error) or inside.mean() <= chance:
+        return 0.0
+    return float(more.mean())

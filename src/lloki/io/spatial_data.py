@@ -86,7 +86,7 @@ def _describe(data: Any, table: AnnData, own: bool) -> None:
             table.uns[keys.TECHNOLOGY] = found
             notes.append(f"the technology is {found}, by the store's own columns")
     # readers of these two instruments put micrometers into the table, and pixels into the images' frame
-    if own and unit_of(table) == "" and table.uns.get(keys.TECHNOLOGY) in ("Xenium", "MERSCOPE"):
+    if own and not unit_of(table) and table.uns.get(keys.TECHNOLOGY) in ("Xenium", "MERSCOPE"):
         table.uns[keys.UNIT] = "micrometre"
     swapped = _swapped(data, table)
     if swapped:

@@ -36,7 +36,7 @@ def assemble(found: Cells, export: Export) -> AnnData:
     notes = list(found.notes)
     genes, controls = _genes(found.features, export)
     obs = found.obs.drop(columns="unnamed", errors="ignore")  # numbers of rows, which R writes
-    obs["cell_id"] = pd.Series(obs.index.astype(str), index=obs.index, dtype=object)
+    obs[keys.CELL_ID] = pd.Series(obs.index.astype(str), index=obs.index, dtype=object)
     obs["control_counts"], note = _control_counts(found, obs, controls)
     notes += note
     var = found.features[genes].copy()

@@ -112,6 +112,7 @@ def read_table(path: Path, ids: Collection[str], *, skip: Collection[int] = ()) 
             dtype=text,
             low_memory=False,
             encoding_errors="replace",
+            float_precision="round_trip",  # positions are those in the file, to the last digit
         )
     for name in text:
         frame[name] = frame[name].str.strip()

@@ -85,13 +85,14 @@ def _positions(obs: pd.DataFrame, export: Export) -> tuple[np.ndarray, float, li
     local = _pair(obs, "CenterX_local_px", "CenterY_local_px")
     slide = _pair(obs, "x_slide_mm", "y_slide_mm")
     fields = export.find("fov_positions_file.csv", "fov_positions.csv", "fov_positions_file.txt")
-    pixel, notes = export.pixel_size or PIXEL, []
+    notes: list[str] = []
+    pixel = export.pixel_size or PIXEL
     if export.pixel_size is None and whole is not None and slide is not None:
         pixel, notes = _measured(whole, slide * 1000.0)
     if whole is not None:
         return whole * pixel, pixel, notes
     if local is not None and fields is not None:
-        offset = _offsets(obs, read_table(fields, ()), fields.name, pixel)
+        offset = _offsets(obs, read_table(fields, []), fields.name, pixel)
         notes.append(f"positions are pixels in a field of view and the field's offset in {fields.name}")
         return local * pixel + offset, pixel, notes
     if slide is not None:
