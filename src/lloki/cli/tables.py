@@ -68,7 +68,7 @@ def show_samples(samples: Sequence[Converted]) -> None:
     """Print one line per sample that was read from an instrument's folder."""
     rows = [
         (
-            *(s.name, s.technology, s.panel, s.cells, s.genes, f"{s.controls:,.0f}".replace("nan", "")),
+            *(s.name, s.technology, s.panel, s.cells, s.genes, s.controls),
             *(_share(s.control_rate), " × ".join(f"{size:,.0f}" for size in s.extent) + _unit(s.unit)),
             _length(s.spacing, s.unit),
         )
@@ -80,8 +80,8 @@ def show_samples(samples: Sequence[Converted]) -> None:
         "panel",
         "cells",
         "genes",
-        "control counts",
-        "of all",
+        "controls",
+        "of all counts",
         "extent",
         "spacing",
     )

@@ -28,8 +28,10 @@ class Converted:
         What it would be conditioned on; ``panel`` is ``""`` where the files do not name it.
     cells, genes
         Its size.
-    controls, control_rate
-        Counts of control probes, which are left out, and their share of all counts; NaN if there are none.
+    controls
+        Number of control features, which are left out.
+    control_rate
+        Their share of all counts; NaN if it is not known.
     extent, spacing, unit
         Width and height; median distance to the nearest cell; their unit.
     """
@@ -40,7 +42,7 @@ class Converted:
     panel: str
     cells: int
     genes: int
-    controls: float
+    controls: int
     control_rate: float
     extent: tuple[float, float]
     spacing: float
@@ -94,7 +96,7 @@ def _convert(name: str, path: Path, file: Path, limits: tuple[int, float | None,
     adata = read_folder(path, min_counts=min_counts, max_control_rate=max_control_rate, pixel_size=pixel_size)
     with atomic(file) as part:
         adata.write_h5ad(part, compression="gzip")
-    controls, genes = float(adata.obs[CONTROL_COUNTS].sum(min_count=1)), float(adata.X.sum())
+    controls, counts = float(adata.obs[CONTROL_COUNTS].sum(min_count=1)), float(adata.X.sum())
     coords = adata.obsm[keys.SPATIAL]
     width, height = (float(size) for size in np.ptp(coords[:, :2], axis=0))
     return Converted(
@@ -104,8 +106,8 @@ def _convert(name: str, path: Path, file: Path, limits: tuple[int, float | None,
         panel=str(adata.uns.get(keys.PANEL, "")),
         cells=adata.n_obs,
         genes=adata.n_vars,
-        controls=controls,
-        control_rate=controls / (controls + genes) if controls + genes else 0.0,
+        controls=int(adata.uns["control_features"]),
+        control_rate=controls / (controls + counts) if controls + counts else 0.0,
         extent=(width, height),
         spacing=median_spacing(coords),
         unit=unit_of(adata),

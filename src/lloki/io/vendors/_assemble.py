@@ -31,7 +31,8 @@ def assemble(found: Cells, export: Export) -> AnnData:
     AnnData
         ``X`` counts of genes; ``obs`` all columns of the instrument, ``cell_id`` (its own, as text) and
         ``control_counts``; ``var["probe"]`` where a probe measures several genes; ``obsm["spatial"]``
-        positions; ``uns`` technology, panel, spatial_unit, source, and notes for the user.
+        positions; ``uns`` technology, panel, spatial_unit, source, number of control features, and notes for
+        the user.
     """
     notes = list(found.notes)
     genes, controls = _genes(found.features, export)
@@ -59,6 +60,7 @@ def assemble(found: Cells, export: Export) -> AnnData:
             keys.TECHNOLOGY: export.vendor.technology,
             **{key: value for key, value in facts.items() if value},
             "source": str(export.counts),
+            "control_features": int(controls.sum()),
             keys.NOTES: notes,
         },
     )

@@ -152,7 +152,7 @@ def _pair(obs: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
 
 
 def _one(obs: pd.DataFrame, column: str) -> str:
-    values = obs[column].dropna().unique() if column in obs else ()
+    values = list(obs[column].dropna().unique()) if column in obs else []
     return str(values[0]) if len(values) == 1 else ""
 
 
