@@ -192,11 +192,10 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
         keys.TOKEN: f"{facts['technology']}|{facts['panel']}",
         keys.FLAG: np.where(np.diff(x.indptr) == 0, NO_COUNTS, ""),
     }
-    obs = with_ours(
-        without_unused(whole.obs.iloc[rows]), ours, section.findings, whole.slice_key, drop=before
-    )
-    if keys.CELL_ID not in obs.columns:  # names in obs may be made unique, or get a prefix in a run
+    obs = without_unused(whole.obs.iloc[rows])
+    if keys.CELL_ID not in obs.columns:  # names may be made unique, or get a prefix in a run
         obs[keys.CELL_ID] = np.array([str(name) for name in adata.obs_names[rows]], dtype=object)
+    obs = with_ours(obs, ours, section.findings, whole.slice_key, drop=before)
     plain = (str, int, float, bool, np.generic)  # not images and the like, which belong to the input
     uns = {key: value for key, value in adata.uns.items() if isinstance(value, plain)}
     for name in (keys.TECHNOLOGY, keys.PANEL):  # obs has them, or what the caller gave in their place
@@ -204,7 +203,9 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
     info: dict[str, Any] = {"source": section.source.where, "scale": whole.counts.scale}
     if before:  # what was found when the file was read still holds
         info = {key: str(adata.uns[keys.UNS][key]) for key in ("source", "scale")}
-    info |= {"gene_ids": ids.kind, "species": ids.species, "unit": facts["unit"]}
+    info |= {"gene_ids": ids.kind, "species": ids.species}
+    if facts["unit"]:
+        info["unit"] = facts["unit"]
     info["messages"] = list(dict.fromkeys(section.findings.messages))
     obsm = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
     return AnnData(

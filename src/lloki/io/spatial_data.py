@@ -116,10 +116,10 @@ _SIGNS: dict[str, tuple[frozenset[str], ...]] = {
 
 def _technology(attrs: Mapping[str, Any], table: AnnData) -> str:
     """Name of the instrument by the store's attributes or by the columns of its table; ``""`` if unknown."""
-    said = " ".join(str(value) for value in attrs.values()).lower()
+    stated = " ".join(str(value) for value in attrs.values()).lower()
     columns = {str(name) for name in table.obs.columns}
     for name, signs in _SIGNS.items():
-        if name.lower() in said or any(sign <= columns for sign in signs):
+        if name.lower() in stated or any(sign <= columns for sign in signs):
             return name
     return ""
 
