@@ -3,6 +3,7 @@
     python benchmarks/readers.py                                     # 100,000 cells x 1,000 genes
     python benchmarks/readers.py --cells 20000 --genes 500
     python benchmarks/readers.py --folders ../shared/data/vendor     # a table of real folders
+    python benchmarks/readers.py --stacked ../shared/data/spatial    # fields laid on one another are found
 
 Counts are made up, and written as CosMx flat files (CSV) and as a Xenium folder
 (``cell_feature_matrix.h5``). Every row is measured in a fresh process, and with the file in the cache of the
@@ -27,6 +28,7 @@ import psutil
 from scipy import sparse
 
 CHUNK = 5_000
+TYPES = ("cell_type", "layer", "broad_class", "cluster10x", "cluster", "region")
 
 
 def counts(cells: int, genes: int) -> sparse.csr_matrix:
@@ -143,6 +145,33 @@ def real(root: Path) -> None:
             )
 
 
+def stacked(root: Path) -> None:
+    """Make positions of real slices local to fields of view, and count how often that is found."""
+    import anndata as ad
+    import pandas as pd
+
+    from lloki.io import _stacked
+
+    print("| slice | fields (found) | columns of types and regions (taken for fields) |")
+    print("|---|---|---|")
+    for path in sorted(root.glob("*.h5ad")):
+        adata = ad.read_h5ad(path)
+        if "slice" in adata.obs:
+            adata = adata[adata.obs["slice"] == adata.obs["slice"].value_counts().index[0]]
+        xy, fields = np.asarray(adata.obsm["spatial"], float), []
+        for cells in (60, 200, 600):
+            n = max(2, int(np.sqrt(len(xy) / cells)))
+            width = np.ptp(xy[:, :2], axis=0) / n * 1.0001
+            at = ((xy[:, :2] - xy[:, :2].min(axis=0)) // width).astype(int)
+            local = xy.copy()
+            local[:, :2] -= at * width
+            found = _stacked.stacked(local, at[:, 0] * n + at[:, 1], "column") > 0
+            fields.append(f"{n * n} ({'yes' if found else 'no'})")
+        names = [c for c in TYPES if c in adata.obs and adata.obs[c].nunique() > 1]
+        taken = [n for n in names if _stacked.stacked(xy, pd.factorize(adata.obs[n])[0], n) > 0]
+        print(f"| {path.stem} | {', '.join(fields)} | {len(names)} ({len(taken)}) |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -153,8 +182,11 @@ def main() -> None:
     parser.add_argument(
         "--here", nargs=2, metavar=("WHAT", "FOLDER"), help="measure in this process, print JSON"
     )
+    parser.add_argument("--stacked", type=Path, help="cut slices into fields of view instead")
     options = parser.parse_args()
-    if options.here:
+    if options.stacked:
+        stacked(options.stacked)
+    elif options.here:
         print(json.dumps(measured(options.here[0], Path(options.here[1]))))
     elif options.folders:
         real(options.folders)

@@ -18,12 +18,12 @@ from lloki.io.sources import Source, stem
 
 
 def technology_of(
-    adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str | None, str], findings: Findings
+    adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str, str], findings: Findings
 ) -> str:
     """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's name, with a warning."""
-    for name in (source.sample, source.given):
-        if name in chosen:
-            return chosen[name]
+    for known in (source.sample, source.given):
+        if known is not None and known in chosen:
+            return chosen[known]
     given = adata.uns.get(keys.TECHNOLOGY)
     if given is not None and np.size(given) == 1 and str(np.ravel(given)[0]).strip():
         return str(np.ravel(given)[0])

@@ -18,10 +18,9 @@ class ReadOptions(Config):
 
     Attributes
     ----------
-    layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, n_neighbors,
-    min_counts
+    layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, n_neighbors
         See :func:`lloki.io.read_slices`.
-    max_control_rate
+    min_counts, max_control_rate
         See :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.

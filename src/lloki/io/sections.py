@@ -98,23 +98,14 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     for note in adata.uns.get(keys.NOTES, ()):
         findings.corrected(str(note))
     columns = [str(name) for name in adata.obs.columns]
-    counts = findings.attempt(
-        lambda: read_counts(adata, findings, layer=source.layer, allow_normalized=options.allow_normalized)
+    opened = adata
+    read = findings.attempt(
+        lambda: read_counts(opened, findings, layer=source.layer, allow_normalized=options.allow_normalized)
     )
-    genes = findings.attempt(lambda: read_features(counts.x, counts.var, findings)) if counts else None
+    genes = findings.attempt(lambda: read_features(read.x, read.var, findings)) if read else None
+    counts = read
     if counts and genes:
-        keep = findings.attempt(
-            lambda: drop_cells(
-                genes[0],
-                adata.obs,
-                findings,
-                min_counts=options.min_counts,
-                max_control_rate=options.max_control_rate,
-            )
-        )
-        if keep is not None and not keep.all() and keep.any():
-            adata = adata[keep].copy()
-            counts, genes = replace(counts, x=counts.x[keep]), (genes[0][keep], *genes[1:])
+        adata, counts, genes = _within_limits(adata, counts, genes, options, findings)
     coords = findings.attempt(lambda: read_coordinates(adata, source.where))
     slice_key, label_key = (
         key if key and has_column(adata, key, findings, parameter=parameter) else None
@@ -140,6 +131,22 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
             section.adata = _assemble(section, own, rows)
         sections.append(section)
     return sections
+
+
+def _within_limits(
+    adata: AnnData,
+    counts: Counts,
+    genes: tuple[sparse.csr_matrix, pd.DataFrame, Identifiers],
+    options: ReadOptions,
+    findings: Findings,
+) -> tuple[AnnData, Counts, tuple[sparse.csr_matrix, pd.DataFrame, Identifiers]]:
+    """Leave out cells as the caller asked for; by default none."""
+    x, var, ids = genes
+    limits: Any = {"min_counts": options.min_counts, "max_control_rate": options.max_control_rate}
+    keep = findings.attempt(lambda: drop_cells(x, adata.obs, findings, **limits))
+    if keep is None or keep.all() or not keep.any():
+        return adata, counts, genes
+    return adata[keep].copy(), replace(counts, x=counts.x[keep]), (x[keep], var, ids)
 
 
 def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOptions) -> None:

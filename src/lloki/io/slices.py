@@ -243,10 +243,9 @@ def check_slices(
 
     Parameters
     ----------
-    paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, n_neighbors,
-    min_counts
+    paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, n_neighbors
         As for :func:`read_slices`.
-    max_control_rate
+    min_counts, max_control_rate
         As for :func:`read_slices`.
 
     Returns

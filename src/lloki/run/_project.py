@@ -69,9 +69,10 @@ def project(
     out
         Folder for ``projected.h5ad``, ``qc.csv`` and ``run.json``, not the run's own; ``None`` writes
         nothing. If tokens were fitted, it also holds ``fitted-model``, which can be given as ``run``.
-    technology, samples, panels, layers, layer, allow_normalized, slice_key, min_counts, max_control_rate,
-    label_key
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
         How the slices are read; see :func:`lloki.integrate`.
+    min_counts, max_control_rate
+        Which cells are left out; see :func:`lloki.io.read_slices`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token; the rest
         of the model is unchanged (:func:`lloki.cae.fit_token`). By default such slices are an error, so that

@@ -41,10 +41,10 @@ def assemble(found: Cells, export: Export) -> AnnData:
     obs["control_counts"], note = _control_counts(found, obs, controls)
     notes += note
     var = found.features[genes].copy()
-    var.index, note = _first_genes(var.index)
-    if note:
+    var.index, several = _first_genes(var.index)
+    if several:
         var.insert(0, "probe", found.features.index[genes].astype(str))
-        notes.append(note)
+        notes.append(several)
     if found.size:
         notes += _large(obs[found.size], found.size)
     known = np.isfinite(found.positions).all(axis=1)

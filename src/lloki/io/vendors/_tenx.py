@@ -73,7 +73,7 @@ def _h5(path: Path) -> Matrix:
         table = _features(features["id"][:], features["name"][:], types)
         f, n = (int(size) for size in group["shape"][:])  # old files hold it as fractions
         parts = [group[name][:] for name in ("data", "indices", "indptr")]
-        return Matrix(_csr(*parts, (n, f)), text(group["barcodes"][:]), table)
+        return Matrix(_csr(parts, (n, f)), text(group["barcodes"][:]), table)
 
 
 def _zarr(path: Path) -> Matrix:
@@ -87,8 +87,8 @@ def _zarr(path: Path) -> Matrix:
     parts = [np.asarray(group[name][:]) for name in ("data", "indices", "indptr")]
     f, n = len(table), len(cells)
     if len(parts[2]) == n + 1 and n != f:
-        return Matrix(_csr(*parts, (n, f)), cells, table)
-    return Matrix(_csr(*parts, (f, n)).T.tocsr(), cells, table)  # rows are features
+        return Matrix(_csr(parts, (n, f)), cells, table)
+    return Matrix(_csr(parts, (f, n)).T.tocsr(), cells, table)  # rows are features
 
 
 _TYPES = {"gene": "Gene Expression"}  # in zarr; all others are controls
@@ -132,8 +132,9 @@ def _features(ids: Any, names: Any, types: Any) -> pd.DataFrame:
     return table
 
 
-def _csr(data: Any, indices: Any, indptr: Any, shape: tuple[int, int]) -> sparse.csr_matrix:
+def _csr(parts: list[np.ndarray], shape: tuple[int, int]) -> sparse.csr_matrix:
     """Matrix from its parts, which old and re-written files hold as fractions."""
+    data, indices, indptr = parts
     wide = np.int32 if len(data) < 2**31 and max(shape) < 2**31 else np.int64
     counts = sparse.csr_matrix(
         (np.asarray(data, np.float32), np.asarray(indices).astype(wide), np.asarray(indptr).astype(wide)),
