@@ -148,7 +148,8 @@ def samples_in(path: str | os.PathLike[str]) -> dict[str, Path]:
     if len(found) < 2:
         return {}
     places = _places(found)
-    names = [_name(folder, export) for export in found]
+    inside = Counter(export.folder for export in found)
+    names = [_name(folder, export, alone=inside[export.folder] == 1) for export in found]
     repeated = Counter(names)
     return {
         name if repeated[name] == 1 else f"{name}_{export.vendor.technology.replace(' ', '_')}": place
@@ -162,8 +163,10 @@ def _places(found: Sequence[vendors.Export]) -> list[Path]:
     return [export.folder if shared[export.folder] == 1 else export.counts for export in found]
 
 
-def _name(path: Path, export: vendors.Export) -> str:
-    """Short name of an export in a folder: what distinguishes it from its siblings."""
+def _name(path: Path, export: vendors.Export, *, alone: bool) -> str:
+    """Short name of an export in a folder: folders down to it, and its prefix if it is not alone there."""
     parts = list(export.folder.relative_to(path).parts)
     parts = [f"{m['slide']}_{m['region']}" if (m := _XENIUM.fullmatch(part)) else part for part in parts]
-    return "_".join([*parts, *([export.prefix] if export.prefix else [])]) or export.folder.name
+    if export.prefix and not (alone and parts):
+        parts.append(export.prefix)
+    return "_".join(parts) or export.folder.name
