@@ -99,8 +99,7 @@ class Correction:
         for k in SMOOTH:
             like = _Like.of(x, x, k)
             for _ in range(rounds):
-                # The others do not come to meet them, so that a step goes all the way.
-                (step, paired), *_ = _steps([x + by, *others], [0], whole=True)
+                (step, paired), *_ = _steps([x + by, *others], [0])
                 by += like.mean(step, paired)
         return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
 
@@ -159,9 +158,7 @@ def _near(x: torch.Tensor) -> torch.Tensor:
     return apart(x, x[others[:, -1]]) if others.shape[1] else torch.full((len(x),), torch.inf)
 
 
-def _steps(
-    cells: Sequence[Floats], moving: Iterable[int], *, whole: bool = False
-) -> list[tuple[Floats, NDArray[np.bool_]]]:
+def _steps(cells: Sequence[Floats], moving: Iterable[int]) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """Each cell's way to its partners (n, d), and which cells have some: of each of the ``moving`` tokens."""
     of = [torch.from_numpy(x) for x in cells]
     moving = list(moving)
@@ -187,6 +184,5 @@ def _steps(
     out = []
     for t in moving:
         n = partners[t][:, None]
-        goal = total[t] / n.clamp_min(1) if whole else (total[t] + of[t]) / (n + 1)
-        out.append(((goal - of[t]).numpy(), (partners[t] > 0).numpy()))
+        out.append((((total[t] + of[t]) / (n + 1) - of[t]).numpy(), (partners[t] > 0).numpy()))
     return out
