@@ -15,7 +15,6 @@ from lloki.cae.cells import COMPARISONS, apart, in_reach
 from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
 
 Floats = NDArray[np.float32]
-Pairs = tuple[Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 
 # Cells of a token that look for partners; at least so many where there are very many tokens.
 CELLS, LEAST = 5_000, 100
@@ -90,7 +89,7 @@ class Correction:
         return cls(tuple(cells), tuple(shifts))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
-        """Append one more token, from its slices; the ``others`` (n_j, d) are corrected cells that stay."""
+        """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
         none = np.zeros((0, slices[0].shape[1]), np.float32)
         if not rounds or not len(others):
             return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
