@@ -43,13 +43,13 @@ def parts(again, monkeypatch) -> dict[str, Any]:
     found: dict[str, Any] = {"folds": []}
     score, function = held_out.score, held_out.held_out_score
 
-    def watched(records, units, embedder, model, *, seed):
-        found.update(records=records, units=units, embedder=embedder, model=model)
-        return score(records, units, embedder, model, seed=seed)
+    def watched(records, units, embedder, model, clusters, *, seed):
+        found.update(records=records, units=units, embedder=embedder, model=model, clusters=clusters)
+        return score(records, units, embedder, model, clusters, seed=seed)
 
-    def counted(folds, *, seed):
+    def counted(folds, *, clusters, seed):
         found["folds"].append(folds)
-        return function(folds, seed=seed)
+        return function(folds, clusters=clusters, seed=seed)
 
     monkeypatch.setattr(held_out, "score", watched)
     monkeypatch.setattr(held_out, "held_out_score", counted)
@@ -227,8 +227,8 @@ def test_of_many_slices_every_batch_has_some():
         return SliceRecord(name, token, "", None, (), pd.DataFrame(), np.zeros((0, 2)))
 
     records = [record(f"a{i}", "x|p") for i in range(30)] + [record(f"b{i}", "y|q") for i in range(3)]
-    chosen = held_out._choose(records, 0)
+    chosen = held_out.choose(records, 0)
     assert len(chosen) == 10
     assert sum(r.token == "y|q" for r in chosen) == 3
-    assert [r.name for r in chosen] == [r.name for r in held_out._choose(records[::-1], 0)]
-    assert {r.name for r in chosen} != {r.name for r in held_out._choose(records, 1)}
+    assert [r.name for r in chosen] == [r.name for r in held_out.choose(records[::-1], 0)]
+    assert {r.name for r in chosen} != {r.name for r in held_out.choose(records, 1)}

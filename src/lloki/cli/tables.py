@@ -110,13 +110,11 @@ def show_stages(stages: Sequence[PlannedStage]) -> None:
 
 
 def show_result(result: Result) -> None:
-    """Print whether a run can be trusted, first of all, then where to look, and its figures."""
-    from lloki.evaluate.verdict import judge
-
-    typer.echo(f"Can it be trusted? {judge(result.run['metrics'])}")
+    """Print the figures of a run, where to look, and last, whether it can be trusted."""
+    show_frame(result.quality, title="Quality (higher is better)")
     typer.echo(f"Report: {result.report.resolve()}")
     typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
-    show_frame(result.quality, title="Quality (higher is better)")
+    typer.echo(f"Can it be trusted? {result.verdict}")
 
 
 def show_frame(frame: pd.DataFrame, *, title: str | None = None) -> None:

@@ -61,8 +61,8 @@ def build_report(
     losses
         Columns step, total, validation, reconstruction, triplet, conservation; any may be absent or NaN.
     run
-        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics, benchmark.
-        The metrics of `lloki.evaluate.verdict` are graded.
+        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, verdict, metrics,
+        benchmark. The metrics of `lloki.evaluate.verdict` are graded.
     sparsity
         Slice → before, target, after: sparsity of each cell, (n,).
     scores
@@ -98,7 +98,7 @@ def build_report(
         path,
         run=run,
         summary=_summary(joint, run),
-        trust=verdict.judge(metrics),
+        trust=verdict.Verdict.from_dict(run.get("verdict") or {}),
         cards=_cards(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
         warnings=grouped([*_messages(run), *words.notes(qc)]),

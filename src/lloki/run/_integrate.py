@@ -214,6 +214,8 @@ def integrate(
         aligned = stages.align(opened, embedded, pieces.training)
         joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
         umap, clusters = stages.view(joint, opened.slices, pieces.view)
-        held_out = stages.held_out(opened, embedded, aligned, pieces.held_out)
-        write_outputs(stages, inputs, opened, embedded, aligned, umap, clusters, held_out, started=started)
+        sizes = np.cumsum([r.cells for r in opened.slices])[:-1]
+        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
+        held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
+        write_outputs(stages, inputs, opened, embedded, aligned, umap, by_slice, held_out, started=started)
     return Result(Path(out))

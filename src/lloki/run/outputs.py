@@ -22,6 +22,7 @@ from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
+from lloki.evaluate.verdict import judge
 from lloki.io import atomic
 from lloki.report import build_report
 from lloki.run._assemble import assemble
@@ -35,6 +36,7 @@ from lloki.run.scores import labels_of, own_scores
 from lloki.run.slices import SliceRecord
 from lloki.run.stages import Aligned, Embedded, Stages
 from lloki.run.store import load_arrays
+from lloki.run.verdict import evidence
 
 REFERENCE = "reference.npz"  # of the folder "model"
 
@@ -46,7 +48,7 @@ def write_outputs(
     embedded: Embedded,
     aligned: Aligned,
     umap: NDArray[np.float32],
-    clusters: NDArray[np.int64],
+    clusters: Mapping[str, NDArray[np.int64]],
     held_out: RunHeldOut,
     *,
     started: float,
@@ -81,16 +83,34 @@ def write_outputs(
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
         adata.obsm[keys.UMAP] = umap
-        names = [str(i) for i in range(int(clusters.max(initial=0)) + 1)]
-        adata.obs[keys.CLUSTER] = pd.Categorical(clusters.astype(str), categories=names)
+        every = np.concatenate([clusters[s.name] for s in slices])
+        names = [str(i) for i in range(int(every.max(initial=0)) + 1)]
+        adata.obs[keys.CLUSTER] = pd.Categorical(every.astype(str), categories=names)
+    labels = labels_of(adata, config.label_key)
     with recorder.measure("write", "quality figures"):
         figures = quality(
             adata.obsm[keys.FP],
             adata.obsm[keys.JOINT],
             slices=adata.obs[keys.SLICE].astype(str).to_numpy(),
             tokens=adata.obs[keys.TOKEN].astype(str).to_numpy(),
-            labels=labels_of(adata, config.label_key),
+            labels=labels,
             seed=config.seed,
+        )
+        last = figures.iloc[-1].drop(["embedding", "cells"]).dropna()
+        metrics = {str(name): value for name, value in last.items()}
+    with recorder.measure("write", "verdict"):
+        ends = np.cumsum([s.cells for s in slices])[:-1]
+        verdict = judge(
+            evidence(
+                opened.trained,
+                reference,
+                held_out,
+                clusters,
+                {s.name: (embedded.rows[s.name], aligned.joint[s.name]) for s in slices},
+                None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
+                metrics,
+                seed=config.seed,
+            )
         )
     with recorder.measure("write", "benchmark"):
         scores, about = own_scores(adata, config)
@@ -125,7 +145,8 @@ def write_outputs(
         "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
         "embedder": {"name": embedder.name, "dim": embedder.dim, "settings": settings_of(embedder)},
         "messages": messages,
-        "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
+        "verdict": verdict.to_dict(),
+        "metrics": metrics,
         "benchmark": about,
         "held_out": held_out.to_dict(),
     }

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData, read_h5ad
 
+from lloki.evaluate.verdict import Verdict
+
 
 @dataclass(frozen=True)
 class Result:
@@ -52,6 +54,11 @@ class Result:
         """The content of ``run.json``."""
         content: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
         return content
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the run can be trusted, and why; all evidence is in ``run["verdict"]``."""
+        return Verdict.from_dict(self.run["verdict"])
 
     @property
     def report(self) -> Path:

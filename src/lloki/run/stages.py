@@ -143,7 +143,12 @@ class Stages:
         return Aligned(model, joint)
 
     def held_out(
-        self, opened: Opened, embedded: Embedded, aligned: Aligned, piece: Piece
+        self,
+        opened: Opened,
+        embedded: Embedded,
+        aligned: Aligned,
+        clusters: Mapping[str, NDArray[np.int64]],
+        piece: Piece,
     ) -> held_out.RunHeldOut:
         """Score both embeddings by genes that they have not seen, where the embedder can leave genes out."""
         embedder = load_embedder(embedded.embedder, device=self.device)
@@ -153,9 +158,9 @@ class Stages:
         def make(path: Path) -> None:
             advance = self.progress.task("Predicting held-out genes", 1, "scores")
             scores = held_out.score(
-                opened.trained, embedded.units, embedder, aligned.model, seed=self.config.seed
+                *(opened.trained, embedded.units, embedder, aligned.model, clusters), seed=self.config.seed
             )
-            write_arrays(path, held_out.arrays(scores.table))
+            write_arrays(path, held_out.arrays(scores))
             advance(1)
 
         return held_out.load(self.store.cached(piece, make))

@@ -36,7 +36,7 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         "training": 2,
         "token": 2,
         "view": 1,
-        "held_out": 1,
+        "held_out": 2,
         # of lloki.benchmark
         "harmony": 1,
         "pca": 1,
