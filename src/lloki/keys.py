@@ -26,6 +26,7 @@ DENOISED = "lloki_fp"  # (n, g) feature-propagated, denoised expression of a sli
 # obs
 SLICE = "slice"  # unique name of a section
 SAMPLE = "sample"  # name of the input that the section came from
+CELL_ID = "cell_id"  # name of a cell in its own file, untouched
 TECHNOLOGY = "technology"
 PANEL = "panel"
 TOKEN = "lloki_token"  # technology x panel: the batch that LLOKI-CAE is conditioned on

@@ -17,6 +17,7 @@ from lloki.cli._benchmark import benchmark
 from lloki.cli._check import check
 from lloki.cli._demo import demo
 from lloki.cli._doctor import doctor
+from lloki.cli._export import export
 from lloki.cli._impute import impute
 from lloki.cli._integrate import integrate
 from lloki.cli._neighborhood import neighborhood
@@ -24,6 +25,7 @@ from lloki.cli._programs import programs
 from lloki.cli._project import project
 from lloki.cli._project_reference import project_reference
 from lloki.cli._transfer_labels import transfer_labels
+from lloki.cli._view import view
 from lloki.cli.defaults import Command
 from lloki.cli.failures import Commands
 
@@ -41,6 +43,8 @@ for _command in (
     integrate,
     project,
     project_reference,
+    view,
+    export,
     align,
     programs,
     transfer_labels,

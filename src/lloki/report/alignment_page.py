@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from anndata import AnnData
 from numpy.typing import NDArray
 
+from lloki import keys
 from lloki.align import AlignResult, Warp
 from lloki.pl import _alignment as drawing
 from lloki.pl._figures import WIDTH
 from lloki.pl._points import section_ratio
+from lloki.pl._viewer import COMMON_FRAME, TISSUE, viewer_of
 from lloki.report.page import write_page
 from lloki.report.panels import Shown, section_figure
 from lloki.report.svg import on_axes, on_figure
@@ -41,7 +44,13 @@ class Pair:
 
 
 def build_alignment_page(
-    pairs: Mapping[tuple[str, str], Pair], *, placed: Mapping[str, NDArray], summary: str, out: str | Path
+    pairs: Mapping[tuple[str, str], Pair],
+    *,
+    placed: Mapping[str, NDArray],
+    summary: str,
+    cells: AnnData | None = None,
+    slice_key: str = keys.SLICE,
+    out: str | Path,
 ) -> Path:
     """Write ``alignment.html``, a page without links to anything outside it.
 
@@ -53,6 +62,10 @@ def build_alignment_page(
         Slice → (n, 2) its cells in the common frame: all that have a place there.
     summary
         A sentence or two to begin with.
+    cells
+        All cells, with positions in the common frame, for the viewer.
+    slice_key
+        ``obs`` column that names the slices.
     out
         The file to write.
 
@@ -77,8 +90,18 @@ def build_alignment_page(
     everything = Shown.of(
         section_figure(xy, coloring), "whole", "All slices in the common frame", "Each slice has its color."
     )
+    viewer = None
+    if cells is not None:
+        frames = (COMMON_FRAME, TISSUE)
+        viewer = viewer_of(cells, first=slice_key, panels=frames, slice_key=slice_key)
     return write_page(
-        "alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=coloring.legend
+        "alignment.html.j2",
+        out,
+        summary=summary,
+        pairs=shown,
+        whole=everything,
+        legend=coloring.legend,
+        viewer=viewer,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -95,6 +96,16 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
                 (name, f"After propagation the sparsity is on average {gap:.2f} away from its target.")
             )
     return found
+
+
+# What needs nobody's attention: names and labels that were taken as they should be.
+_TRIVIAL = re.compile(r"has a name that lloki uses; kept as|^blanks around|^no cell has a label in")
+
+
+def by_weight(messages: Sequence[tuple[str, list[str]]]) -> tuple[list[Any], list[Any]]:
+    """Part messages into those to be read and trivial ones, which the page folds."""
+    trivial = [m for m in messages if _TRIVIAL.search(m[0])]
+    return [m for m in messages if m not in trivial], trivial
 
 
 def _value(row: Mapping[Hashable, Any], column: str) -> float:

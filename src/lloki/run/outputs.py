@@ -24,6 +24,7 @@ from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
 from lloki.report import build_report
+from lloki.report.figures import of_cells, write_figures
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.held_out import RunHeldOut
@@ -140,6 +141,8 @@ def write_outputs(
             label_key=config.label_key,
             out=folder,
         )
+    with recorder.measure("write", "figures"):
+        write_figures(folder, of_cells(adata, config.label_key))
     run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(run, indent=1, default=str))

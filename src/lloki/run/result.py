@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData, read_h5ad
 
+from lloki.report.notebook import run_card
+
 
 @dataclass(frozen=True)
 class Result:
@@ -57,3 +59,7 @@ class Result:
     def report(self) -> Path:
         """The page to look at."""
         return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook whether the run can be trusted, its slices, and how to look at the cells."""
+        return run_card(self.folder, self.run, self.qc)
