@@ -109,7 +109,7 @@ def test_cellxgene_has_layouts_colors_and_no_zero_for_a_gene_that_was_not_measur
     spans = [found.obsm["X_tissue"][(found.obs["slice"] == s).to_numpy(), 0] for s in ("x", "m")]
     assert spans[0].max() < spans[1].min()  # beside one another
     assert list(found.uns[f"{keys.CLUSTER}_colors"]) == ["#0072b2", "#e69f00"]
-    for column in ("slice", "technology", keys.LABEL, "program"):
+    for column in ("slice", "technology", keys.LABEL, "lloki_program"):
         assert len(found.uns[f"{column}_colors"]) == len(found.obs[column].cat.categories)
 
 

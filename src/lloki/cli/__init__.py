@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of the commands' modules, so that `
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -71,7 +72,7 @@ def _lloki(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    os.environ.setdefault("MPLBACKEND", "agg")  # no windows
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ RESULTS = {
     keys.MARKER_TYPE: "marker_type",
     keys.DOMAIN: "domain",
 }
-PROGRAM = "program"  # the one that a cell uses most
+PROGRAM = "lloki_program"  # the one that a cell uses most
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Cells:
     def groups(self) -> dict[str, str]:
         """Column -> name of the results that are groups of cells."""
         found = {column: name for column, name in RESULTS.items() if column in self.obs}
-        return found | ({PROGRAM: PROGRAM} if PROGRAM in self.obs else {})
+        return found | ({PROGRAM: "program"} if PROGRAM in self.obs else {})
 
     def part(self, name: str) -> Part:
         """Return a slice."""

@@ -13,6 +13,8 @@ from lloki import keys
 from lloki.errors import LlokiWarning
 from lloki.export._cells import Cells
 from lloki.io import atomic
+from lloki.pl._coloring import NOT_GIVEN
+from lloki.pl._palette import OTHER
 
 MOST_ABSENT = 150_000_000  # values of genes that slices did not measure: 1.2 GB of memory
 
@@ -46,15 +48,16 @@ def table_of(cells: Cells, genes: list[str] | None, *, results_only: bool = Fals
     x, names = cells.expression(genes)
     obs = cells.obs.copy()
     if results_only:
-        kept = [cells.slice_key, keys.TECHNOLOGY, "cell_id", *cells.groups]
+        kept = [keys.CELL_ID, cells.slice_key, keys.TECHNOLOGY, *cells.groups]
         obs = obs[[c for c in dict.fromkeys(kept) if c in obs]]
-    for column in obs:
-        if obs[column].dtype == bool or obs[column].dtype == object:
-            obs[column] = pd.Categorical(obs[column].astype(str).where(obs[column].notna()))
-        elif isinstance(obs[column].dtype, pd.CategoricalDtype):
-            obs[column] = obs[column].cat.remove_unused_categories()
-        elif pd.api.types.is_extension_array_dtype(obs[column].dtype):
-            obs[column] = obs[column].to_numpy(float, na_value=np.nan)
+    for column in obs.columns.drop(keys.CELL_ID):  # ids stay text: as many kinds as cells are none
+        values = obs[column]
+        if values.dtype == bool or values.dtype == object:
+            values = values.astype(str).where(values.notna()).astype("category")
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            obs[column] = _without_gaps(values)
+        elif pd.api.types.is_extension_array_dtype(values.dtype):
+            obs[column] = values.to_numpy(float, na_value=np.nan)
     found = ad.AnnData(X=x, obs=obs, var=pd.DataFrame(index=pd.Index(names, dtype=object)))
     found.var["n_slices"] = np.sum([np.isin(names, cells.counts(s)[1]) for s in cells.rows], axis=0)
     if keys.UMAP in cells.adata.obsm:
@@ -67,9 +70,19 @@ def table_of(cells: Cells, genes: list[str] | None, *, results_only: bool = Fals
             found.obsm["X_aligned"] = (xy * (1, -1)).astype(np.float32)
     for column in [*cells.groups, cells.slice_key, keys.TECHNOLOGY]:
         if column in found.obs:
-            color = cells.colors(column)
+            color = cells.colors(column) | {NOT_GIVEN: OTHER}
             found.uns[f"{column}_colors"] = [color[c] for c in found.obs[column].cat.categories]
     return found
+
+
+def _without_gaps(values: pd.Series) -> pd.Series:
+    """Give cells without a category one, which viewers need."""
+    values = values.cat.remove_unused_categories()
+    if not values.isna().any():
+        return values
+    if NOT_GIVEN not in values.cat.categories:
+        values = values.cat.add_categories([NOT_GIVEN])
+    return values.fillna(NOT_GIVEN)
 
 
 def chosen_genes(cells: Cells) -> list[str]:

@@ -18,7 +18,9 @@ _SCRIPT = """# Makes a Seurat object (version 5 or later) of the files beside th
 #   source("load.R", chdir = TRUE); lloki
 library(Seurat)
 names <- read.csv("slices.csv")
-metadata <- read.csv("metadata.csv", row.names = 1, check.names = FALSE)
+metadata <- read.csv(
+  "metadata.csv", row.names = 1, check.names = FALSE, colClasses = c(cell_id = "character")
+)
 # A layer of counts for each slice, with the genes that it measured and no others
 lloki <- lapply(seq_len(nrow(names)), function(i) {
   counts <- ReadMtx(
@@ -39,7 +41,7 @@ positions <- read.csv("positions.csv", row.names = 1)
 for (i in seq_len(nrow(names))) {
   xy <- positions[positions$slice == names$slice[i], ]
   xy <- data.frame(x = xy$x, y = xy$y, cell = rownames(xy))
-  lloki[[names$image[i]]] <- CreateFOV(CreateCentroids(xy), type = "centroids", assay = "Spatial")
+  lloki[[names$image[i]]] <- CreateFOV(CreateCentroids(xy), assay = "Spatial")
 }
 """
 

@@ -209,6 +209,7 @@ def _plan(cells: Cells, name: str, spatialdata: Any) -> tuple[Path, ad.AnnData]:
     aligned = transformation(cells.adata, cells.rows[name], xy)
     if aligned is not None:
         made.uns["aligned"] = aligned
+    # where the reader took positions from: the table, or centroids in the coordinate system "global"
     made.uns["frame"] = "own" if keys.SPATIAL in table.obsm else "global"
     return path, made
 

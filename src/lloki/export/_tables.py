@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lloki import keys
+from lloki._names import free_name
 from lloki.errors import InputError
 from lloki.export._cells import Cells
 from lloki.io import atomic
@@ -19,23 +20,19 @@ _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 def write_csv(cells: Cells, out: Path) -> list[Path]:
     """Write ``cells.csv``: a row a cell with its names, positions, results, and all columns of ``obs``."""
-    adata, table = cells.adata, pd.DataFrame(index=cells.obs.index)
-    table[keys.CELL_ID] = cells.obs[keys.CELL_ID]
-    for key, names in (
-        (keys.SPATIAL, ("x", "y", "z")),
-        (keys.ALIGNED, ("x_aligned", "y_aligned", "z_aligned")),
-    ):
+    adata, columns = cells.adata, {keys.CELL_ID: cells.obs[keys.CELL_ID].to_numpy()}
+    for key, suffix in ((keys.SPATIAL, ""), (keys.ALIGNED, "_aligned")):
         if key in adata.obsm:
-            values = np.asarray(adata.obsm[key])[cells.all_rows]
-            for i, name in enumerate(names[: values.shape[1]]):
-                table[name] = values[:, i]
+            values = np.asarray(adata.obsm[key])[cells.all_rows].T
+            columns |= {f"{name}{suffix}": x for name, x in zip("xyz", values)}
     for key, prefix in ((keys.UMAP, "umap"), (keys.METAGENES, "metagene")):
         if key in adata.obsm:
-            for i, column in enumerate(np.asarray(adata.obsm[key])[cells.all_rows].T):
-                table[f"{prefix}{i + 1}"] = column
-    table = table.join(cells.obs.drop(columns=[keys.CELL_ID]), rsuffix="_obs")
+            values = np.asarray(adata.obsm[key])[cells.all_rows].T
+            columns |= {f"{prefix}{i + 1}": x for i, x in enumerate(values)}
+    for name in cells.obs.columns.drop(keys.CELL_ID):
+        columns[free_name(str(name), columns)] = cells.obs[name].array
     with atomic(out / "cells.csv") as temporary:
-        table.rename_axis("cell").to_csv(temporary)
+        pd.DataFrame(columns, index=cells.obs.index).rename_axis("cell").to_csv(temporary)
     return [out / "cells.csv"]
 
 

@@ -33,10 +33,10 @@ def write_figures(out: Path, figures: Mapping[str, Callable[..., object]]) -> No
     OutputError
         If the folder cannot be written there.
     """
-    mpl.use("agg")  # no windows
     import matplotlib.pyplot as plt
 
-    with atomic(out / "figures") as folder, mpl.rc_context({"svg.hashsalt": "lloki", "svg.fonttype": "none"}):
+    how = mpl.rc_context({"svg.hashsalt": "lloki", "svg.fonttype": "none"})
+    with atomic(out / "figures") as folder, how, plt.ioff():  # the user's windows and backend stay
         folder.mkdir()
         for name, draw in figures.items():
             safe = _NOT_IN_NAMES.sub("_", name)

@@ -79,9 +79,12 @@
       }
       const dim = selected !== null && !selected[i];
       const color = absent || dim ? gray : category ? lut[value] : lut[Math.round((value / 254) * last)];
-      colors.set(color, 4 * i);
-      colors[4 * i + 3] = dim ? 70 : absent ? 150 : 255;
-      rank[i] = absent || dim || color === undefined ? 0 : category ? 1 : 1 + Math.min(value, 253);
+      const at = 4 * i;
+      colors[at] = color[0];
+      colors[at + 1] = color[1];
+      colors[at + 2] = color[2];
+      colors[at + 3] = dim ? 70 : absent ? 150 : 255;
+      rank[i] = absent || dim ? 0 : category ? 1 : 1 + Math.min(value, 253);
       sizes[rank[i] + 1]++;
     }
     for (let k = 1; k < 257; k++) sizes[k] += sizes[k - 1];
@@ -103,7 +106,7 @@
       gl_PointSize = size; tint = color;
     }`;
   const FRAGMENT = `#version 300 es
-    precision mediump float; in vec4 tint; uniform float size; out vec4 pixel;
+    precision highp float; in vec4 tint; uniform float size; out vec4 pixel;
     void main() {
       float edge = (1.0 - length(gl_PointCoord * 2.0 - 1.0)) * size * 0.5 + 0.3;
       if (edge <= 0.0) discard;
@@ -183,7 +186,7 @@
         const down = Math.max(1, Math.ceil(shown.length / across)), gap = 0.06;
         const cw = 1, ch = (height / down / (width / across)) || 1;
         shown.forEach((k, i) => {
-          const [, , w, h] = this.boxes[k], f = (1 - gap) * Math.min(cw / w, (ch - 0.08) / h);
+          const [, , w, h] = this.boxes[k], f = (1 - gap) * Math.min(cw / w, Math.max(ch - 0.08, ch / 2) / h);
           const left = (i % across) * cw + (cw - w * f) / 2, top = Math.floor(i / across) * ch + (ch - h * f) / 2;
           const { start, count: many } = slices[k];
           this.tiles.push({ x: left, y: top, w: w * f, h: h * f, unit: f, from: start, to: start + many, slice: k });
@@ -425,7 +428,7 @@
       if (!pointers.size) pointers.moved = false;
     };
     for (const kind of ["pointerup", "pointercancel"]) over.addEventListener(kind, up);
-    over.addEventListener("pointerleave", () => hover(panel, null));
+    over.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hover(panel, null));
     over.addEventListener("wheel", (event) => {
       if (performance.now() - scrolled < 250) return; // the page is being scrolled past the panel
       event.preventDefault();
@@ -466,8 +469,10 @@
       state.hover = cell;
       for (const each of panels) each.redraw(each.share);
     }
-    tip.hidden = cell < 0;
-    if (cell < 0) return;
+    if (cell < 0) {
+      tip.hidden = true;
+      return;
+    }
     const slice = slices[sliceOf[cell]];
     const [left, top] = [event.clientX, event.clientY];
     const ids = about.ids ? await block(about.ids, lines) : null;
@@ -483,6 +488,7 @@
       row.append(make("span", name), make("span", text));
       tip.append(row);
     }
+    tip.hidden = false;
     tip.style.left = `${Math.max(4, Math.min(left + 14, innerWidth - tip.offsetWidth - 8))}px`;
     tip.style.top = `${Math.max(4, top + 14 + tip.offsetHeight > innerHeight ? top - tip.offsetHeight - 10 : top + 14)}px`;
   };
