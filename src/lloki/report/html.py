@@ -155,23 +155,16 @@ def _cards(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
-    """Describe in two sentences what was run."""
-    obs = joint.obs
-    count = {k: obs[k].nunique() if k in obs else 0 for k in (keys.SLICE, keys.TECHNOLOGY, keys.PANEL)}
-    parts = [words.plural(count[keys.SLICE], "slice")]
-    if count[keys.TECHNOLOGY]:
-        technologies = list(dict.fromkeys(obs[keys.TECHNOLOGY].astype(str)))
-        many = words.plural(len(technologies), "technology", "technologies")
-        parts.append(f"of {many} ({words.listed(technologies)})")
-    if count[keys.PANEL]:
-        parts.append(f"and {words.plural(count[keys.PANEL], 'gene panel')}")
-    text = f"{words.plural(joint.n_obs, 'cell')} in {' '.join(parts)} were brought into one space"
-    if keys.JOINT in joint.obsm:
-        text += f" of {joint.obsm[keys.JOINT].shape[1]} dimensions"
-    if keys.CLUSTER in obs:
-        text += f", in which they form {words.plural(obs[keys.CLUSTER].nunique(), 'cluster')}"
+    """Describe in a sentence what was run."""
+    obs, nouns = joint.obs, {keys.SLICE: "slice", keys.PANEL: "gene panel", keys.CLUSTER: "cluster"}
+    parts = [words.plural(joint.n_obs, "cell")]
+    parts += [words.plural(obs[k].nunique(), noun) for k, noun in nouns.items() if k in obs]
+    if keys.TECHNOLOGY in obs:
+        many = words.plural(obs[keys.TECHNOLOGY].nunique(), "technology", "technologies")
+        parts.insert(2, many)
     spent = sum(float(s.get("seconds") or 0) for s in run.get("stages") or [])
-    return f"{text}. The computation took {words.seconds(spent)}." if spent else f"{text}."
+    text = words.listed(parts, most=9)
+    return f"{text}, in {words.seconds(spent)}." if spent else f"{text}."
 
 
 def _messages(run: Mapping[str, Any]) -> list[tuple[str, str]]:

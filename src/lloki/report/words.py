@@ -81,9 +81,7 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
         if flagged > 0.05 * cells:
             found.append((name, f"{flagged / cells:.0%} of the cells are flagged; interpret them with care."))
         if shared < 0.5 * genes:
-            found.append(
-                (name, f"Only {shared:,.0f} of the panel's {genes:,.0f} genes are in the reference.")
-            )
+            found.append((name, "Fewer than half of the panel's genes are in the reference."))
         if before <= target:
             found.append(
                 (

@@ -2,6 +2,7 @@
 // The viewer of cells: an embedding and the tissue, linked. It reads the page's own elements and nothing else.
 // Names from the data only ever become text (textContent), never markup.
 (async () => {
+  if (document.readyState === "loading") await new Promise((go) => addEventListener("DOMContentLoaded", go));
   const root = document.querySelector(".viewer");
   const find = (selector, inside = root) => inside.querySelector(selector);
   const make = (tag, text = "", name = "") => {
@@ -99,10 +100,9 @@
 
   // ---- a panel: one WebGL canvas, and one above it for what is not a cell ---------------------------------
   const VERTEX = `#version 300 es
-    in vec2 at; in vec4 color; uniform vec4 view; uniform float size, keep; out vec4 tint;
+    in vec2 at; in vec4 color; uniform vec4 view; uniform float size; out vec4 tint;
     void main() {
-      float draw = float((uint(gl_VertexID) * 2654435761u) >> 8) / 16777216.0;
-      gl_Position = draw < keep ? vec4(at * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
+      gl_Position = vec4(at * view.xy + view.zw, 0.0, 1.0);
       gl_PointSize = size; tint = color;
     }`;
   const FRAGMENT = `#version 300 es
@@ -113,6 +113,7 @@
       float alpha = tint.a * min(edge, 1.0);
       pixel = vec4(tint.rgb * alpha, alpha);
     }`;
+  const SAMPLE = 60000;
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim() || "#888";
 
   class Panel {
@@ -120,7 +121,6 @@
       Object.assign(this, given);
       this.steps = steps; // Uint16Array: each cell in the box of its slice, or of all
       this.xy = new Float32Array(2 * n);
-      this.keep = 1;
       const box = make("div", "", "panel"), view = make("div", "", "view");
       box.append(make("h3", this.title), view);
       this.canvas = make("canvas");
@@ -130,7 +130,7 @@
       this.over.setAttribute("aria-label", `${this.title}: ${count(n)} cells. Arrow keys move, + and - zoom, 0 resets.`);
       view.append(this.canvas, this.over);
       find(".panels").append(box);
-      this.pen = this.over.getContext("2d");
+      this.pen = this.over.getContext("2d", { willReadFrequently: true });
       this.setUp();
       this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
       this.canvas.addEventListener("webglcontextrestored", () => {
@@ -152,15 +152,14 @@
       gl.linkProgram(program);
       if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
       gl.useProgram(program);
-      this.uniform = Object.fromEntries(["view", "size", "keep"].map((u) => [u, gl.getUniformLocation(program, u)]));
-      this.buffers = ["at", "color", "order"].map(() => gl.createBuffer());
+      this.uniform = Object.fromEntries(["view", "size"].map((u) => [u, gl.getUniformLocation(program, u)]));
+      this.buffers = ["at", "color", "order", "sample"].map(() => gl.createBuffer());
       for (const [k, name, size, type] of [[0, "at", 2, gl.FLOAT], [1, "color", 4, gl.UNSIGNED_BYTE]]) {
         const slot = gl.getAttribLocation(program, name);
         gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[k]);
         gl.enableVertexAttribArray(slot);
         gl.vertexAttribPointer(slot, size, type, k === 1, 0, 0);
       }
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers[2]);
       gl.enable(gl.BLEND);
       gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
       this.fresh = true;
@@ -184,12 +183,12 @@
         let across = 1;
         for (let c = 2; c <= shown.length; c++) if (room(c) > room(across)) across = c;
         const down = Math.max(1, Math.ceil(shown.length / across)), gap = 0.06;
-        const cw = 1, ch = (height / down / (width / across)) || 1;
+        const cw = 1, ch = (height / down / (width / across)) || 1, margin = Math.min((44 * across) / width, ch / 2);
         shown.forEach((k, i) => {
-          const [, , w, h] = this.boxes[k], f = (1 - gap) * Math.min(cw / w, Math.max(ch - 0.08, ch / 2) / h);
+          const [, , w, h] = this.boxes[k], f = (1 - gap) * Math.min(cw / w, (ch - margin) / h);
           const left = (i % across) * cw + (cw - w * f) / 2, top = Math.floor(i / across) * ch + (ch - h * f) / 2;
           const { start, count: many } = slices[k];
-          this.tiles.push({ x: left, y: top, w: w * f, h: h * f, unit: f, from: start, to: start + many, slice: k });
+          this.tiles.push({ x: left, y: top, w: w * f, h: h * f, unit: f, from: start, to: start + many, slice: k, room: cw * (1 - gap) });
         });
       }
       for (const { x, y, w, h, from, to } of this.tiles) {
@@ -245,17 +244,17 @@
       this.moving();
     }
 
-    // While the view moves, a slow machine draws fewer cells; all are drawn as soon as it rests.
+    // While the view moves, a slow machine draws a sample of the cells; all are drawn as soon as it rests.
     moving() {
-      const now = performance.now(), took = now - (this.last || 0);
-      if (took < 400) this.keep = Math.min(1, Math.max(0.04, this.keep * (took > 45 ? 0.75 : took < 22 ? 1.08 : 1)));
+      const now = performance.now();
+      if (this.last && now - this.last > 60) this.slow = (this.slow || 0) + 1;
       this.last = now;
       clearTimeout(this.rest);
       this.rest = setTimeout(() => {
         this.last = 0;
-        this.redraw(1);
+        this.redraw();
       }, 180);
-      this.redraw(this.keep);
+      this.redraw(this.slow > 2);
     }
 
     upload() {
@@ -263,8 +262,8 @@
       this.redraw();
     }
 
-    redraw(keep = 1) {
-      this.share = keep;
+    redraw(sample = false) {
+      this.sample = sample;
       if (!this.asked) this.asked = requestAnimationFrame(() => ((this.asked = 0), this.draw()));
     }
 
@@ -288,16 +287,23 @@
       if (this.recolored) {
         gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[1]);
         gl.bufferData(gl.ARRAY_BUFFER, colors, gl.DYNAMIC_DRAW);
-        gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, state.order, gl.DYNAMIC_DRAW);
+        // every k-th cell of the order: in it, too, gray cells lie beneath and high values on top
+        const { order } = state, step = Math.ceil(order.length / SAMPLE);
+        this.few = step > 1 ? order.filter((_, k) => k % step === 0) : order;
+        for (const [k, indices] of [[2, order], [3, this.few]]) {
+          gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers[k]);
+          gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.DYNAMIC_DRAW);
+        }
         this.recolored = false;
       }
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
       gl.clear(gl.COLOR_BUFFER_BIT);
       const a = (2 * this.scale) / width, b = (-2 * this.scale) / height;
       gl.uniform4f(this.uniform.view, a, b, -this.x * a, -this.y * b);
-      gl.uniform1f(this.uniform.size, Math.max(this.pointSize * ratio, 1.5) / Math.sqrt(this.share));
-      gl.uniform1f(this.uniform.keep, this.share);
-      gl.drawElements(gl.POINTS, state.order.length, gl.UNSIGNED_INT, 0);
+      const drawn = this.sample ? this.few : state.order;
+      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers[this.sample ? 3 : 2]);
+      gl.uniform1f(this.uniform.size, Math.max(this.pointSize * ratio, 1.5));
+      gl.drawElements(gl.POINTS, drawn.length, gl.UNSIGNED_INT, 0);
       this.annotate(ratio, width, height);
     }
 
@@ -312,8 +318,10 @@
         const [left, top] = this.toScreen(tile.x, tile.y), [right, bottom] = this.toScreen(tile.x + tile.w, tile.y + tile.h);
         if (right < 0 || left > width || bottom < 0 || top > height) continue;
         if (tile.slice !== undefined) {
-          const name = shorten(pen, slices[tile.slice].name, Math.max(right - left, 60));
-          pen.fillText(name, Math.max(left, 4), Math.max(top - 5, 12));
+          const name = shorten(pen, slices[tile.slice].name, Math.max(tile.room * this.scale, 60));
+          const wide = pen.measureText(name).width, middle = (left + right) / 2;
+          const start = wide > right - left ? middle - wide / 2 : left; // above its cells, in its part of the grid
+          pen.fillText(name, Math.max(start, 4), Math.max(top - 5, 12));
         }
         if (this.bar) this.scaleBar(tile, left, bottom, width, height);
       }
@@ -467,7 +475,7 @@
     const cell = at ? panel.nearest(...at) : -1;
     if (cell !== state.hover) {
       state.hover = cell;
-      for (const each of panels) each.redraw(each.share);
+      for (const each of panels) each.redraw(each.sample);
     }
     if (cell < 0) {
       tip.hidden = true;
