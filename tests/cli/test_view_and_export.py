@@ -51,16 +51,8 @@ def test_view_writes_a_page_beside_the_cells_and_opens_it(lloki, run, monkeypatc
 
 def test_the_index_links_every_page_of_a_run_through_analyses_of_analyses(lloki, run, monkeypatch):
     monkeypatch.chdir(run.parent)
-    first = lloki(
-        "transfer-labels",
-        run / "integrated.h5ad",
-        "--label-key",
-        "cell_type",
-        "--source",
-        "a",
-        "--out",
-        "labels here",
-    )
+    how = ("--label-key", "cell_type", "--source", "a", "--out", "labels here")
+    first = lloki("transfer-labels", run / "integrated.h5ad", *how)
     assert first.exit_code == 0, first.output
     assert f"All analyses of this run: {run / 'index.html'}" in first.stdout
     second = lloki("view", "labels here/labeled.h5ad", "--no-open")

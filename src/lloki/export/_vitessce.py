@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def _store(cells: Cells, out: Path, name: str, genes: list[str], *, title: str) 
     table.X = table.X.toarray()  # by blocks of genes, of which Vitessce reads one at a time
     for column in list(table.uns):
         del table.uns[column]
-    with atomic(out / f"{name}.zarr") as temporary:
+    with atomic(out / f"{name}.zarr") as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Writing zarr v2")  # which every version of Vitessce reads
         table.write_zarr(temporary, chunks=(table.n_obs, min(max(table.n_vars, 1), 10)))
     path = out / ("vitessce.json" if name == "cells" else f"vitessce-{name}.json")
     with atomic(path) as temporary:
