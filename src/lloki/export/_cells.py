@@ -60,8 +60,8 @@ class Cells:
         if keys.METAGENES in self.adata.obsm:
             states = np.asarray(self.adata.obsm[keys.METAGENES])[self.all_rows]
             names = [f"metagene{i + 1}" for i in range(states.shape[1])]
-            most = np.where(states.max(axis=1) > 0, states.argmax(axis=1), -1)
-            obs[PROGRAM] = pd.Categorical.from_codes(most, categories=names)
+            most = np.where(states.max(axis=1) > 0, states.argmax(axis=1), -1).astype(np.int64)
+            obs[PROGRAM] = pd.Categorical.from_codes(most, categories=pd.Index(names, dtype=object))
         return obs
 
     @property

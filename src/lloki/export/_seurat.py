@@ -49,7 +49,7 @@ for (i in seq_len(nrow(names))) {
 def write(cells: Cells, out: Path) -> list[Path]:
     """Write ``load.R`` and what it reads."""
     taken: set[str] = set()
-    table = []
+    table: list[dict[str, str]] = []
     with atomic(out) as folder:
         folder.mkdir()
         for name in cells.rows:

@@ -65,7 +65,7 @@ def configuration(cells: Cells, url: str, *, title: str, genes: bool, obsm: list
     if genes:
         options["obsFeatureMatrix"] = {"path": "X"}
     file = {"fileType": "anndata.zarr", "url": url, "options": options, "coordinationValues": {}}
-    colors = [
+    colors: list[dict[str, Any]] = [
         {"path": [name, c], "color": _rgb(color)}
         for column, name in columns.items()
         for c, color in cells.colors(column).items()

@@ -52,7 +52,7 @@ def violins(
         color = colors.get(name, OTHER)
         if np.ptp(shape) > 0:
             made = ax.violinplot(shape, positions=[-i], vert=False, widths=0.9, showextrema=False)
-            for body in made["bodies"]:
+            for body in np.atleast_1d(made["bodies"]):
                 body.set(facecolor=color, alpha=0.75, edgecolor="none")
         ax.plot([middle, middle], [-i - 0.3, -i + 0.3], color=ax.xaxis.label.get_color(), lw=1.5)
     ax.set_yticks([-i for i in range(len(values))], list(values) if names else [""] * len(values))
@@ -64,7 +64,8 @@ def violins(
         text.set_parse_math(False)
     if log:
         low, high = ax.get_xlim()
-        ticks = [t for t in range(int(np.floor(low)), int(np.ceil(high)) + 1) if low <= t <= high]
+        powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        ticks = [float(t) for t in powers if low <= t <= high]
         if len(ticks) < 2:
             ticks = [float(np.log10(v)) for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)]
             ticks = [t for t in ticks if low <= t <= high]

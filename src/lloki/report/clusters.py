@@ -56,12 +56,8 @@ def describe(
     for cluster, color, cells in clusters.legend:
         if cluster not in composition.index:
             continue
-        row = composition.loc[cluster]
-        shares = [
-            (s, slice_colors[s], 100 * float(row[s]) / cells)
-            for s in slice_colors
-            if s in row.index and row[s]
-        ]
+        row = composition.loc[cluster].to_dict()
+        shares = [(s, slice_colors[s], 100 * float(row[s]) / cells) for s in slice_colors if row.get(s)]
         own = markers[markers["cluster"] == cluster]
         kind = _kind(joint.obs.loc[(name == cluster).to_numpy(), column]) if column is not None else ""
         genes = list(zip(map(str, own["gene"]), map(int, own["n_slices"])))

@@ -88,7 +88,7 @@ class Field:
     def to_dict(self) -> dict[str, Any]:
         """Describe the field, all but its values."""
         kind = "category" if "names" in self.facts else "numbers"
-        about = {"key": self.key, "title": self.title, "group": self.group, "kind": kind}
+        about: dict[str, Any] = {"key": self.key, "title": self.title, "group": self.group, "kind": kind}
         about |= {"missing": self.missing, "wide": self.values.dtype == np.uint16}
         return about | {"quiet": self.quiet} | self.facts
 
@@ -105,10 +105,12 @@ def category(
     if UNKNOWN in names:  # the last of the legend
         names = [*(c for c in names if c != UNKNOWN), UNKNOWN]
     codes = pd.Categorical(text.where(values.notna()), categories=names).codes
-    kind, absent = (np.uint8, ABSENT) if len(names) < ABSENT else (np.uint16, NOWHERE)
+    few = len(names) < ABSENT
+    found = np.where(codes < 0, ABSENT if few else NOWHERE, codes)
     colors = [OTHER if c == UNKNOWN else color.get(c, OTHER)[:7] for c in names]
     facts = {"names": names, "colors": colors}
-    return Field(column, title, CELLS, np.where(codes < 0, absent, codes).astype(kind), facts, missing, quiet)
+    coded = found.astype(np.uint8) if few else found.astype(np.uint16)
+    return Field(column, title, CELLS, coded, facts, missing, quiet)
 
 
 def numbers(
