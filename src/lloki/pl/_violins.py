@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,7 +53,8 @@ def violins(
         color = colors.get(name, OTHER)
         if np.ptp(shape) > 0:
             made = ax.violinplot(shape, positions=[-i], vert=False, widths=0.9, showextrema=False)
-            for body in np.atleast_1d(made["bodies"]):
+            bodies: Any = made["bodies"]  # a list, which Matplotlib's types do not say
+            for body in bodies:
                 body.set(facecolor=color, alpha=0.75, edgecolor="none")
         ax.plot([middle, middle], [-i - 0.3, -i + 0.3], color=ax.xaxis.label.get_color(), lw=1.5)
     ax.set_yticks([-i for i in range(len(values))], list(values) if names else [""] * len(values))
@@ -65,8 +67,8 @@ def violins(
     if log:
         low, high = ax.get_xlim()
         powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-        ticks = [float(t) for t in powers if low <= t <= high]
+        ticks: list[float] = [t for t in powers if low <= t <= high]
         if len(ticks) < 2:
-            ticks = [float(np.log10(v)) for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)]
-            ticks = [t for t in ticks if low <= t <= high]
+            finer = np.log10([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+            ticks = [float(t) for t in finer if low <= t <= high]
         ax.set_xticks(ticks, [f"{10**t:,.0f}" for t in ticks])

@@ -49,15 +49,15 @@ def describe(
     """Describe every cluster, in the order of the legend; ``by`` has the colors of clusters and slices."""
     clusters, slices = by[keys.CLUSTER], by[keys.SLICE]
     name, where = (joint.obs[k].astype(str) for k in (keys.CLUSTER, keys.SLICE))
-    composition = pd.crosstab(name, where)
+    present = set(name)
     slice_colors = {n: c for n, c, _ in slices.legend}
     column = next((c for c in (label_key, *_TYPES) if c is not None and c in joint.obs), None)
     found = []
     for cluster, color, cells in clusters.legend:
-        if cluster not in composition.index:
+        if cluster not in present:
             continue
-        row = composition.loc[cluster].to_dict()
-        shares = [(s, slice_colors[s], 100 * float(row[s]) / cells) for s in slice_colors if row.get(s)]
+        own_slices: dict[str, int] = where[name == cluster].value_counts().to_dict()
+        shares = [(s, slice_colors[s], 100 * own_slices[s] / cells) for s in slice_colors if s in own_slices]
         own = markers[markers["cluster"] == cluster]
         kind = _kind(joint.obs.loc[(name == cluster).to_numpy(), column]) if column is not None else ""
         genes = list(zip(map(str, own["gene"]), map(int, own["n_slices"])))

@@ -89,8 +89,8 @@ class Field:
         """Describe the field, all but its values."""
         kind = "category" if "names" in self.facts else "numbers"
         about: dict[str, Any] = {"key": self.key, "title": self.title, "group": self.group, "kind": kind}
-        about |= {"missing": self.missing, "wide": self.values.dtype == np.uint16}
-        return about | {"quiet": self.quiet} | self.facts
+        about |= {"missing": self.missing, "wide": self.values.dtype == np.uint16, "quiet": self.quiet}
+        return about | self.facts
 
 
 def category(
@@ -109,6 +109,7 @@ def category(
     found = np.where(codes < 0, ABSENT if few else NOWHERE, codes)
     colors = [OTHER if c == UNKNOWN else color.get(c, OTHER)[:7] for c in names]
     facts = {"names": names, "colors": colors}
+    coded: NDArray[np.uint8] | NDArray[np.uint16]
     coded = found.astype(np.uint8) if few else found.astype(np.uint16)
     return Field(column, title, CELLS, coded, facts, missing, quiet)
 
