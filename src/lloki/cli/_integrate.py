@@ -31,6 +31,8 @@ def integrate(
     reference_layer: options.ReferenceLayer = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -154,6 +156,8 @@ def integrate(
         reference_layer=reference_layer,
         slice_key=slice_key,
         allow_normalized=allow_normalized,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         embedder=embedder,
         model=model,
         preset=preset,

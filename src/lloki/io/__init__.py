@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from lloki.io.folders import read_folder
 from lloki.io.hashing import content_hash
 from lloki.io.options import ReadOptions
 from lloki.io.reference import read_reference
@@ -23,6 +24,7 @@ __all__ = [
     "content_hash",
     "export",
     "iter_slices",
+    "read_folder",
     "read_reference",
     "read_slices",
 ]

@@ -13,6 +13,8 @@ from lloki import keys
 from lloki._names import did_you_mean
 from lloki.analysis import UNKNOWN
 from lloki.errors import ConfigError, InputError
+from lloki.io.units import symbol
+from lloki.io.units import unit_of as unit_stated
 from lloki.pl._coloring import NOT_GIVEN, Coloring, Scale, Shade, categories, default_colors
 from lloki.pl._palette import COLOR_MAP, OTHER, Palette, check_color_map, chosen_colors
 
@@ -240,8 +242,9 @@ def unit_of(adata: ad.AnnData, slice_name: str) -> str:
     """Name the unit of a slice's positions, such as ``"µm"``; ``""`` where nobody stated it."""
     about = adata.uns.get(keys.UNS, {})
     known, units = list(about.get("slices", [])), list(about.get("units", []))
-    unit = str(units[known.index(slice_name)]) if slice_name in known and len(units) == len(known) else ""
-    return {"micrometre": "µm", "micrometer": "µm", "um": "µm"}.get(unit, unit)
+    if slice_name not in known or len(units) != len(known):
+        return symbol(unit_stated(adata))  # a single file states it for all of its cells
+    return symbol(str(units[known.index(slice_name)]))
 
 
 def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:

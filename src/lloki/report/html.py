@@ -27,6 +27,7 @@ _QC_HEADINGS = {
     "panel": "Panel",
     "cells": "Cells",
     "cells_flagged": "Flagged cells",
+    "control_rate": "Controls",
     "genes": "Genes",
     "genes_in_reference": "In reference",
     "genes_used": "Genes used",
@@ -44,6 +45,7 @@ _QC_FIRST = (
     "technology",
     "cells",
     "cells_flagged",
+    "control_rate",
     "genes",
     "genes_in_reference",
     "sparsity_before",
@@ -123,8 +125,15 @@ def build_report(
         notes=notes,
         clusters=clusters.describe(joint, by, markers, label_key) if known else [],
         slice_key=by[keys.SLICE].legend if keys.SLICE in by else (),
-        qc=Table.of(_first(qc), _QC_HEADINGS, hundredths=("sparsity_before", "sparsity_after")),
-        qc_all=Table.of(qc, _QC_HEADINGS) if len(set(qc) - set(_QC_FIRST)) else None,
+        qc=Table.of(
+            _first(qc),
+            _QC_HEADINGS,
+            shares=("control_rate",),
+            hundredths=("sparsity_before", "sparsity_after"),
+        ),
+        qc_all=Table.of(qc, _QC_HEADINGS, shares=("control_rate",))
+        if len(set(qc) - set(_QC_FIRST))
+        else None,
         violins=panels.quality_control(joint, by),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),

@@ -46,7 +46,7 @@ def assemble(
         ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not
         measure is stored as 0 there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured
         which. ``obs``: ours and all input columns, numbers as numbers and everything else as categories;
-        ``cell_id`` is the name of a cell in its own file, whatever ``obs_names`` had to become.
+        ``cell_id`` is the name of a cell in its file or instrument, whatever ``obs_names`` had to become.
 
     Notes
     -----
@@ -64,7 +64,7 @@ def assemble(
         **facts,
         "slices": [s.name for s in slices],
         "sources": [str(s.info.get("source", "")) for s in slices],
-        "units": [str(s.info.get("spatial_unit", "")) for s in slices],
+        "units": [str(s.info.get("unit", "")) for s in slices],
     }
     return joined
 
@@ -88,10 +88,9 @@ def _counts(
 
 
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:
-    tables = [s.obs if keys.CELL_ID in s.obs else s.obs.assign(**{keys.CELL_ID: s.obs.index}) for s in slices]
-    columns = dict.fromkeys(column for table in tables for column in table.columns)
+    columns = dict.fromkeys(column for s in slices for column in s.obs.columns)
     sizes = [s.cells for s in slices]
-    joined = {c: _column([table.get(c) for table in tables], sizes) for c in columns}
+    joined = {c: _column([s.obs.get(c) for s in slices], sizes) for c in columns}
     return pd.DataFrame(joined, index=_names(slices))
 
 

@@ -23,6 +23,7 @@ from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.io import atomic
+from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
 from lloki.report.figures import of_cells, write_figures
 from lloki.run._assemble import assemble
@@ -205,6 +206,8 @@ def quality_control(
             "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
+        if CONTROL_COUNTS in s.obs:
+            row |= {"control_rate": overall_control_rate(load_arrays(s.piece.path)["counts"], s.obs)}
         covered = embedder.coverage(s.genes)
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
