@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import warnings
 
 import anndata as ad
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import sparse
 
 import lloki
 from lloki import keys
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.fp import log_normalize
 
 RIGID = np.array([[0.0, -1.0], [1.0, 0.0]])  # a quarter turn
@@ -88,6 +89,39 @@ def test_the_id_that_a_reader_kept_wins(tmp_path):
     table = pd.read_csv(path, index_col="cell", dtype={"cell_id": str}).loc[adata.obs_names]
     assert table["cell_id"].iloc[1] == "aaaa1-1"
     assert table["cell_id"].iloc[0] == adata.obs_names[0].removeprefix("x:")
+    adata.obs[keys.CELL_ID] = np.where(np.arange(adata.n_obs) % 3, 7.0, np.nan)  # as after a merge of tables
+    (path,) = lloki.io.export(adata, to="csv", out=tmp_path)
+    table = pd.read_csv(path, index_col="cell", dtype={"cell_id": str}).loc[adata.obs_names]
+    assert table["cell_id"].iloc[1] == "7"
+
+
+def test_the_ids_for_xenium_explorer_are_those_in_the_instruments_table(shared_data, tmp_path):
+    folder = shared_data / "vendor" / "sfe_xenium"
+    with gzip.open(folder / "cells.csv.gz", "rt") as file:
+        own = [row["cell_id"] for row in csv.DictReader(file)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LlokiWarning)
+        (cells,) = lloki.io.read_slices(folder)
+    cells.obs[keys.CLUSTER] = pd.Categorical(["0"] * cells.n_obs)
+    cells.obs_names = "sfe_xenium:" + cells.obs_names  # as in a run with a slice of the same names
+    (path,) = lloki.io.export(cells, to="xenium-explorer", out=tmp_path)
+    with path.open() as file:
+        assert sorted(row["cell_id"] for row in csv.DictReader(file)) == sorted(own)
+
+
+@pytest.mark.parametrize("to", ["xenium-explorer", "vitessce", "seurat"])
+def test_slices_whose_names_are_one_file_name_do_not_replace_one_another(tmp_path, to):
+    adata = made()
+    names = {"x": "cells", "m": "Cells"}
+    adata.obs["slice"] = adata.obs["slice"].cat.rename_categories(names)
+    adata.uns[keys.UNS]["slices"] = ["cells", "Cells"]
+    lloki.io.export(adata, to=to, out=tmp_path / "out" / "here", slices=["cells", "Cells"])
+    files = [p.relative_to(tmp_path / "out").as_posix().lower() for p in (tmp_path / "out").rglob("*")]
+    assert len(set(files)) == len(files)
+    adata.obs["slice"] = adata.obs["slice"].cat.rename_categories({"cells": "..", "Cells": "."})
+    adata.uns[keys.UNS]["slices"] = ["..", "."]
+    lloki.io.export(adata, to=to, out=tmp_path / "out" / "again", slices=["..", "."])
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"here", "again"}
 
 
 def test_cellxgene_has_layouts_colors_and_no_zero_for_a_gene_that_was_not_measured(tmp_path):

@@ -28,7 +28,8 @@ class Format(StrEnum):
 _NEXT = {
     Format.csv: "A row a cell; cell_id is its name in its own file.",
     Format.spatialdata: "Open it: spatialdata.read_zarr(PATH); napari: Interactive(sdata).run()",
-    Format.cellxgene: "Open it: cellxgene launch {path}",
+    Format.cellxgene: "Open it: cellxgene launch {path}\nIts differential expression takes genes that a "
+    "slice did not measure for 0: compare cells of one slice, or of slices with one panel.",
     Format.vitessce: "Serve the folder: npx http-server --cors -p 8000 {folder}; then open "
     "https://vitessce.io/#?url=http://localhost:8000/vitessce.json",
     Format.xenium_explorer: "In Xenium Explorer: Cells, Add cell categorization, the CSV file.",

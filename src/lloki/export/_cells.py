@@ -14,6 +14,7 @@ from scipy import sparse
 from lloki import keys
 from lloki._parts import Part
 from lloki.fp import log_normalize
+from lloki.io.frames import as_text
 from lloki.pl import _slots
 from lloki.pl._coloring import categories
 from lloki.pl._palette import OTHER
@@ -155,7 +156,8 @@ def original_ids(adata: ad.AnnData) -> NDArray[np.object_]:
     if keys.SAMPLE in adata.obs:
         prefixes = adata.obs[keys.SAMPLE].astype(str) + ":"
         names = np.array([n.removeprefix(p) for n, p in zip(names, prefixes)], dtype=object)
-    if keys.CELL_ID in adata.obs:
-        known = adata.obs[keys.CELL_ID].notna().to_numpy()
-        names[known] = adata.obs[keys.CELL_ID][known].astype(str).to_numpy(dtype=object)
+    if keys.CELL_ID in adata.obs:  # numbers where a file has them, floating ones after some tools
+        ids = as_text(adata.obs[keys.CELL_ID])
+        known = ids.notna().to_numpy()
+        names[known] = ids[known].to_numpy(dtype=object)
     return names

@@ -11,7 +11,7 @@ from scipy import io as mtx
 
 from lloki import keys
 from lloki.export._cells import Cells
-from lloki.export._tables import safe_name
+from lloki.export._tables import file_names
 from lloki.io import atomic
 
 _SCRIPT = """# Makes a Seurat object (version 5 or later) of the files beside this script:
@@ -48,16 +48,11 @@ for (i in seq_len(nrow(names))) {
 
 def write(cells: Cells, out: Path) -> list[Path]:
     """Write ``load.R`` and what it reads."""
-    taken: set[str] = set()
     table: list[dict[str, str]] = []
     with atomic(out) as folder:
         folder.mkdir()
-        for name in cells.rows:
+        for name, place in file_names(cells.rows).items():
             counts, genes = cells.counts(name)
-            place = safe_name(name)
-            while place in taken:
-                place += "_"
-            taken.add(place)
             (folder / place).mkdir()
             with gzip.open(folder / place / "matrix.mtx.gz", "wb", compresslevel=5) as file:
                 whole = np.array_equal(counts.data, np.rint(counts.data))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lloki import keys
 from lloki.errors import InputError, MissingExtraError
 from lloki.export._cells import Cells
-from lloki.export._tables import safe_name
+from lloki.export._tables import file_names
 from lloki.io import atomic
 
 TABLE = "lloki"  # of results, in a store
@@ -55,8 +55,9 @@ def _new_store(cells: Cells) -> Any:
     from spatialdata.transformations import Identity
 
     shapes, tables, xy, at = {}, {}, cells.positions(), 0
+    regions = file_names(cells.rows, taken=[ALIGNED_SYSTEM])
     for name, rows in cells.rows.items():
-        own, region = xy[at : at + len(rows)], safe_name(name)
+        own, region = xy[at : at + len(rows)], regions[name]
         transformations = {region: Identity()}
         aligned = transformation(cells.adata, rows, own)
         if aligned is not None:

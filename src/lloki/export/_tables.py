@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import anndata as ad
@@ -67,11 +68,11 @@ def write_xenium_explorer(cells: Cells, out: Path) -> list[Path]:
     if not cells.groups:
         raise InputError("there are no clusters, labels, domains or programs", slot="obs")
     where, written = cells.obs[cells.slice_key].astype(str), []
-    for name in cells.rows:
+    for name, folder in file_names(cells.rows).items():
         own = cells.obs[(where == name).to_numpy()]
         for column, title in cells.groups.items():
             known = own[own[column].notna()]
-            path = out / safe_name(name) / f"{title}.csv"
+            path = out / folder / f"{title}.csv"
             with atomic(path) as temporary:
                 table = known[[keys.CELL_ID, column]].astype(str)
                 table.set_axis(["cell_id", "group"], axis=1).to_csv(temporary, index=False)
@@ -80,5 +81,17 @@ def write_xenium_explorer(cells: Cells, out: Path) -> list[Path]:
 
 
 def safe_name(name: str) -> str:
-    """Replace what file names cannot have."""
-    return _NOT_IN_NAMES.sub("_", name)
+    """Replace what file names cannot have; no name starts with a dot, so that none is a folder above."""
+    return re.sub(r"^\.", "_", _NOT_IN_NAMES.sub("_", name)) or "_"
+
+
+def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Slice -> name for its files, no two alike (upper and lower case are one on some disks)."""
+    used, found = {name.lower() for name in taken}, {}
+    for name in names:
+        safe = safe_name(name)
+        while safe.lower() in used:
+            safe += "_"
+        used.add(safe.lower())
+        found[name] = safe
+    return found

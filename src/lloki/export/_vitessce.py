@@ -12,7 +12,7 @@ import numpy as np
 from lloki import keys
 from lloki.export._cells import Cells
 from lloki.export._cellxgene import table_of
-from lloki.export._tables import safe_name
+from lloki.export._tables import file_names
 from lloki.io import atomic
 
 URL = "http://localhost:8000"
@@ -27,9 +27,9 @@ def write(cells: Cells, out: Path) -> list[Path]:
     """
     written = [_store(cells, out, "cells", cells.shared_genes(), title="All slices")]
     if len(cells.rows) > 1:
-        for name, rows in cells.rows.items():
-            one = Cells(cells.adata, {name: rows}, cells.slice_key)
-            written.append(_store(one, out, safe_name(name), one.counts(name)[1], title=name))
+        for name, file in file_names(cells.rows, taken=["cells"]).items():
+            one = Cells(cells.adata, {name: cells.rows[name]}, cells.slice_key)
+            written.append(_store(one, out, file, one.counts(name)[1], title=name))
     return written
 
 
