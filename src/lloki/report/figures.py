@@ -12,6 +12,7 @@ import matplotlib as mpl
 
 from lloki import keys, pl
 from lloki.io import atomic
+from lloki.pl._slots import by_slice, unit_of
 
 KINDS = ("png", "svg", "pdf")
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
@@ -60,5 +61,9 @@ def of_cells(joint: ad.AnnData, label_key: str | None) -> dict[str, Callable[...
     if keys.UMAP in joint.obsm:
         figures |= {f"umap-{c}": partial(pl.umap, joint, color=c) for c in colors}
     if keys.SPATIAL in joint.obsm and keys.SLICE in joint.obs:
-        figures |= {f"tissue-{c}": partial(pl.spatial, joint, color=c) for c in colors if c != keys.SLICE}
+        units = {unit_of(joint, name) for name in by_slice(joint, keys.SLICE)}
+        unit = units.pop() if len(units) == 1 else ""
+        figures |= {
+            f"tissue-{c}": partial(pl.spatial, joint, color=c, unit=unit) for c in colors if c != keys.SLICE
+        }
     return figures

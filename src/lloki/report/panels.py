@@ -19,7 +19,7 @@ from lloki.pl._coloring import Coloring, Legend
 from lloki.pl._curves import loss_curves, sparsity_curves
 from lloki.pl._figures import WIDTH
 from lloki.pl._points import embedding, section, section_ratio
-from lloki.pl._slots import by_slice, category_shade, in_space
+from lloki.pl._slots import by_slice, category_shade, in_space, unit_of
 from lloki.pl._violins import violins
 from lloki.report import words
 from lloki.report.svg import on_axes, to_svg
@@ -94,7 +94,7 @@ def sections(
         rows = cells[drawn]
         maps = [
             Shown.of(
-                section_figure(xy[rows], coloring.part(rows)),
+                section_figure(xy[rows], coloring.part(rows), unit_of(joint, name)),
                 f"section-{name}-{key}",
                 f"Map of {len(rows):,} cells of slice {name}, colored by {_title(key, label_key)}",
                 f"By {_title(key, label_key)}.{flat}{left_out}",
@@ -119,7 +119,7 @@ def maps(
         rows = cells[drawn]
         caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
         alt = f"Map of {len(rows):,} cells of slice {name}, colored by {title}"
-        figure = section_figure(xy[rows], coloring.part(rows))
+        figure = section_figure(xy[rows], coloring.part(rows), unit_of(adata, name))
         shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
     return shown
 
@@ -202,10 +202,10 @@ def losses(table: pd.DataFrame) -> list[Shown]:
     return shown
 
 
-def section_figure(xy: NDArray, coloring: Coloring) -> Figure:
-    """Draw a slice without a legend, which the page has beside it."""
+def section_figure(xy: NDArray, coloring: Coloring, unit: str = "") -> Figure:
+    """Draw a slice without a legend, which the page has beside it; the scale bar has the unit, if known."""
     size = (WIDTH, WIDTH * section_ratio(xy) + 0.2)
-    return on_axes(size, lambda ax: section(ax, xy, coloring))
+    return on_axes(size, lambda ax: section(ax, xy, coloring, unit=unit))
 
 
 def _embedding(xy: NDArray, coloring: Coloring) -> Figure:
