@@ -15,7 +15,6 @@ from lloki.cae.cells import COMPARISONS, apart, in_reach
 from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
 
 Floats = NDArray[np.float32]
-Pairs = tuple[Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 
 # Cells of a token that look for partners; at least so many where there are very many tokens.
 CELLS, LEAST = 5_000, 100
@@ -90,7 +89,7 @@ class Correction:
         return cls(tuple(cells), tuple(shifts))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
-        """Append one more token, from its slices; the ``others`` (n_j, d) are corrected cells that stay."""
+        """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
         none = np.zeros((0, slices[0].shape[1]), np.float32)
         if not rounds or not len(others):
             return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
@@ -99,8 +98,7 @@ class Correction:
         for k in SMOOTH:
             like = _Like.of(x, x, k)
             for _ in range(rounds):
-                # The others do not come to meet them, so that a step goes all the way.
-                (step, paired), *_ = _steps([x + by, *others], [0], whole=True)
+                (step, paired), *_ = _steps([x + by, *others], [0])
                 by += like.mean(step, paired)
         return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
 
@@ -159,9 +157,7 @@ def _near(x: torch.Tensor) -> torch.Tensor:
     return apart(x, x[others[:, -1]]) if others.shape[1] else torch.full((len(x),), torch.inf)
 
 
-def _steps(
-    cells: Sequence[Floats], moving: Iterable[int], *, whole: bool = False
-) -> list[tuple[Floats, NDArray[np.bool_]]]:
+def _steps(cells: Sequence[Floats], moving: Iterable[int]) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """Each cell's way to its partners (n, d), and which cells have some: of each of the ``moving`` tokens."""
     of = [torch.from_numpy(x) for x in cells]
     moving = list(moving)
@@ -187,6 +183,5 @@ def _steps(
     out = []
     for t in moving:
         n = partners[t][:, None]
-        goal = total[t] / n.clamp_min(1) if whole else (total[t] + of[t]) / (n + 1)
-        out.append(((goal - of[t]).numpy(), (partners[t] > 0).numpy()))
+        out.append((((total[t] + of[t]) / (n + 1) - of[t]).numpy(), (partners[t] > 0).numpy()))
     return out
