@@ -236,6 +236,15 @@ def test_trivial_messages_are_folded_and_the_verdict_is_the_first_sentence(
     assert html.index("<b>Yes") < html.index('class="viewer"')
 
 
+def test_the_share_of_controls_is_shown_where_it_is_known(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs(slices=("one", "two", "three"))
+    assert "Controls" not in Page(built(tmp_path, given)).text
+    given["qc"]["control_rate"] = [0.0003, np.nan, 0.042]
+    table = Page(built(tmp_path, given)).text.split("Slices")[-1]
+    rates = re.search(r"Controls.*?0\.03%.*?–.*?4%", table, re.DOTALL)
+    assert rates is not None
+
+
 def test_clusters_have_markers_and_composition(inputs: Inputs, tmp_path: Path) -> None:
     given, rng = inputs(n=200), np.random.default_rng(0)
     joint = given["joint"]

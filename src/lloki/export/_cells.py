@@ -116,7 +116,8 @@ class Cells:
         """
         parts = {name: self.counts(name) for name in self.rows}
         union = dict.fromkeys(g for _, measured in parts.values() for g in measured)
-        names = [g for g in self.adata.var_names if g in union and (genes is None or g in set(genes))]
+        wanted = set(union) if genes is None else union.keys() & set(genes)
+        names = [g for g in self.adata.var_names if g in wanted]
         at, blocks = {g: i for i, g in enumerate(names)}, []
         for x, measured in parts.values():
             own = [i for i, g in enumerate(measured) if g in at]
