@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lloki import keys
+from lloki.report.index_page import add_to_index
 from planted import planted
 
 
@@ -68,6 +69,19 @@ def test_the_index_links_every_page_of_a_run_through_analyses_of_analyses(lloki,
     (run.parent / "labels here" / "labels.html").unlink()
     assert lloki("view", run, "--no-open").exit_code == 0
     assert "labels.html" not in (run / "index.html").read_text()
+
+
+def test_the_verdict_of_one_pair_is_not_that_of_its_page(run):
+    page = run / "align" / "alignment.html"
+    page.parent.mkdir()
+    page.write_text(
+        '<body><h1>Slice alignment</h1><p class="lead">One aligned, one failed.</p>'
+        '<section id="explore"></section><div class="card good">\n<b>aligned</b></div>'
+    )
+    assert add_to_index(page, run / "integrated.h5ad") == run / "index.html"
+    index = (run / "index.html").read_text()
+    assert "One aligned, one failed." in index
+    assert "<b>aligned</b>" not in index
 
 
 def test_export_from_a_folder_says_what_to_do_next(lloki, run, tmp_path):

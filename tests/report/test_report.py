@@ -86,6 +86,7 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "1 min 01 s" in page.text
     assert "fp.n_neighbors" in page.text
     assert "the slices mix well" in page.text
+    assert "Controls" not in page.text  # no slice came from an instrument's folder
 
 
 def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Path) -> None:
@@ -238,7 +239,6 @@ def test_trivial_messages_are_folded_and_the_verdict_is_the_first_sentence(
 
 def test_the_share_of_controls_is_shown_where_it_is_known(inputs: Inputs, tmp_path: Path) -> None:
     given = inputs(slices=("one", "two", "three"))
-    assert "Controls" not in Page(built(tmp_path, given)).text
     given["qc"]["control_rate"] = [0.0003, np.nan, 0.042]
     table = Page(built(tmp_path, given)).text.split("Slices")[-1]
     rates = re.search(r"Controls.*?0\.03%.*?–.*?4%", table, re.DOTALL)

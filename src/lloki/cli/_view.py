@@ -60,7 +60,7 @@ def view(
             genes=[c for c in wanted if c not in adata.obs],
             columns=[c for c in wanted if c in adata.obs],
             first=wanted[0] if wanted else None,
-            title=file.resolve().parent.name,
+            title=f"Cells of {file.resolve().parent.name}",
             out=out or file.parent / "view.html",
             **given(slice_key=slice_key),
         )

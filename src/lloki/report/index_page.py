@@ -96,7 +96,7 @@ def _entry(run: Path, name: str) -> dict[str, str]:
     """Read from a page what it is called and what it found."""
     with (run / name).open(encoding="utf-8", errors="replace") as file:
         text = file.read(400_000)
-    body = text[text.find("<body>") :]
+    body = text[text.find("<body>") :].partition('id="explore"')[0]  # verdicts of parts come after it
     found = {part: pattern.search(body) for part, pattern in _PARTS.items()}
     words = {p: html.unescape(re.sub(r"<[^>]+>", "", m[1])).strip() if m else "" for p, m in found.items()}
     folder = "" if name in _OWN else str(Path(name).parent)
