@@ -17,6 +17,7 @@ from lloki.pl._figures import WIDTH
 from lloki.pl._points import section_ratio
 from lloki.pl._slots import unit_of
 from lloki.pl._viewer import COMMON_FRAME, TISSUE, viewer_of
+from lloki.report import words
 from lloki.report.page import write_page
 from lloki.report.panels import Shown, section_figure
 from lloki.report.svg import on_axes, on_figure
@@ -153,7 +154,7 @@ def _rows(result: AlignResult, unit: str) -> list[tuple[str, str]]:
     t, error = result.transform, result.precision
     return [
         ("rotation", f"{t.degrees:.2f}° ± {_number(error.degrees)}°{', mirrored' if t.reflected else ''}"),
-        ("translation", f"{', '.join(_number(v) for v in t.translation)} {unit}".strip()),
+        ("translation", f"{' and '.join(_number(v) for v in t.translation)} {unit}".strip()),
         ("scale", f"{t.scale:.4g}"),
         ("standard error of a cell's place", _number(error.distance, unit)),
         ("spacing of cells, fixed and moving", " and ".join(_number(s) for s in result.spacing)),
@@ -166,4 +167,4 @@ def _rows(result: AlignResult, unit: str) -> list[tuple[str, str]]:
 
 
 def _number(value: float, unit: str = "") -> str:
-    return f"{value:.3g} {unit}".strip() if np.isfinite(value) else "unknown"
+    return f"{words.number(float(value))} {unit}".strip() if np.isfinite(value) else "unknown"

@@ -13,6 +13,7 @@ from lloki import keys
 from lloki._parts import read_parts
 from lloki.analysis import UNKNOWN
 from lloki.analysis.cluster_markers import top_markers
+from lloki.errors import InputError
 from lloki.fp import log_normalize
 from lloki.pl._coloring import Coloring
 
@@ -73,7 +74,10 @@ def markers_of(joint: ad.AnnData) -> pd.DataFrame:
     codes = pd.Categorical(joint.obs[keys.CLUSTER].astype(str))
     values, genes, clusters = [], [], []
     for part in read_parts(joint):
-        counts, names = part.expression(keys.COUNTS if keys.COUNTS in joint.layers else None)
+        try:
+            counts, names = part.expression(keys.COUNTS if keys.COUNTS in joint.layers else None)
+        except InputError:  # values below zero, say: the page does without markers
+            return empty
         values.append(log_normalize(counts))
         genes.append(names)
         clusters.append(np.asarray(codes.codes[part.rows], dtype=np.int64))

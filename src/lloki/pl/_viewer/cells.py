@@ -270,6 +270,8 @@ def _telling(adata: ad.AnnData, slice_key: str) -> list[str]:
     from scipy import sparse
 
     x = sparse.csr_matrix(x) if not sparse.issparse(x) else x.tocsr()
+    if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+        return []  # scaled values, say, which are no expression
     mean = np.asarray(x.mean(axis=0)).ravel()
     square = np.asarray(x.multiply(x).mean(axis=0)).ravel()
     spread = (square - mean**2) / np.maximum(mean, 1e-12)
