@@ -23,6 +23,7 @@ FLOW = [
     "datasets",
     "tl",
     "pl",
+    "export",
     "report",
     "run",
     "benchmark",

@@ -184,6 +184,8 @@ def test_programs_of_slices_without_counts_have_no_genes(lloki, folder):
     adata.write_h5ad("scaled.h5ad")
     result = lloki("programs", "scaled.h5ad", "--n-metagenes", 2, "--iterations", 1, "--out", "out")
     assert result.exit_code == 0, result.output
+    viewed = lloki("view", "scaled.h5ad", "--no-open")
+    assert viewed.exit_code == 0, viewed.output
     assert "genes of gene programs are left out" in output(result)
     assert not Path("out/genes.csv").exists()
     assert Path("out/programs.html").exists()

@@ -19,7 +19,10 @@ def test_a_run_says_whether_to_trust_it_where_the_report_is_and_how_good_it_is(f
     asked, said = verdict.split("? ", 1)
     assert asked == "Can it be trusted"
     assert said == str(judge(json.loads((out / "run.json").read_text())["metrics"]))
-    assert said in html.unescape((out / "report.html").read_text())
+    page = html.unescape((out / "report.html").read_text())
+    assert all(sentence.strip(" .") in page for sentence in said.split(". "))
+    figures = {p.suffix for p in (out / "figures").iterdir() if p.stem == "umap-lloki_cluster"}
+    assert figures == {".png", ".svg", ".pdf"}
     assert report == f"Report: {out.resolve() / 'report.html'}"
     assert Path(report.removeprefix("Report: ")).is_file()
     assert "transfer accuracy" in result.stdout

@@ -30,7 +30,9 @@ EVIL = '<script>alert("x")</script>'
 
 def plain(path: Path) -> str:
     """Text of a page, without its markup."""
-    body = re.sub(r"(?s)<(style|svg).*?</\1>", "", path.read_text())
+    body = re.sub(
+        r'(?s)<(style|svg|script).*?</\1>|<div hidden id="cells-[^>]*>[^<]*</div>', "", path.read_text()
+    )
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 

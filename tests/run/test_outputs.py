@@ -196,6 +196,17 @@ def test_cells_without_counts_are_kept_and_flagged(files, integrate, tmp_path):
     assert np.isfinite(result.adata.obsm["X_umap"]).all()
 
 
+def test_the_share_of_controls_is_in_the_table_of_slices(files, integrate, tmp_path):
+    counted = ad.read_h5ad(files.beta)
+    total = counted.X.sum()
+    counted.obs["control_counts"] = 0
+    counted.obs.iloc[:10, counted.obs.columns.get_loc("control_counts")] = 7
+    counted.write_h5ad(tmp_path / files.beta.name)
+    qc = integrate([files.alpha_1, tmp_path / files.beta.name]).qc.set_index("slice")
+    assert qc.loc["betaseq_1", "control_rate"] == pytest.approx(70 / (70 + total))
+    assert math.isnan(qc.loc["alphafish_1", "control_rate"])
+
+
 def test_a_very_small_slice(files, integrate, tmp_path):
     small = ad.read_h5ad(files.alpha_1)[:3].copy()
     small.write_h5ad(tmp_path / "small.h5ad")

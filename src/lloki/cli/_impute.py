@@ -18,7 +18,6 @@ from lloki.cli.integrated import (
     parameters_of,
     read_integrated,
     read_reference,
-    write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
@@ -85,6 +84,7 @@ def impute(
         import pandas as pd
 
         import lloki
+        from lloki.report.figures import write_figures
         from lloki.report.pages import DRAWN, best_first, build_imputation_page
 
         asked = given(
@@ -109,7 +109,7 @@ def impute(
         best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
         figures = {f"gene-{g}": partial(lloki.pl.imputed, found, g) for g in best}
         write_figures(out, {"scores": partial(lloki.pl.imputation_scores, found), **figures})
-    look_at(page)
+    look_at(page, integrated)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
     detected = [c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)]  # on the page
     shown = genes.reset_index().drop(columns=["spread", *detected]).head(_SHOWN)

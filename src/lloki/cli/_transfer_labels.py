@@ -18,7 +18,6 @@ from lloki.cli.integrated import (
     read_integrated,
     read_reference,
     types_in_space,
-    write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
@@ -76,6 +75,7 @@ def transfer_labels(
             single = read_reference(reference, use_rep=representation, slices=adata, label_key=label_key)
 
         import lloki
+        from lloki.report.figures import write_figures
         from lloki.report.pages import build_labels_page
 
         found = lloki.tl.transfer_labels(
@@ -98,7 +98,7 @@ def transfer_labels(
         write_figures(out, {"reliability": reliability, **types_in_space(adata, keys.LABEL, slice_key)})
     asked = ~found.given[: adata.n_obs]
     unknown = float((found.labels[: adata.n_obs][asked] == lloki.analysis.UNKNOWN).mean())
-    look_at(page)
+    look_at(page, integrated)
     typer.echo(f"Labeled slices: {(out / 'labeled.h5ad').resolve()}")
     typer.echo(f"{int(asked.sum())} cells labeled, {unknown:.0%} of them unknown.")
     typer.echo(f"Expected calibration error: {found.error:.3f}, by leaving out {found.left_out}.")

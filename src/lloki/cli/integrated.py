@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ PAGES = {  # of each command, in the folder of its other files
     "neighborhood.html",
     "programs.html",
 }
-_NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
 def read_integrated(path: Path) -> AnnData:
@@ -120,33 +118,14 @@ def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, Dat
         adata.write_h5ad(temporary, compression="gzip")
 
 
-def write_figures(out: Path, figures: Mapping[str, Callable[..., object]]) -> None:
-    """Write the folder ``figures`` with a PNG of each name, less what file names cannot have.
+def look_at(page: Path, source: Path) -> None:
+    """Print where the page is, first of all, and list it among the analyses of the run it comes from."""
+    from lloki.report.index_page import add_to_index
 
-    Parameters
-    ----------
-    out
-        Folder of the results.
-    figures
-        Name → function of ``lloki.pl`` that needs only ``save`` and ``show``.
-    """
-    import matplotlib as mpl
-
-    from lloki.io import atomic
-
-    mpl.use("agg")  # no windows
-    with atomic(out / "figures") as folder:
-        folder.mkdir()
-        for name, draw in figures.items():
-            safe = _NOT_IN_NAMES.sub("_", name)
-            while (folder / f"{safe}.png").exists():
-                safe += "_"
-            draw(save=folder / f"{safe}.png", show=False)
-
-
-def look_at(page: Path) -> None:
-    """Print where the page is, first of all."""
     typer.echo(f"Look at: {page.resolve()}")
+    index = add_to_index(page, source)
+    if index is not None:
+        typer.echo(f"All analyses of this run: {index.resolve()}")
 
 
 def types_in_space(adata: AnnData, column: str, slice_key: str) -> dict[str, Callable[..., object]]:

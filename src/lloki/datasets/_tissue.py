@@ -194,6 +194,7 @@ def _slice(name: str, platform: Platform, biology: _expression.Biology, n: int, 
     data.obsm[keys.SPATIAL] = true @ rotation.T + shift
     data.obsm[TRUE_SPATIAL] = true
     data.uns |= {"technology": platform.name, "rotation_deg": float(degrees), "translation": shift}
+    data.uns[keys.UNIT] = "micrometre"
     return data
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -80,9 +81,7 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
         if flagged > 0.05 * cells:
             found.append((name, f"{flagged / cells:.0%} of the cells are flagged; interpret them with care."))
         if shared < 0.5 * genes:
-            found.append(
-                (name, f"Only {shared:,.0f} of the panel's {genes:,.0f} genes are in the reference.")
-            )
+            found.append((name, "Fewer than half of the panel's genes are in the reference."))
         if before <= target:
             found.append(
                 (
@@ -95,6 +94,16 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
                 (name, f"After propagation the sparsity is on average {gap:.2f} away from its target.")
             )
     return found
+
+
+# What needs nobody's attention: names and labels that were taken as they should be.
+_TRIVIAL = re.compile(r"has a name that lloki uses; kept as|^blanks around|^no cell has a label in")
+
+
+def by_weight(messages: Sequence[tuple[str, list[str]]]) -> tuple[list[Any], list[Any]]:
+    """Part messages into those to be read and trivial ones, which the page folds."""
+    trivial = [m for m in messages if _TRIVIAL.search(m[0])]
+    return [m for m in messages if m not in trivial], trivial
 
 
 def _value(row: Mapping[Hashable, Any], column: str) -> float:

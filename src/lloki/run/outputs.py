@@ -24,7 +24,9 @@ from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.evaluate.verdict import judge
 from lloki.io import atomic
+from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
+from lloki.report.figures import of_cells, write_figures
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.held_out import RunHeldOut
@@ -161,6 +163,8 @@ def write_outputs(
             label_key=config.label_key,
             out=folder,
         )
+    with recorder.measure("write", "figures"):
+        write_figures(folder, of_cells(adata, config.label_key))
     run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(run, indent=1, default=str))
@@ -223,6 +227,8 @@ def quality_control(
             "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
+        if CONTROL_COUNTS in s.obs:
+            row |= {"control_rate": overall_control_rate(load_arrays(s.piece.path)["counts"], s.obs)}
         covered = embedder.coverage(s.genes)
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:

@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData, read_h5ad
 
 from lloki.evaluate.verdict import Verdict
+from lloki.report.notebook import run_card
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,7 @@ class Result:
     def report(self) -> Path:
         """The page to look at."""
         return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook whether the run can be trusted, its slices, and how to look at the cells."""
+        return run_card(self.folder, self.run, self.qc)

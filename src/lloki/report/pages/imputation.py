@@ -16,6 +16,7 @@ from lloki.pl._curves import score_curve
 from lloki.pl._figures import WIDTH
 from lloki.pl._panels import panels_size, slice_panels
 from lloki.pl._slots import in_space
+from lloki.pl._viewer import viewer_of
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown
@@ -87,7 +88,9 @@ def build_imputation_page(
         _in_space(imputed, kept),
         _left_out(left_out),
     ]
-    return build_analysis_page(f"Genes imputed into {target}", summary, sections, out=out)
+    viewer = viewer_of(imputed, genes=kept.index, first=next(iter(kept.index), None), label="estimate")
+    title = f"Genes imputed into {target}"
+    return build_analysis_page(title, summary, sections, viewer=viewer, out=out)
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +166,7 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
         f"The first {words.plural(len(shown), 'gene')} of the table. Estimates are means over similar cells, "
         "so they are smoother than measurements."
     )
-    return Section("In space", [text], shown)
+    return Section("In space", [text], shown, pictures=True)
 
 
 def _left_out(left_out: pd.DataFrame) -> Section:

@@ -15,6 +15,7 @@ from lloki.pl._coloring import Coloring
 from lloki.pl._curves import reliability_curve
 from lloki.pl._figures import WIDTH
 from lloki.pl._slots import by_slice
+from lloki.pl._viewer import viewer_of
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown, maps
@@ -113,7 +114,8 @@ def build_labels_page(
         tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "f1", "unknown"))],
     )
     sections = [_slices(slices), trust, types, _maps(adata, keys.LABEL, slices, slice_key)]
-    return build_analysis_page("Transferred cell types", summary, sections, out=out)
+    viewer = viewer_of(adata, first=keys.LABEL, slice_key=slice_key)
+    return build_analysis_page("Transferred cell types", summary, sections, viewer=viewer, out=out)
 
 
 def build_annotation_page(
@@ -168,7 +170,8 @@ def build_annotation_page(
         tables=[_pivot(table, "n_assigned")],
     )
     sections = [_slices(slices), able, cells, _maps(adata, keys.MARKER_TYPE, slices, slice_key)]
-    return build_analysis_page("Marker-based cell types", summary, sections, out=out)
+    viewer = viewer_of(adata, first=keys.MARKER_TYPE, slice_key=slice_key)
+    return build_analysis_page("Marker-based cell types", summary, sections, viewer=viewer, out=out)
 
 
 def _sources(given: int, from_reference: int) -> str:
@@ -220,7 +223,7 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
         "confined to a region should do so here."
     )
     shown = maps(adata, coloring, slice_key=slice_key, title="cell type", about=about)
-    return Section("In space", [text], shown, legend=coloring.legend)
+    return Section("In space", [text], shown, legend=coloring.legend, pictures=True)
 
 
 def _pivot(table: pd.DataFrame, column: str) -> Table:
