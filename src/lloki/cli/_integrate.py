@@ -29,6 +29,7 @@ def integrate(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
+    orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
     embedder: Annotated[
@@ -152,6 +153,7 @@ def integrate(
         reference=reference,
         layer=layer,
         reference_layer=reference_layer,
+        orthologs=orthologs,
         slice_key=slice_key,
         allow_normalized=allow_normalized,
         embedder=embedder,

@@ -21,6 +21,8 @@ class ReadOptions(Config):
         See :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
+    orthologs
+        Match a reference of the other of mouse and human by one-to-one orthologs.
     skip_bad
         Skip invalid slices.
     """
@@ -35,6 +37,7 @@ class ReadOptions(Config):
     layers: Sequence[str | None] | None = None
     n_neighbors: int = 40
     reference_layer: str | None = None
+    orthologs: bool = False
     skip_bad: bool = False
 
     def to_dict(self) -> dict[str, Any]:
