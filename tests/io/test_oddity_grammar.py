@@ -82,7 +82,7 @@ def _unsorted(x: np.ndarray) -> sparse.csr_matrix:
     """Columns of each row in reverse, with zeros stored."""
     columns = np.indices(x.shape)[1]
     out = sparse.csr_matrix((x.shape[0], x.shape[1]))
-    out.indptr = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
+    out.indptr = (np.arange(x.shape[0] + 1) * x.shape[1]).astype(np.int32)
     out.indices, out.data = columns[:, ::-1].ravel().astype(np.int32), x[:, ::-1].ravel()
     return out
 
