@@ -306,7 +306,9 @@ def fingerprint(adata: AnnData) -> list[Any]:
 
 
 def hold(adata: AnnData, held: str, folder: Path) -> Any:
-    """The same slice in a file or a view; in memory where it cannot be written."""
+    """The same slice in a file or a view; in memory where these cannot hold it, as a mask."""
+    if np.ma.isMaskedArray(adata.X) or np.ma.isMaskedArray(adata.obsm["spatial"]):
+        return adata
     if held == "view":
         return adata[np.arange(adata.n_obs)]
     try:
