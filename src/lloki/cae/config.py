@@ -14,7 +14,15 @@ _POSITIVE = (
     *("latent", "token_dim", "unit", "n_pairs", "n_neighbors", "neighbors_per_step", "pair_cells"),
     *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
 )
-_NOT_NEGATIVE = ("reconstruction", "triplet", "conservation", "margin", "weight_decay", "refreshes")
+_NOT_NEGATIVE = (
+    "reconstruction",
+    "triplet",
+    "conservation",
+    "margin",
+    "weight_decay",
+    "refreshes",
+    "mnn_rounds",
+)
 
 
 class CAEOptions(TypedDict, total=False):
@@ -30,6 +38,7 @@ class CAEOptions(TypedDict, total=False):
     margin: float
     distance: Literal["squared", "euclidean"]
     components: int
+    mnn_rounds: int
     unit: float
     n_pairs: int
     n_neighbors: int
@@ -78,6 +87,10 @@ class CAEConfig(Config):
         Number of components whose offsets in each batch token are first removed from the inputs, linearly;
         see :class:`lloki.cae.mixture.Mixture`. 0 leaves the inputs unchanged: the losses alone then align
         every type, which mixed less and transferred labels no better.
+    mnn_rounds
+        How often the inputs are then shifted toward mutual nearest neighbors in other batch tokens; see
+        :class:`lloki.cae.correction.Correction`. 0 leaves that to the triplet loss, which mixed less and
+        transferred labels worse.
     unit
         Root mean square distance of two random cells of a slice, after scaling, that the conservation loss
         demands of the latent space. It makes the loss independent of the embedder's units and sets the margin
@@ -129,6 +142,7 @@ class CAEConfig(Config):
     margin: float = 1.0
     distance: Literal["squared", "euclidean"] = "euclidean"
     components: int = 100
+    mnn_rounds: int = 4
     unit: float = 1.5
     n_pairs: int = 20
     n_neighbors: int = 30

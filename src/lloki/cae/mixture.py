@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 CELLS, CELLS_EACH = 50_000, 30
 ROUNDS, STEPS = 10, 3  # of offsets, and of soft k-means within each
 SOFTNESS = 0.1  # of assignments: exp(-|u - v|² / SOFTNESS) for unit vectors u, v
-RIDGE = 1.0  # cells' worth of evidence that a token has no offset in a component
+RIDGE = 20.0  # cells' worth of evidence that a token has no offset in a component
 BLOCK = 16_384
 
 
@@ -72,9 +72,6 @@ class Mixture:
         -----
         Time grows with min(cells, 50,000)·K·d, memory with min(cells, 50,000)·(K + d).
         """
-        from sklearn.cluster import KMeans
-        from sklearn.exceptions import ConvergenceWarning
-
         tokens = max(token_of) + 1
         origin = np.mean([x.mean(0, dtype=np.float64) for x in slices], axis=0).astype(np.float32)
         x, token = _draw(slices, token_of, seed)
@@ -84,15 +81,13 @@ class Mixture:
             return cls(origin, none[0], none, none)
         x = x - origin
         moved = x
-        with single_threaded(), catch_warnings():
-            simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centers
-            start = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(unit_rows(moved))
-            directions = unit_rows(start.cluster_centers_.astype(np.float32))
+        with single_threaded():
+            directions = unit_rows(components_of(unit_rows(moved), k, seed))
             for _ in range(ROUNDS):
                 for _ in range(STEPS):
-                    shares = _shares(unit_rows(moved), directions)
+                    shares = soft_shares(unit_rows(moved), directions)
                     directions = unit_rows(shares.T @ unit_rows(moved))
-                shares = _shares(unit_rows(moved), directions)
+                shares = soft_shares(unit_rows(moved), directions)
                 centers = (shares.T @ x) / np.maximum(shares.sum(0), 1e-9)[:, None]
                 parts = [_offsets(x[token == t], shares[token == t], centers) for t in range(tokens)]
                 moved = x.copy()
@@ -109,7 +104,7 @@ class Mixture:
         if len(self.centers):
             with single_threaded():
                 for _ in range(ROUNDS):
-                    means, offsets = _offsets(x, _shares(unit_rows(x), unit_rows(means)), self.centers)
+                    means, offsets = _offsets(x, soft_shares(unit_rows(x), unit_rows(means)), self.centers)
         return replace(
             self,
             means=np.concatenate([self.means, means[None]]),
@@ -124,9 +119,20 @@ class Mixture:
         directions = unit_rows(self.means[token])
         with single_threaded():
             for rows in blocks(len(x), BLOCK):
-                shares = _shares(unit_rows(x[rows] - self.origin), directions)
+                shares = soft_shares(unit_rows(x[rows] - self.origin), directions)
                 out[rows] = x[rows] - shares @ self.offsets[token]
         return out
+
+
+def components_of(x: Floats, k: int, seed: int) -> Floats:
+    """Centers (k, d) of rows (n, d), by k-means."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with single_threaded(), catch_warnings():
+        simplefilter("ignore", ConvergenceWarning)  # where there are fewer distinct cells than centers
+        made = KMeans(k, n_init=1, max_iter=25, random_state=seed, copy_x=True).fit(x)
+    return made.cluster_centers_.astype(np.float32)
 
 
 def _draw(slices: Sequence[Floats], token_of: Sequence[int], seed: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -136,7 +142,7 @@ def _draw(slices: Sequence[Floats], token_of: Sequence[int], seed: int) -> tuple
     return np.concatenate(parts), np.repeat(np.asarray(token_of), [len(part) for part in parts])
 
 
-def _shares(x: Floats, directions: Floats) -> Floats:
+def soft_shares(x: Floats, directions: Floats) -> Floats:
     """(n, K) share of each component in each cell; both given as unit vectors."""
     scores = (x @ directions.T) * np.float32(2 / SOFTNESS)
     scores -= scores.max(1, keepdims=True)

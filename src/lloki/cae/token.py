@@ -94,7 +94,9 @@ def fit_token(
     config = replace(
         model.config, steps=steps, epochs=None, learning_rate=learning_rate, weight_decay=0.0, refreshes=1
     )
-    conditions, scaling = model.conditions.add(token, names), model.scaling.add(given)
+    conditions = model.conditions.add(token, names)
+    known = list(torch.split(model.landmarks.x, model.landmarks.sizes))
+    scaling = model.scaling.add(given, [x.numpy() for x in known], rounds=config.mnn_rounds)
     device = model.device if device is None else device
     where, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
     index = len(model.tokens)

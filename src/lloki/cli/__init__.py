@@ -23,6 +23,7 @@ from lloki.cli._neighborhood import neighborhood
 from lloki.cli._programs import programs
 from lloki.cli._project import project
 from lloki.cli._project_reference import project_reference
+from lloki.cli._read import read
 from lloki.cli._transfer_labels import transfer_labels
 from lloki.cli.defaults import Command
 from lloki.cli.failures import Commands
@@ -49,6 +50,7 @@ for _command in (
     neighborhood,
     benchmark,
     check,
+    read,
     doctor,
 ):
     app.command(cls=Command)(_command)

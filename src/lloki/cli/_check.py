@@ -24,6 +24,8 @@ def check(
     orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     debug: Debug = False,
 ) -> None:
     """Check whether slices can be integrated; exits with status 1 if any cannot."""
@@ -39,6 +41,8 @@ def check(
             slice_key=slice_key,
             label_key=label_key,
             allow_normalized=allow_normalized,
+            min_counts=min_counts,
+            max_control_rate=max_control_rate,
         )
         checked = check_inputs(paths, ReadOptions(**how), reference=reference)
     show_checks(checked)

@@ -32,6 +32,8 @@ def integrate(
     orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +158,8 @@ def integrate(
         orthologs=orthologs,
         slice_key=slice_key,
         allow_normalized=allow_normalized,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         embedder=embedder,
         model=model,
         preset=preset,

@@ -6,6 +6,7 @@ and kept in ``uns["lloki"]["messages"]``), or refused with an error that names t
 
 from __future__ import annotations
 
+from lloki.io.folders import read_folder
 from lloki.io.hashing import content_hash
 from lloki.io.options import ReadOptions
 from lloki.io.reference import read_reference
@@ -19,6 +20,7 @@ __all__ = [
     "check_slices",
     "content_hash",
     "iter_slices",
+    "read_folder",
     "read_reference",
     "read_slices",
 ]

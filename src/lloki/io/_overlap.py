@@ -11,6 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.io._stacked import stacked
 
 _GROUPS = 100  # groups looked at, spread over all
 _ON = 0.5  # part of the smaller box inside the other that means one on another
@@ -83,11 +84,13 @@ def local_positions(
     tuple or None
         Column and slot with true positions. Cell types lie on one another too: a column is only named where
         other positions follow these within its groups and take the groups apart, or, with an empty slot,
-        where it is called a field of view.
+        where it is called a field of view, or cells of different groups are nearer than cells can be
+        (:func:`lloki.io._stacked.stacked`).
     """
     xy, obs = positions[rows], adata.obs.iloc[rows]
     truths = [(slot, values[rows]) for slot, values in _positions(adata)]
-    unknown = None
+    named: tuple[str, str] | None = None
+    nearest, most = named, 0.0
     for name in obs.columns:
         codes = codes_of(obs[name]) if np.ndim(obs[name]) == 1 else None
         if codes is None or not on_one_another(xy, codes):
@@ -99,11 +102,14 @@ def local_positions(
             a, b = xy[known], truth[known]
             if _follows(a, b, codes[known]) and not _same_frame(a, b):
                 return str(name), slot
-        if unknown is None and _FIELD.fullmatch(str(name)) and codes.max() >= 3:
+        if named is None and _FIELD.fullmatch(str(name)) and codes.max() >= 3:
             if sections is not None:
                 codes = pd.factorize(pd.Series(codes).astype(str) + " " + sections.astype(str).to_numpy())[0]
-            unknown = (str(name), "") if on_one_another(xy, codes) else None
-    return unknown
+            named = (str(name), "") if on_one_another(xy, codes) else None
+        more = stacked(xy, codes, str(name))
+        if more > most:  # a subset of cells that were stacked is stacked too, but less so
+            nearest, most = (str(name), ""), more
+    return named or nearest
 
 
 def _follows(local: NDArray, truth: NDArray, codes: NDArray[np.int64]) -> bool:

@@ -22,8 +22,9 @@ def technology_of(
     adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str, str], findings: Findings
 ) -> str:
     """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's name, with a warning."""
-    if source.sample in chosen:
-        return chosen[source.sample]
+    for known in (source.sample, source.given):
+        if known is not None and known in chosen:
+            return chosen[known]
     given = adata.uns.get(keys.TECHNOLOGY)
     if given is not None and np.size(given) == 1:
         value = np.ravel(np.asarray(given, dtype=object))[0]
@@ -40,9 +41,12 @@ def technology_of(
     return name
 
 
-def panel_of(obs: pd.DataFrame, genes: pd.Index, source: Source, findings: Findings) -> str:
-    """Name a section's panel: the caller's, ``obs``'s, else by its genes; a name by other genes is stale."""
+def panel_of(adata: AnnData, obs: pd.DataFrame, genes: pd.Index, source: Source, findings: Findings) -> str:
+    """Name a section's panel: the caller's, ``obs``'s, ``uns``'s, else by its genes; not a stale one."""
     found = source.panel or _one(obs, keys.PANEL, findings.where)
+    given = adata.uns.get(keys.PANEL)
+    if not found and isinstance(given, str) and given.strip():
+        found = given
     return found if found and not is_panel_name(found) else panel_name(genes)
 
 

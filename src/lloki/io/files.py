@@ -15,9 +15,10 @@ from anndata.io import read_elem
 
 from lloki.errors import InputError, LlokiError
 from lloki.io._findings import some
+from lloki.io.folders import holds_export, open_folder
 from lloki.io.spatial_data import is_spatial_data, read_spatial_data
 
-_FORMATS = "lloki reads AnnData (.h5ad or .zarr) and SpatialData (.zarr)"
+_FORMATS = "lloki reads AnnData (.h5ad or .zarr), SpatialData (.zarr) and instruments' output folders"
 
 # how files begin that are taken for .h5ad, what they are, and what to do with them
 _BEGINNINGS = (
@@ -41,8 +42,8 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
     Parameters
     ----------
     source
-        ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, or an AnnData. The content decides which; the
-        name does not matter.
+        ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, an instrument's output folder or its file of
+        counts, or an AnnData. The content decides which; the name does not matter.
 
     Raises
     ------
@@ -68,6 +69,8 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
                 )
                 hint = f"That folder holds: {some(sorted(near))}." if near else "Check the path."
                 raise InputError("does not exist", where=str(path), hint=hint)
+            if holds_export(path):
+                return open_folder(path)
             return _open_zarr(path) if path.is_dir() else _open_h5ad(path)
         except PermissionError as error:
             raise InputError(
@@ -113,7 +116,7 @@ def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
         raise InputError(
             f"is HDF5 but not AnnData: it holds {some(sorted(present))} in place of X, obs and var",
             where=where,
-            hint=f"{_FORMATS}; join a 10x .h5 matrix with its cells' coordinates and save it as .h5ad first.",
+            hint=f"{_FORMATS}; a 10x .h5 matrix lacks the cells' coordinates: give the folder of the export.",
         )
     if "mod" in present or file.attrs.get("encoding-type") == "MuData":
         modalities = list(file["mod"]) if "mod" in present else []
@@ -148,9 +151,9 @@ def _open_zarr(path: Path) -> AnnData:
         raise
     except Exception as error:  # zarr's own exceptions differ between its versions
         raise InputError(
-            f"is a folder without a zarr store in it: {some(sorted(p.name for p in path.iterdir()))}",
+            f"cannot be read as zarr ({type(error).__name__}: {error})",
             where=where,
-            hint=f"{_FORMATS}; an instrument's output folder is made into SpatialData by spatialdata-io.",
+            hint="Copy the folder again.",
         ) from error
     try:
         if is_spatial_data(attrs, present):

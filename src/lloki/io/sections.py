@@ -19,11 +19,13 @@ from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
 from lloki.io.files import open_input
-from lloki.io.frames import tidy, without_unused
+from lloki.io.frames import text_of, tidy, without_unused
 from lloki.io.measured import measured_by_slice, measured_genes
 from lloki.io.options import ReadOptions
+from lloki.io.quality import CONTROL_COUNTS, drop_cells
 from lloki.io.sources import Source, is_checked
 from lloki.io.spatial_data import OWN_FRAMES
+from lloki.io.units import MICROMETERS, median_spacing, unit_of
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
 _RECORD = "lloki recorded "  # var columns of what an integration recorded, while genes are chosen
@@ -33,6 +35,7 @@ _FAR = 20.0  # times the distance from the middle within which 90 % of the cells
 _ON_A_LINE = 10  # so many positions on one line are no section
 _LINE = 1e-10  # of the variance along it, across it
 _SMALLEST, _LARGEST = 1e-100, 1e100  # squared, distances beyond these vanish or overflow
+_SPACING = (1.0, 500.0)  # µm from a cell to the nearest: less than any cell, more than between sparse ones
 
 
 @dataclass
@@ -100,22 +103,27 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     before = is_checked(adata)
     if before:
         findings.recall(adata.uns[keys.UNS]["messages"])
+    for note in adata.uns.get(keys.NOTES, ()):
+        findings.corrected(str(note))
     columns = [str(name) for name in adata.obs.columns]
-    counts = findings.attempt(
-        lambda: read_counts(adata, findings, layer=source.layer, allow_normalized=options.allow_normalized)
+    opened = adata
+    read = findings.attempt(
+        lambda: read_counts(opened, findings, layer=source.layer, allow_normalized=options.allow_normalized)
     )
-    recorded = measured_by_slice(adata) if counts and counts.slot != "raw.X" else {}
+    recorded = measured_by_slice(adata) if read and read.slot != "raw.X" else {}
     masks = {f"{_RECORD}{i}": mask for i, mask in enumerate(recorded.values())}
     genes = (
-        findings.attempt(lambda: read_features(counts.x, counts.var.assign(**masks), findings))
-        if counts
-        else None
+        findings.attempt(lambda: read_features(read.x, read.var.assign(**masks), findings)) if read else None
     )
     if genes and masks:
         var = genes[1]
         recorded = {name: var[column].to_numpy(dtype=bool) for name, column in zip(recorded, masks)}
         genes = genes[0], var.drop(columns=list(masks)), genes[2]
-    coords = findings.attempt(lambda: read_coordinates(adata, findings))
+    counts = read
+    if counts and genes:
+        adata, counts, genes = _within_limits(adata, counts, genes, options, findings)
+    within = adata
+    coords = findings.attempt(lambda: read_coordinates(within, findings))
     slice_key, label_key = (
         key if key and has_column(adata, key, findings, parameter=parameter) else None
         for parameter, key in (("slice_key", options.slice_key), ("label_key", options.label_key))
@@ -144,6 +152,22 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     return sections
 
 
+def _within_limits(
+    adata: AnnData,
+    counts: Counts,
+    genes: tuple[sparse.csr_matrix, pd.DataFrame, Identifiers],
+    options: ReadOptions,
+    findings: Findings,
+) -> tuple[AnnData, Counts, tuple[sparse.csr_matrix, pd.DataFrame, Identifiers]]:
+    """Leave out cells as the caller asked for; by default none."""
+    x, var, ids = genes
+    limits: Any = {"min_counts": options.min_counts, "max_control_rate": options.max_control_rate}
+    keep = findings.attempt(lambda: drop_cells(x, adata.obs, findings, **limits))
+    if keep is None or keep.all() or not keep.any():
+        return adata, counts, genes
+    return adata[keep].copy(), replace(counts, x=counts.x[keep]), (x[keep], var, ids)
+
+
 def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOptions) -> None:
     """Check one section and fill in its facts."""
     findings, source, facts = section.findings, section.source, section.facts
@@ -166,14 +190,16 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
             "obs has array_row and array_col, as Visium's spots have; spots are taken for cells"
         )
     if whole.coords is not None:
+        facts |= _measures(whole.coords[rows], unit_of(whole.adata))
         _check_positions(whole.coords[rows], findings)
+        _check_unit(facts, findings)
         _check_frames(whole, rows, findings)
     if whole.counts is None or whole.genes is None:
         return
     x, var, ids = whole.genes
-    panel = findings.attempt(lambda: panel_of(obs, var.index, source, findings))
+    panel = findings.attempt(lambda: panel_of(whole.adata, obs, var.index, source, findings))
     facts |= {"genes": x.shape[1], "scale": whole.counts.scale, "panel": panel or ""}
-    facts |= {"ids": ids.kind, "species": ids.species}
+    facts |= {"ids": ids.kind, "species": ids.species, "control_rate": _control_rate(x[rows], obs)}
     empty = int((np.diff(x.indptr)[rows] == 0).sum())
     if empty == len(rows):
         findings.refuse("holds zeros only", slot=whole.counts.slot, hint="Leave this section out.")
@@ -196,18 +222,22 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
         keys.TOKEN: f"{facts['technology']}|{facts['panel']}",
         keys.FLAG: np.where(np.diff(x.indptr) == 0, NO_COUNTS, ""),
     }
-    obs = with_ours(
-        without_unused(whole.obs.iloc[rows]), ours, section.findings, whole.slice_key, drop=before
-    )
+    obs = without_unused(whole.obs.iloc[rows])
+    if keys.CELL_ID not in obs.columns:  # names may be made unique, or get a prefix in a run
+        obs[keys.CELL_ID] = np.array([text_of(name) for name in adata.obs_names[rows]], dtype=object)
+    obs = with_ours(obs, ours, section.findings, whole.slice_key, drop=before)
     others = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
     obsm = {name: _writable(value, name, section.findings) for name, value in others.items()}
     plain = (str, int, float, bool, np.generic)  # not images and the like, which belong to the input
     uns = {key: value for key, value in adata.uns.items() if isinstance(value, plain)}
-    uns.pop(keys.TECHNOLOGY, None)  # obs has it, or what the caller gave in its place
+    for name in (keys.TECHNOLOGY, keys.PANEL):  # obs has them, or what the caller gave in their place
+        uns.pop(name, None)
     info: dict[str, Any] = {"source": section.source.where, "scale": whole.counts.scale}
     if before:  # what was found when the file was read still holds
         info = {key: str(adata.uns[keys.UNS][key]) for key in ("source", "scale")}
     info |= {"gene_ids": ids.kind, "species": ids.species}
+    if facts["unit"]:
+        info["unit"] = facts["unit"]
     info["messages"] = list(dict.fromkeys(section.findings.messages))
     return AnnData(
         X=x,
@@ -262,13 +292,41 @@ def _check_frames(whole: _Whole, rows: np.ndarray, findings: Findings) -> None:
         how = (
             f"{true} {'hold' if ' and ' in true else 'holds'} true positions: put these into {slot}."
             if true
-            else "Add the position of its field of view to each cell."
+            else f"If they are sections, read each as one: slice_key={column!r} (--slice-key {column}). If "
+            "they are fields of view, add the position of its field to each cell."
         )
         findings.refuse(
             f"is local to each group of obs['{column}']: groups lie on one another, and cells far apart "
             "would become neighbors",
             slot=slot,
             hint=how,
+        )
+
+
+def _measures(coords: np.ndarray, unit: str) -> dict[str, Any]:
+    """Facts about positions: median distance to the nearest cell, extent, and their unit."""
+    if not len(coords):
+        return {"unit": unit}
+    width, height = (float(size) for size in np.ptp(coords[:, :2], axis=0))
+    return {"spacing": median_spacing(coords), "extent": (width, height), "unit": unit}
+
+
+def _control_rate(x: sparse.csr_matrix, obs: pd.DataFrame) -> float:
+    """Share of control probes in all counts, NaN where it is not known."""
+    if CONTROL_COUNTS not in obs:
+        return float("nan")
+    controls = float(pd.to_numeric(obs[CONTROL_COUNTS], errors="coerce").sum(min_count=1))
+    total = controls + float(x.sum())
+    return controls / total if total else 0.0
+
+
+def _check_unit(facts: dict[str, Any], findings: Findings) -> None:
+    """Report a unit that the distances between cells contradict."""
+    spacing, (low, high) = facts.get("spacing", float("nan")), _SPACING
+    if facts["unit"] in MICROMETERS and (spacing < low or spacing > high):
+        findings.corrected(
+            f"the nearest cell is {spacing:.3g} µm away in the median, hardly a distance of cells: "
+            f"check the unit of obsm['{keys.SPATIAL}'] (uns['{keys.UNIT}'])"
         )
 
 

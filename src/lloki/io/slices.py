@@ -37,6 +37,14 @@ class SliceCheck:
         ``"unknown"``).
     technology, panel
         What it would be conditioned on.
+    spacing
+        Median distance from a cell to the nearest other, NaN where positions could not be read.
+    extent
+        Width and height of the section.
+    unit
+        Of these: ``"micrometre"``, another, or ``""`` where it is not known.
+    control_rate
+        Share of control probes in all counts; NaN where it is not known.
     errors
         Why it cannot be used, each with file, slot and fix; empty if it can.
     warnings
@@ -52,6 +60,10 @@ class SliceCheck:
     species: str = "unknown"
     technology: str = ""
     panel: str = ""
+    spacing: float = float("nan")
+    extent: tuple[float, float] = (float("nan"), float("nan"))
+    unit: str = ""
+    control_rate: float = float("nan")
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -85,14 +97,18 @@ def read_slices(
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
     n_neighbors: int = 40,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
 ) -> list[AnnData]:
     """Read and check slices: one new AnnData per section. The input is not changed.
 
     Parameters
     ----------
     paths
-        One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, or AnnData in memory, in any
-        combination. Slices returned by this function may be given again, with the same result.
+        One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, instruments' output folders
+        (:func:`read_folder`), or AnnData in memory, in any combination. Slices returned by this function may
+        be given again, with the same result. A folder with several samples (regions, slides) is several
+        slices, named ``folder_sample``.
     layer
         Where the counts are, for all inputs: a layer, ``"raw"`` for ``adata.raw``, or ``None`` for ``X``.
     allow_normalized
@@ -114,6 +130,11 @@ def read_slices(
         ``obs`` column of cell labels, made categorical; at least one input must have it.
     n_neighbors
         Number of neighbors per cell in later stages; a warning is issued for a section with fewer cells.
+    min_counts
+        Leave out cells with fewer counts of genes. By default none: empty cells are flagged.
+    max_control_rate
+        Leave out cells of whose counts more than this share (0 to 1) are of control probes, in slices from an
+        instrument's folder.
 
     Returns
     -------
@@ -153,6 +174,8 @@ def read_slices(
         panels=panels,
         layers=layers,
         n_neighbors=n_neighbors,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
     )
     new: list[tuple[str, str, str]] = []
     slices: list[AnnData] = []
@@ -213,12 +236,16 @@ def check_slices(
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
     n_neighbors: int = 40,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
 ) -> list[SliceCheck]:
     """Check slices and report the result: reads as :func:`read_slices`, but never raises for data.
 
     Parameters
     ----------
     paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, n_neighbors
+        As for :func:`read_slices`.
+    min_counts, max_control_rate
         As for :func:`read_slices`.
 
     Returns
@@ -242,6 +269,8 @@ def check_slices(
         panels=panels,
         layers=layers,
         n_neighbors=n_neighbors,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
     )
     sections: list[Section] = []
     for found in iter_sections(paths, options, strict=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import ConfigError
+from lloki.io.folders import samples_in
 
 Input: TypeAlias = str | os.PathLike[str] | AnnData
 Slices: TypeAlias = Sequence[Input] | Input
@@ -33,6 +34,8 @@ class Source:
         Whether the caller chose that name.
     layer, panel
         Where its counts are and what its panel is called; ``None`` leaves it to the file.
+    given
+        Name of the input that it is a part of: an instrument's folder with several samples.
     """
 
     data: Input
@@ -40,6 +43,7 @@ class Source:
     named: bool = False
     layer: str | None = None
     panel: str | None = None
+    given: str | None = None
 
     @property
     def where(self) -> str:
@@ -88,7 +92,8 @@ def plan_sources(
     ----------
     paths
         The inputs. Two files of one name (``a/x.h5ad``, ``b/x.h5ad``) are named with their folder (``a_x``,
-        ``b_x``), so that a name does not depend on the order of the inputs.
+        ``b_x``), so that a name does not depend on the order of the inputs. An instrument's folder with
+        several samples becomes one source for each, named ``folder_sample``.
     layer
         Layer for every input without an entry in ``layers``.
     samples, panels, layers
@@ -112,7 +117,7 @@ def plan_sources(
     twice = [file for file, count in files.items() if count > 1]
     if twice:
         raise ConfigError(f"{twice[0]} is given twice. Name every slice once.")
-    names = list(samples) if samples is not None else _names(paths)
+    names = list(samples) if samples is not None else names_of(paths)
     for name in names:
         # sections of one file that were read before share their sample
         if names.count(name) > 1 and not all(
@@ -121,7 +126,7 @@ def plan_sources(
             if other == name
         ):
             raise ConfigError(f"Two inputs are called {name!r}. Give different names with samples=.")
-    return [
+    sources = [
         Source(
             data=path,
             sample=names[i],
@@ -131,6 +136,18 @@ def plan_sources(
         )
         for i, path in enumerate(paths)
     ]
+    return [part for source in sources for part in _samples(source)]
+
+
+def _samples(source: Source) -> list[Source]:
+    """One source for each sample of an instrument's folder that holds several; else the source itself."""
+    if isinstance(source.data, AnnData):
+        return [source]
+    inside = samples_in(source.data)
+    return [
+        replace(source, data=path, sample=f"{source.sample}_{name}", given=source.sample)
+        for name, path in inside.items()
+    ] or [source]
 
 
 def stem(path: str | os.PathLike[str]) -> str:
@@ -142,7 +159,8 @@ def stem(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _names(paths: Sequence[Input]) -> list[str]:
+def names_of(paths: Sequence[Input]) -> list[str]:
+    """Name each input after its file, with the folder's name where two files share theirs."""
     names = []
     for i, path in enumerate(paths):
         if not isinstance(path, AnnData):

@@ -63,6 +63,7 @@ def assemble(
         **facts,
         "slices": [s.name for s in slices],
         "sources": [str(s.info.get("source", "")) for s in slices],
+        "units": [str(s.info.get("unit", "")) for s in slices],
     }
     return joined
 

@@ -49,6 +49,8 @@ def integrate(
     orthologs: bool = False,
     allow_normalized: bool = False,
     slice_key: str | None = None,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
     label_key: str | None = None,
     embedder: str = "factor",
     model: str | Path | None = None,
@@ -80,13 +82,14 @@ def integrate(
     Parameters
     ----------
     slices
-        Files or AnnData, one or several; see :func:`lloki.io.read_slices`. Each is opened once.
+        Files, instruments' output folders or AnnData, one or several; see :func:`lloki.io.read_slices`. Each
+        is opened once.
     reference
         scRNA-seq of matched tissue, with raw counts: file or AnnData. Not needed with
         ``embedder="precomputed:KEY"``, nor with a pretrained embedder and ``fp=False``.
     out
         Folder for the results, created if absent. Only one run at a time can write to it.
-    technology, samples, panels, layers, layer, allow_normalized, slice_key
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, min_counts, max_control_rate
         How the slices are read; see :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
@@ -184,6 +187,8 @@ def integrate(
         layer=layer,
         allow_normalized=allow_normalized,
         slice_key=slice_key,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         label_key=label_key,
         technology=technology,
         samples=samples,

@@ -35,6 +35,8 @@ class PlanKeywords(RunKeywords, total=False):
     orthologs: bool
     allow_normalized: bool
     slice_key: str | None
+    min_counts: int
+    max_control_rate: float | None
     project_only: Sequence[str]
     skip_bad: bool
     device: str | None

@@ -48,6 +48,8 @@ def project(
     layer: str | None = None,
     allow_normalized: bool = False,
     slice_key: str | None = None,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
     label_key: str | None = None,
     fit_token: bool = False,
     skip_bad: bool = False,
@@ -69,6 +71,8 @@ def project(
         nothing. If tokens were fitted, it also holds ``fitted-model``, which can be given as ``run``.
     technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
         How the slices are read; see :func:`lloki.integrate`.
+    min_counts, max_control_rate
+        Which cells are left out; see :func:`lloki.io.read_slices`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token; the rest
         of the model is unchanged (:func:`lloki.cae.fit_token`). By default such slices are an error, so that
@@ -104,6 +108,8 @@ def project(
         layer=layer,
         allow_normalized=allow_normalized,
         slice_key=slice_key,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         label_key=label_key,
         technology=technology,
         samples=samples,
