@@ -1,4 +1,4 @@
-"""Tokens meet their partners in other tokens; cells without any stay; where a cell moves is a continuous rule."""
+"""Tokens meet their partners in other tokens; cells without any stay; a cell moves by a continuous rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def middles(cells, kinds):
 
 def test_kinds_of_all_tokens_meet():
     cells, kinds = tokens([(0.25,) * 4, (0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3, 0.4)])
-    correction = Correction.fit(cells, [0, 1, 2], rounds=4)
+    correction = Correction.fit(cells, [0, 1, 2], rounds=2)
     moved = [correction.apply(x, t) for t, x in enumerate(cells)]
     before, after = middles(cells, kinds), middles(moved, kinds)
     off = [np.linalg.norm(m - m.mean(0), axis=2).mean() for m in (before, after)]
@@ -44,32 +44,50 @@ def test_kinds_of_all_tokens_meet():
     assert spread == pytest.approx([0.4] * 3, rel=0.15)  # what differs within a kind stays
 
 
-def test_a_kind_without_counterpart_stays():
-    cells, kinds = tokens([(1 / 3, 1 / 3, 1 / 3, 0.0), (0.2, 0.2, 0.2, 0.4)])
-    correction = Correction.fit(cells, [0, 1], rounds=4)
-    shift = np.linalg.norm(correction.apply(cells[1], 1) - cells[1], axis=1)
-    lone = kinds[1] == 3
-    assert np.median(shift[lone]) < 0.05
-    assert shift[lone].mean() < 0.15 * shift[~lone].mean()
+def test_a_kind_without_counterpart_goes_to_no_other():
+    """Two kinds, each in one token only, are each other's nearest there: too far to be one kind."""
+    rng = np.random.default_rng(0)
+    one, other = np.eye(2, WIDTH), np.eye(2, WIDTH)
+    one[1, 2], other[1, 3] = 0.8, 0.8  # the second kind of either
+    kind = np.repeat([0, 1], 300)
+    cells = [(6 * c[kind] + 0.3 * rng.standard_normal((600, WIDTH))).astype(np.float32) for c in (one, other)]
+    correction = Correction.fit(cells, [0, 1], rounds=2)
+    for t, x in enumerate(cells):
+        way = (correction.apply(x, t) - x)[kind == 1].mean(0)
+        assert np.linalg.norm(way) < 0.3  # these kinds are 6.8 apart
 
 
-def test_every_other_token_has_the_same_say():
+def test_a_large_token_comes_as_far_as_a_small_one():
+    """Only the cells of a large token that have a partner say how far it has to go."""
+    rng = np.random.default_rng(0)
+    middle = np.eye(2, WIDTH)[[0, 0]] * 6
+    middle[1, 5] = 2.0
+    sizes = (60, 3000)
+    cells = [(m + 0.5 * rng.standard_normal((n, WIDTH))).astype(np.float32) for m, n in zip(middle, sizes)]
+    correction = Correction.fit(cells, [0, 1], rounds=1)
+    ways = [(correction.apply(x, t) - x)[:, 5].mean() for t, x in enumerate(cells)]
+    assert ways[0] == pytest.approx(1.0, abs=0.35)
+    assert ways[1] == pytest.approx(-1.0, abs=0.35)
+
+
+def test_every_other_token_has_the_same_say(monkeypatch):
     """A cell with partners in two tokens, many in one and few in the other, is drawn to the mean of three."""
+    monkeypatch.setattr("lloki.cae.correction.REACH", 1e6)
     rng = np.random.default_rng(0)
 
     def near(middle, n):
-        return (np.asarray(middle) + 1e-3 * rng.standard_normal((n, 3))).astype(np.float32)
+        return (np.asarray(middle) + 1e-2 * rng.standard_normal((n, 3))).astype(np.float32)
 
-    cells = [near((1, 0, 0), 25), near((1, 0.1, 0), 25), near((1, 0, 0.1), 3)]
+    cells = [near((1, 0, 0), 25), near((1, 0.4, 0), 25), near((1, 0, 0.4), 3)]
     (step, paired), *_ = _steps(cells, [0])
-    both = np.abs(step[:, 2]) > 1e-2  # those with a partner in the small token as well
-    assert paired.all()
+    both = (step[:, 1] > 0.07) & (step[:, 2] > 0.07)
+    assert paired.mean() > 0.8
     assert both.any()
     goal = (cells[0][both] + cells[1].mean(0) + cells[2].mean(0)) / 3
-    np.testing.assert_allclose(cells[0][both] + step[both], goal, atol=5e-3)
-    np.testing.assert_allclose(step[~both][:, 1], 0.05, atol=5e-3)  # half way to the only one
-    (whole, _), *_ = _steps(cells[:2], [0], whole=True)
-    np.testing.assert_allclose(whole[:, 1], 0.1, atol=5e-3)
+    np.testing.assert_allclose(cells[0][both] + step[both], goal, atol=2e-2)
+    one = step[:, 1] > 0.16
+    assert one.any()
+    np.testing.assert_allclose(step[one][:, 1], 0.2, atol=2e-2)  # half way to the only one
 
 
 def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are_partners():
@@ -90,9 +108,9 @@ def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are
 
 def test_a_token_added_later_comes_to_the_others_and_leaves_them():
     cells, kinds = tokens([(0.25,) * 4] * 3)
-    two = Correction.fit(cells[:2], [0, 1], rounds=4)
+    two = Correction.fit(cells[:2], [0, 1], rounds=2)
     known = [two.apply(x, t) for t, x in enumerate(cells[:2])]
-    three = two.add(cells[2:], known, rounds=4)
+    three = two.add(cells[2:], known, rounds=2)
     goal = middles(known, kinds[:2]).mean(0)
     before, after = (middles([x], kinds[2:])[0] for x in (cells[2], three.apply(cells[2], 2)))
     assert np.linalg.norm(after - goal, axis=1).mean() < 0.4 * np.linalg.norm(before - goal, axis=1).mean()
@@ -103,7 +121,7 @@ def test_a_token_added_later_comes_to_the_others_and_leaves_them():
 def test_slices_of_one_token_move_as_one():
     """Two slices of a token are no partners of each other: nothing is to be mixed."""
     cells, _ = tokens([(0.25,) * 4] * 2)
-    correction = Correction.fit(cells, [0, 0], rounds=4)
+    correction = Correction.fit(cells, [0, 0], rounds=2)
     assert np.array_equal(correction.apply(cells[0], 0), cells[0])
 
 
@@ -126,16 +144,18 @@ def test_a_cell_moves_the_same_alone_and_among_others(each, rounds, seed):
             assert np.array_equal(whole, x)
 
 
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 99), tiny=st.floats(1e-6, 1e-4))
-def test_a_small_change_of_a_cell_is_a_small_change_of_its_shift(seed, tiny):
+def test_a_cells_shift_is_a_continuous_function_of_it():
     """A hard rule of nearest landmarks would jump, and results would depend on how cells are blocked."""
-    rng = np.random.default_rng(seed)
-    places, shifts = (rng.standard_normal((200, 4)).astype(np.float32) for _ in range(2))
-    correction = Correction((places,), (shifts,))
-    x = rng.standard_normal((50, 4)).astype(np.float32)
-    moved = correction.apply(x + np.float32(tiny), 0) - correction.apply(x, 0)
-    assert np.abs(moved).max() < 2e4 * tiny * np.abs(shifts).max() / 100
+    rng = np.random.default_rng(0)
+
+    def at(angles):
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+    places = at(rng.uniform(0, 2 * np.pi, 200))
+    shifts = rng.standard_normal((200, 2)).astype(np.float32)
+    x = at(np.linspace(0, 2 * np.pi, 20_000))
+    jumps = np.abs(np.diff(Correction((places,), (shifts,)).apply(x, 0) - x, axis=0))
+    assert jumps.max() < 0.02  # one landmark for another makes 0.05
 
 
 def test_identical_cells_are_left_alone():

@@ -13,7 +13,7 @@ from lloki.cae.mixture import Mixture
 KINDS, WIDTH = 4, 12
 
 
-def shifted(shares=((0.25,) * 4, (0.25,) * 4), *, each=400, shift=1.0, seed=0):
+def shifted(shares=((0.25,) * 4, (0.25,) * 4), *, each=4000, shift=1.0, seed=0):
     """Slices of four kinds of cells; a kind of the second is moved its own way. Gives x, kind, shifts."""
     rng = np.random.default_rng(seed)
     centers = 6 * np.eye(KINDS, WIDTH)

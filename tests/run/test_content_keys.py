@@ -87,6 +87,7 @@ CAE: dict[str, Any] = {
     "margin": 2.0,
     "distance": "squared",
     "components": 10,
+    "mnn_rounds": 1,
     "unit": 0.7,
     "n_pairs": 7,
     "n_neighbors": 7,

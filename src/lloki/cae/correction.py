@@ -15,13 +15,12 @@ from lloki.cae.cells import COMPARISONS, apart, in_reach
 from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
 
 Floats = NDArray[np.float32]
-Pairs = tuple[Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 
 # Cells of a token that look for partners; at least so many where there are very many tokens.
 CELLS, LEAST = 5_000, 100
 NEIGHBORS = 20  # on either side of a mutual pair, and how far a cell's own kind reaches
 REACH = 1.3  # how much farther than that a partner may lie, see `lloki.cae.cells.in_reach`
-SMOOTH = 200  # landmarks whose steps a landmark shares
+SMOOTH = (2_000, 500, 200)  # landmarks whose steps a landmark shares, from coarse to fine
 RIDGE = 1.0  # landmarks' worth of evidence for no step
 BLOCK = 4_096
 
@@ -38,10 +37,11 @@ class Correction:
               w_{ij} = \left(1 - (d_{ij} / d_i)^2\right)_+^2
 
     with sums over the landmarks of its token that have partners, d 1 - cosine at the start, and d_i that of
-    the 200th nearest landmark. Any cell then moves by the mean shift of its 20 nearest landmarks, weighted in
-    the same way. This is the correction by mutual nearest neighbors of Haghverdi et al. (2018), toward all
-    tokens at once. A kind of cells that no other token has stays where it is, since it has no partners.
-    Where a cell moves is a continuous function of it and its token.
+    the 2,000th nearest landmark in the first rounds, where tokens move as wholes and partners become true,
+    then of the 500th and the 200th. Any cell then moves by the mean shift of its 20 nearest landmarks,
+    weighted in the same way. This is the correction by mutual nearest neighbors of Haghverdi et al. (2018),
+    toward all tokens at once. A kind of cells that no other token has has no partners, and only goes with
+    cells like it. Where a cell moves is a continuous function of it and its token.
 
     Parameters
     ----------
@@ -65,14 +65,14 @@ class Correction:
         slices, token_of
             The data, and the index of each one's token.
         rounds
-            Searches of partners. 0 leaves the cells as they are.
+            Searches of partners at each of the three scales. 0 leaves the cells as they are.
         seed
             Random seed.
 
         Notes
         -----
         With T tokens, of which at most m = min(5,000, 40,000 / T) cells look for partners: time grows with
-        rounds·T²·m²·d, memory with T·m·d and a block of the search.
+        rounds·T²·m²·d, memory with T·m·d and m²: below 300 MB.
         """
         tokens, d = max(token_of) + 1, slices[0].shape[1]
         none = np.zeros((0, d), np.float32)
@@ -80,25 +80,26 @@ class Correction:
             return cls((none,) * tokens, (none,) * tokens)
         limit = max(LEAST, min(CELLS, math.isqrt(COMPARISONS // (tokens * (tokens - 1)))))
         cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
-        likes = [_Like.of(x, x, SMOOTH) for x in cells]
         shifts = [np.zeros_like(x) for x in cells]
-        for _ in range(rounds):
-            steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
-            for by, like, (step, paired) in zip(shifts, likes, steps):
-                by += like.mean(step, paired)
+        for k in SMOOTH:
+            for _ in range(rounds):
+                steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
+                for x, by, (step, paired) in zip(cells, shifts, steps):
+                    by += _Like.of(x, x, k).mean(step, paired)
         return cls(tuple(cells), tuple(shifts))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
-        """Append one more token, from its slices; the ``others`` (n_j, d) are corrected cells that stay."""
+        """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
         none = np.zeros((0, slices[0].shape[1]), np.float32)
         if not rounds or not len(others):
             return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
         x = _draw(slices, CELLS, 0)
-        like, by = _Like.of(x, x, SMOOTH), np.zeros_like(x)
-        for _ in range(rounds):
-            # The others do not come to meet them, so that a step goes all the way.
-            (step, paired), *_ = _steps([x + by, *others], [0], whole=True)
-            by += like.mean(step, paired)
+        by = np.zeros_like(x)
+        for k in SMOOTH:
+            like = _Like.of(x, x, k)
+            for _ in range(rounds):
+                (step, paired), *_ = _steps([x + by, *others], [0])
+                by += like.mean(step, paired)
         return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
 
     def apply(self, x: Floats, token: int) -> Floats:
@@ -156,9 +157,7 @@ def _near(x: torch.Tensor) -> torch.Tensor:
     return apart(x, x[others[:, -1]]) if others.shape[1] else torch.full((len(x),), torch.inf)
 
 
-def _steps(
-    cells: Sequence[Floats], moving: Iterable[int], *, whole: bool = False
-) -> list[tuple[Floats, NDArray[np.bool_]]]:
+def _steps(cells: Sequence[Floats], moving: Iterable[int]) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """Each cell's way to its partners (n, d), and which cells have some: of each of the ``moving`` tokens."""
     of = [torch.from_numpy(x) for x in cells]
     moving = list(moving)
@@ -184,6 +183,5 @@ def _steps(
     out = []
     for t in moving:
         n = partners[t][:, None]
-        goal = total[t] / n.clamp_min(1) if whole else (total[t] + of[t]) / (n + 1)
-        out.append(((goal - of[t]).numpy(), (partners[t] > 0).numpy()))
+        out.append((((total[t] + of[t]) / (n + 1) - of[t]).numpy(), (partners[t] > 0).numpy()))
     return out

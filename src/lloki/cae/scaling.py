@@ -64,7 +64,7 @@ class Scaling:
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Scaling:
         """Append what one more token needs, from its slices; the rest stays.
 
-        The ``others`` are scaled cells of the known tokens, a group for each slice.
+        The ``others`` are scaled cells of each known token.
         """
         mixture = self.mixture.add(slices)
         made = [mixture.apply(x, len(mixture.offsets) - 1) - self.center for x in slices]

@@ -10,7 +10,7 @@ import numpy as np
 from lloki import keys
 from lloki.errors import ConfigError
 from lloki.io.folders import read_folder, samples_in
-from lloki.io.quality import CONTROL_COUNTS
+from lloki.io.quality import overall_control_rate
 from lloki.io.sources import stem
 from lloki.io.units import median_spacing, unit_of
 from lloki.io.writing import atomic
@@ -96,7 +96,6 @@ def _convert(name: str, path: Path, file: Path, limits: tuple[int, float | None,
     adata = read_folder(path, min_counts=min_counts, max_control_rate=max_control_rate, pixel_size=pixel_size)
     with atomic(file) as part:
         adata.write_h5ad(part, compression="gzip")
-    controls, counts = float(adata.obs[CONTROL_COUNTS].sum(min_count=1)), float(adata.X.sum())
     coords = adata.obsm[keys.SPATIAL]
     width, height = (float(size) for size in np.ptp(coords[:, :2], axis=0))
     return Converted(
@@ -107,7 +106,7 @@ def _convert(name: str, path: Path, file: Path, limits: tuple[int, float | None,
         cells=adata.n_obs,
         genes=adata.n_vars,
         controls=int(adata.uns["control_features"]),
-        control_rate=controls / (controls + counts) if controls + counts else 0.0,
+        control_rate=overall_control_rate(adata.X, adata.obs),
         extent=(width, height),
         spacing=median_spacing(coords),
         unit=unit_of(adata),

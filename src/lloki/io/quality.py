@@ -28,6 +28,15 @@ def control_rate(x: sparse.csr_matrix, obs: pd.DataFrame) -> np.ndarray:
     return np.where(total > 0, controls / np.maximum(total, 1.0), np.where(np.isnan(total), np.nan, 0.0))
 
 
+def overall_control_rate(x: sparse.csr_matrix, obs: pd.DataFrame) -> float:
+    """Share of control probes in all counts of a slice, arguments as above; NaN where it is not known."""
+    if CONTROL_COUNTS not in obs:
+        return float("nan")
+    controls = float(pd.to_numeric(obs[CONTROL_COUNTS], errors="coerce").sum(min_count=1))
+    total = controls + float(x.sum())
+    return controls / total if total else 0.0
+
+
 def drop_cells(
     x: sparse.csr_matrix,
     obs: pd.DataFrame,

@@ -22,7 +22,7 @@ from lloki.io.files import open_input
 from lloki.io.frames import text_of, tidy, without_unused
 from lloki.io.measured import measured_by_slice, measured_genes
 from lloki.io.options import ReadOptions
-from lloki.io.quality import CONTROL_COUNTS, drop_cells
+from lloki.io.quality import drop_cells, overall_control_rate
 from lloki.io.sources import Source, is_checked
 from lloki.io.spatial_data import OWN_FRAMES
 from lloki.io.units import MICROMETERS, median_spacing, unit_of
@@ -199,7 +199,7 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
     x, var, ids = whole.genes
     panel = findings.attempt(lambda: panel_of(whole.adata, obs, var.index, source, findings))
     facts |= {"genes": x.shape[1], "scale": whole.counts.scale, "panel": panel or ""}
-    facts |= {"ids": ids.kind, "species": ids.species, "control_rate": _control_rate(x[rows], obs)}
+    facts |= {"ids": ids.kind, "species": ids.species, "control_rate": overall_control_rate(x[rows], obs)}
     empty = int((np.diff(x.indptr)[rows] == 0).sum())
     if empty == len(rows):
         findings.refuse("holds zeros only", slot=whole.counts.slot, hint="Leave this section out.")
@@ -309,15 +309,6 @@ def _measures(coords: np.ndarray, unit: str) -> dict[str, Any]:
         return {"unit": unit}
     width, height = (float(size) for size in np.ptp(coords[:, :2], axis=0))
     return {"spacing": median_spacing(coords), "extent": (width, height), "unit": unit}
-
-
-def _control_rate(x: sparse.csr_matrix, obs: pd.DataFrame) -> float:
-    """Share of control probes in all counts, NaN where it is not known."""
-    if CONTROL_COUNTS not in obs:
-        return float("nan")
-    controls = float(pd.to_numeric(obs[CONTROL_COUNTS], errors="coerce").sum(min_count=1))
-    total = controls + float(x.sum())
-    return controls / total if total else 0.0
 
 
 def _check_unit(facts: dict[str, Any], findings: Findings) -> None:
