@@ -162,6 +162,14 @@ def test_refused_with_a_hint(good: Make, trouble: str) -> None:
     assert hint in caught.value.hint
 
 
+def test_no_cells_to_cut_into_sections(good: Make) -> None:
+    empty = changed(good(), column(lambda n: ["A"] * n))[:0].copy()
+    with pytest.raises(InputError, match="no cells"):
+        read(empty, slice_key="c")
+    (check,) = io.check_slices([empty], slice_key="c")
+    assert not check.ok
+
+
 def test_sections_are_one_but_for_rounding(good: Make) -> None:
     odd = changed(good(), column(lambda n: [0.1 + 0.2, 0.3] * (n // 2)))
     assert len(io.read_slices([odd], slice_key="c", n_neighbors=5)) == 1

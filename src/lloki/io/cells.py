@@ -214,6 +214,8 @@ def split_sections(
                 "different sections become neighbors"
             )
         return {"": np.arange(len(obs))}
+    if not len(obs):  # then refused for having no cells, rather than no sections at all
+        return {"": np.arange(0)}
     column = obs[slice_key]
     missing = stands_for_missing(column, unknown=False)
     if missing.any():
