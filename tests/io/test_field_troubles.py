@@ -107,6 +107,12 @@ CORRECTED: dict[str, tuple[Change, dict[str, Any], str, bool]] = {  # change, op
     "y before x": (lambda a: a.obsm.__setitem__("spatial", pd.DataFrame(a.obsm["spatial"][:, ::-1], index=a.obs_names, columns=["y_um", "x_um"])), {}, "columns as y_um, x_um; read as x, y", True),
     "binarized": (x(lambda v: v > 0), {}, "all are 0 or 1: whether a gene was detected", False),
     "normalized and rounded": (x(lambda v: np.rint(v / v.sum(1, keepdims=True) * 1e4)), {}, "all cells add up to about 10,000", False),
+    "one added to every count": (x(lambda v: v + 1), {}, "a constant may have been added", False),
+    "counts cut off at 8 bits": (x(lambda v: np.minimum(v * 40, 255).astype("u1")), {}, "many are 255", False),
+    "rows and columns of an image": (lambda a: a.obsm.__setitem__("spatial", pd.DataFrame(a.obsm["spatial"][:, ::-1], index=a.obs_names, columns=["imagerow", "imagecol"])), {}, "imagerow, imagecol; read as x, y", True),
+    "a table with an id beside x and y": (lambda a: a.obsm.__setitem__("spatial", pd.DataFrame({"id": range(a.n_obs), "x": a.obsm["spatial"][:, 0], "y": a.obsm["spatial"][:, 1]}, index=a.obs_names)), {}, "read as x, y", True),
+    "technology is a dict": (lambda a: a.uns.update(technology={"a": 1}), {}, "no technology is given", True),
+    "a dash for a label": (column(lambda n: ["-", "A"] * (n // 2)), {"label_key": "c"}, "labeled '-'", True),
     "missing positions as 0, 0": (xy(lambda v: np.where(np.arange(80)[:, None] < 6, 0, v)), {}, r"puts 6 cells at \(0, 0\)", False),
     "missing positions as -9999": (xy(lambda v: np.where(np.arange(80)[:, None] < 2, -9999, v)), {}, "puts 2 cells far from all others", False),
     "one cell very far": (xy(lambda v: np.where(np.arange(80)[:, None] == 5, [1e9, 2e9], v)), {}, "puts 1 cell far from all others", False),
@@ -149,6 +155,7 @@ REFUSED: dict[str, tuple[Change, dict[str, Any], str, str]] = {
     "too small to square": (xy(lambda v: v * 1e-200), {}, "beyond what distances", "micrometers"),
     "sections named nan": (column(lambda n: ["nan"] * 8 + ["A"] * (n - 8)), {"slice_key": "c"}, r"is missing for 8 cells \('nan'\)", "sections"),
     "log2 of sparse counts": (x(lambda v: np.log2(1 + np.where(np.arange(v.size).reshape(v.shape) % 23 == 0, 2, v > 0))), {}, "looks log-normalized", "raw counts"),
+    "genes of several levels": (lambda a: setattr(a.var, "index", pd.MultiIndex.from_product([["g"], a.var_names])), {}, "several levels", "level with gene names"),
     "transposed": (names(lambda i, n: "".join(np.random.default_rng(i).choice(list("ACGT"), 16)) + "-1"), {}, "cell barcodes", "transpose"),
 }  # fmt: skip
 

@@ -22,7 +22,8 @@ _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
 )
 _FEW_LABELS = 20  # labeled cells, of which any number of types is possible
-_AXIS = re.compile(r"(?:.*[_.\s])?([xyz])(?:[_.\s].*)?", re.IGNORECASE)  # a column of one coordinate
+# a column of one coordinate; a pixel's row is its y
+_AXIS = re.compile(r"(?:.*[_.\s])?([xyz]|(?:image)?(?:row|col|column))(?:[_.\s].*)?", re.IGNORECASE)
 _SECTIONS = (
     "slice",
     "slice_id",
@@ -67,7 +68,7 @@ _MAY_BE_SECTIONS = frozenset(
 def read_coordinates(adata: AnnData, findings: Findings) -> np.ndarray:
     """Positions of all cells: float64 (n, 2) or (n, 3), finite.
 
-    Corrected, with a message: a table whose columns are named in another order than x, y, z.
+    Corrected, with a message: a table whose columns are named in another order than x, y, z, or hold more.
 
     Raises
     ------
@@ -126,12 +127,22 @@ def read_coordinates(adata: AnnData, findings: Findings) -> np.ndarray:
 
 def _in_order(table: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
     """Columns of a table of positions as x, y, z, where their names say which is which."""
-    axes = [match[1].lower() if (match := _AXIS.fullmatch(str(c))) else "" for c in table.columns]
-    order = sorted(range(len(axes)), key=lambda i: axes[i])
-    if sorted(axes) not in (["x", "y"], ["x", "y", "z"]) or order == list(range(len(axes))):
+    axes = [_axis(str(name)) for name in table.columns]
+    order = sorted((i for i, axis in enumerate(axes) if axis), key=lambda i: axes[i])
+    if [axes[i] for i in order] not in (["x", "y"], ["x", "y", "z"]) or order == list(range(len(axes))):
         return table
-    findings.corrected(f"{slot} has its columns as {some(table.columns)}; read as {', '.join(sorted(axes))}")
+    read_as = ", ".join(axes[i] for i in order)
+    findings.corrected(f"{slot} has its columns as {some(table.columns)}; read as {read_as}")
     return table.iloc[:, order]
+
+
+def _axis(name: str) -> str:
+    """Coordinate that a column's name says it is, ``""`` if none."""
+    match = _AXIS.fullmatch(name)
+    if match is None:
+        return ""
+    word = match[1].lower()
+    return "y" if word.endswith("row") else "x" if "col" in word else word
 
 
 def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None) -> pd.DataFrame:

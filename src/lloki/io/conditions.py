@@ -26,7 +26,7 @@ def technology_of(
         if known is not None and known in chosen:
             return chosen[known]
     given = adata.uns.get(keys.TECHNOLOGY)
-    if given is not None and np.size(given) == 1:
+    if given is not None and np.size(given) == 1 and not isinstance(given, Mapping | set):
         value = np.ravel(np.asarray(given, dtype=object))[0]
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         if not stands_for_missing(np.array([value], dtype=object))[0]:

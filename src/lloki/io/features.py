@@ -68,6 +68,13 @@ def read_features(
     GeneError
         If no column measures a gene, or the names are numbers and no column holds better ones.
     """
+    if isinstance(var.index, pd.MultiIndex):
+        raise GeneError(
+            "has several levels, and a gene one name",
+            where=findings.where,
+            slot="var_names",
+            hint="Keep the level with gene names: adata.var.index = adata.var.index.get_level_values(0).",
+        )
     features = list(map(str, var.index))
     keep = _measures_genes(var)
     found = _names(var.loc[keep])

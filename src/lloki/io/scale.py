@@ -28,6 +28,7 @@ _UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 _EVEN = 0.05  # relative spread of the cells' totals below which they were made equal
 _SAME_TOTAL = 0.01  # and below which no depth of sequencing is that even, for whole numbers
+_FULL = (127.0, 255.0, 32_767.0, 65_535.0)  # largest signed and unsigned integers of 8 and 16 bits
 _ENOUGH = 20  # cells, and 10 values each, that are needed to doubt counts
 
 
@@ -79,6 +80,11 @@ def doubt_of_counts(x: sparse.csr_matrix) -> str:
         return ""
     if (filled.data == filled.data[0]).all():
         return f"all are 0 or {filled.data[0]:g}: whether a gene was detected, not how often"
+    if filled.nnz == filled.shape[0] * filled.shape[1]:
+        return "no cell lacks any gene: a constant may have been added"
+    top = filled.data.max()
+    if top in _FULL and (filled.data == top).sum() > max(3, 1e-3 * filled.nnz):
+        return f"many are {top:g}, the largest of a number of few bits: larger counts may have been cut off"
     totals = np.asarray(filled.sum(axis=1, dtype=np.float64)).ravel()
     if totals.std() < _SAME_TOTAL * totals.mean():
         return f"all cells add up to about {totals.mean():,.0f}: they were normalized and rounded, or thinned"
