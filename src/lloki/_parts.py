@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
-from lloki._missing import text_labels
+from lloki._missing import stands_for_missing, text_labels
 from lloki._version import __version__
 from lloki.errors import InputError, LlokiWarning
 
@@ -146,9 +146,11 @@ class Part:
 
     def panel(self) -> NDArray[np.int64] | None:
         """Columns of the genes that this slice measured, if the AnnData records it; else None."""
-        known = list(self.own.uns.get(keys.UNS, {}).get("slices", []))
-        if keys.MEASURED in self.own.varm and self.name in known:
-            return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
+        from lloki.io.measured import measured_by_slice
+
+        recorded = measured_by_slice(self.own)
+        if self.name in recorded:
+            return np.flatnonzero(recorded[self.name])
         return np.arange(self.own.n_vars) if len(self.rows) == self.own.n_obs else None
 
     def _measured(self, x: sparse.csr_matrix, names: pd.Index) -> NDArray[np.int64]:
@@ -184,6 +186,11 @@ def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLI
         if slice_key not in adatas.obs:
             hint = "Set slice_key to the column that names the slices, or give a list of AnnData."
             raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", hint=hint)
+        missing = stands_for_missing(adatas.obs[slice_key], unknown=False)
+        if missing.any():
+            text = f"is missing for {int(missing.sum())} cells"
+            hint = "Name their slice, or leave these cells out."
+            raise InputError(text, slot=f"obs[{slice_key!r}]", hint=hint)
         names = adatas.obs[slice_key].astype(str).to_numpy()
         found = [Part(name, adatas, np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
     else:

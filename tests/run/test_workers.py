@@ -94,6 +94,30 @@ def test_workers_that_always_die_end_the_run(monkeypatch):
     assert len(started) == ATTEMPTS
 
 
+def test_a_script_without_main_guard_is_told(tmp_path):
+    """Each worker imports the script: it ends where it would start workers itself, and the run says why."""
+    (tmp_path / "run.py").write_text(
+        "import killable\n"
+        "from lloki.run.execute import Workers\n"
+        "with Workers(2) as workers:\n"
+        "    print(*workers.run(killable.process, range(4)))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(tmp_path / "run.py")]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.splitlines()[-1].startswith("lloki.errors.RunError: workers import the script")
+
+
+def test_a_script_from_standard_input_cannot_start_workers():
+    script = "from lloki.run.execute import Workers; Workers(1); print('one'); Workers(2)"
+    run = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False)
+    assert run.stdout == "one\n"
+    assert "ConfigError: workers import the script" in run.stderr
+    assert "standard input" in run.stderr
+
+
 @pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path):
     """Nobody is left behind, waiting for work for ever."""

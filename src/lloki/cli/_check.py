@@ -21,6 +21,7 @@ def check(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
+    orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
     min_counts: options.MinCounts = None,
@@ -36,6 +37,7 @@ def check(
         how |= given(
             layer=layer,
             reference_layer=reference_layer,
+            orthologs=orthologs,
             slice_key=slice_key,
             label_key=label_key,
             allow_normalized=allow_normalized,

@@ -12,6 +12,7 @@ status  meaning
 
 from __future__ import annotations
 
+import sys
 import traceback
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
@@ -59,6 +60,10 @@ def _unexpected(error: Exception) -> str:
     """One sentence on an unforeseen error: what is kept, how to continue, where the log is."""
     reason = next(iter(str(error).splitlines()), "")
     what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if sys.flags.optimize > 1:
+        return (
+            f"{what}. anndata cannot be used without docstrings: unset PYTHONOPTIMIZE=2, or use -O for -OO."
+        )
     text = "".join(traceback.format_exception(error))
     try:
         with NamedTemporaryFile("w", prefix="lloki-", suffix=".log", delete=False, encoding="utf-8") as log:

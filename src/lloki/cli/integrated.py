@@ -24,25 +24,20 @@ PAGES = {  # of each command, in the folder of its other files
 
 
 def read_integrated(path: Path) -> AnnData:
-    """Read slices in one AnnData.
+    """Read slices in one AnnData, ``.h5ad`` or ``.zarr``.
 
     Raises
     ------
     InputError
         If there is no such file, or it holds no AnnData.
     """
-    import anndata
-
     from lloki.errors import InputError
+    from lloki.io.files import open_input
 
-    if not path.exists():
-        raise InputError("does not exist", where=str(path), hint="Give the file's path.")
-    try:
-        return anndata.read_h5ad(path)
-    except Exception as error:  # on other HDF5 files anndata raises whatever fails first
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."
-        raise InputError(f"cannot be read ({reason})", where=str(path), hint=hint) from error
+    if (path / "integrated.h5ad").is_file():
+        hint = f"Give its file: {path / 'integrated.h5ad'}."
+        raise InputError("is the folder of a run", where=str(path), hint=hint)
+    return open_input(path)
 
 
 def parameters_of(adata: AnnData, function: str) -> dict[str, Any]:

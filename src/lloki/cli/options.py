@@ -57,6 +57,14 @@ ReferenceLayer = Annotated[
     str | None,
     typer.Option(help="Layer of the reference with raw counts. Default: X.", rich_help_panel=_INPUTS),
 ]
+Orthologs = Annotated[
+    bool | None,
+    typer.Option(
+        "--orthologs",
+        help="Match a reference of the other of mouse and human by one-to-one orthologs.",
+        rich_help_panel=_INPUTS,
+    ),
+]
 SliceKey = Annotated[
     str | None,
     typer.Option(help="obs column that separates the sections of one file.", rich_help_panel=_INPUTS),

@@ -7,7 +7,15 @@ ships with the package (:func:`gene_table`, :func:`orthologs`).
 
 from __future__ import annotations
 
-from lloki.genes._orthologs import ORTHOLOG_SOURCE, ORTHOLOG_VERSION, GeneTable, gene_table, orthologs
+from lloki.genes._orthologs import (
+    ORTHOLOG_SOURCE,
+    ORTHOLOG_VERSION,
+    SPECIES,
+    GeneTable,
+    gene_table,
+    ortholog_names,
+    orthologs,
+)
 from lloki.genes.identifiers import Identifiers, identify, is_control
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
 from lloki.genes.panels import PanelCoverage, coverage, is_panel_name, match_reference, panel_name
@@ -16,6 +24,7 @@ from lloki.genes.vocabulary import CountsKept, VocabularyMatch, counts_kept, mat
 __all__ = [
     "ORTHOLOG_SOURCE",
     "ORTHOLOG_VERSION",
+    "SPECIES",
     "CountsKept",
     "GeneTable",
     "Identifiers",
@@ -30,6 +39,7 @@ __all__ = [
     "is_panel_name",
     "match_reference",
     "match_vocabulary",
+    "ortholog_names",
     "orthologs",
     "panel_name",
     "to_symbols",

@@ -50,7 +50,10 @@ def codes_of(column: pd.Series) -> NDArray[np.int64] | None:
     kind = column.dtype
     if pd.api.types.is_float_dtype(kind) and not (column.dropna() % 1 == 0).all():
         return None
-    codes, values = pd.factorize(column)
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # lists and the like
+        return None
     return np.asarray(codes, np.int64) if 2 <= len(values) <= max(2, len(column) // 5) else None
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from lloki.errors import InputError
 from lloki.io._findings import Findings, number, some
-from lloki.io.scale import ScaleName, infer_scale, recover_counts, round_counts, undo_log
+from lloki.io.scale import ScaleName, doubt_of_counts, infer_scale, recover_counts, round_counts, undo_log
 
 RAW = "raw"  # the name under which adata.raw can be asked for as a layer
 _PEEK = 200  # cells that a hint looks at
@@ -92,6 +92,8 @@ def read_counts(
         x, fractions = round_counts(x)
         if fractions:
             findings.corrected(f"{slot} is no whole number in {number(fractions, 'value')}; kept as counts")
+        if doubt := doubt_of_counts(x):
+            findings.corrected(f"{slot} holds whole numbers, but {doubt}; kept as counts")
     elif scale == "proportional to counts":
         findings.corrected(
             f"{slot} holds counts divided by volume, area or library size; whole counts were recovered, each "
@@ -182,6 +184,13 @@ def _layers(adata: AnnData) -> dict[str, Any]:
 
 def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
     values = values.compute() if hasattr(values, "compute") else values  # dask, from lazily read stores
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"is masked in {number(int(np.ma.count_masked(values)), 'value')}",
+            where=where,
+            slot=slot,
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+        )
     if getattr(values, "dtype", np.dtype(object)).kind not in "buif":
         raise InputError(
             f"holds values that are not numbers ({getattr(values, 'dtype', type(values).__name__)})",

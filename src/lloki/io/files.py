@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,18 @@ from lloki.io.folders import holds_export, open_folder
 from lloki.io.spatial_data import is_spatial_data, read_spatial_data
 
 _FORMATS = "lloki reads AnnData (.h5ad or .zarr), SpatialData (.zarr) and instruments' output folders"
+
+# how files begin that are taken for .h5ad, what they are, and what to do with them
+_BEGINNINGS = (
+    (b"version https://git-lfs", "a Git LFS pointer to a file", "Fetch the file itself: git lfs pull."),
+    (b"/annex/objects/", "a git-annex pointer to a file", "Fetch the file itself: git annex get."),
+    (b"<", "a web page or XML, not data", "Download it again; the address may need a login."),
+    (b"\x1f\x8b", "compressed with gzip", "Unpack it first: gunzip."),
+    (b"PK\x03\x04", "a zip archive", "Unpack it first: unzip."),
+    (b"BZh", "compressed with bzip2", "Unpack it first: bunzip2."),
+    (b"\xfd7zXZ", "compressed with xz", "Unpack it first: unxz."),
+    (b"(\xb5/\xfd", "compressed with zstd", "Unpack it first: zstd -d."),
+)
 
 # what HDF5 writes of a file that another program, or this one, has open for writing
 _LOCKED = ("unable to lock file", "already open for write", "already open for read-only", "consistency flag")
@@ -45,6 +58,8 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
         if isinstance(source, AnnData):
             return source.to_memory() if source.isbacked else source
         path = Path(source).expanduser()
+        if re.match(r"\w{2,}:/", str(source)):
+            raise InputError("is an address, not a file", where=str(source), hint="Download it first.")
         try:
             if not path.exists():
                 near = (
@@ -76,6 +91,11 @@ def _open_h5ad(path: Path) -> AnnData:
         if not os.access(path, os.R_OK):
             raise PermissionError(path) from error
         if not h5py.is_hdf5(path):
+            with path.open("rb") as raw:
+                head = raw.read(64).lstrip()
+            for beginning, what, hint in _BEGINNINGS:
+                if head.startswith(beginning):
+                    raise InputError(f"is {what}", where=where, hint=hint) from error
             raise InputError(
                 "is not an .h5ad (HDF5) file", where=where, hint=f"{_FORMATS}; unpack or convert it first."
             ) from error
@@ -97,6 +117,13 @@ def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
             f"is HDF5 but not AnnData: it holds {some(sorted(present))} in place of X, obs and var",
             where=where,
             hint=f"{_FORMATS}; a 10x .h5 matrix lacks the cells' coordinates: give the folder of the export.",
+        )
+    if "mod" in present or file.attrs.get("encoding-type") == "MuData":
+        modalities = list(file["mod"]) if "mod" in present else []
+        raise InputError(
+            f"is MuData: it holds several matrices ({some(modalities)})",
+            where=where,
+            hint="Write the one with gene counts alone: mdata.mod[NAME].write_h5ad(...).",
         )
     if misfit:
         raise misfit_error(where, *misfit)

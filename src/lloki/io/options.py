@@ -24,6 +24,8 @@ class ReadOptions(Config):
         See :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
+    orthologs
+        Match a reference of the other of mouse and human by one-to-one orthologs.
     skip_bad
         Skip invalid slices.
     """
@@ -40,6 +42,7 @@ class ReadOptions(Config):
     min_counts: int = 0
     max_control_rate: float | None = None
     reference_layer: str | None = None
+    orthologs: bool = False
     skip_bad: bool = False
 
     def __post_init__(self) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
 from lloki._keywords import keywords
+from lloki.errors import GeneError
+from lloki.genes import SPECIES, ortholog_names
 from lloki.io._findings import Findings, number, warn_once_each
 from lloki.io.cells import read_obs
 from lloki.io.counts import read_counts
@@ -87,3 +92,96 @@ def check_reference(
         "messages": findings.messages,
     }
     return AnnData(X=x, obs=obs, var=var, uns={keys.UNS: info}), findings.messages
+
+
+def by_orthologs(reference: AnnData, *, where: str = "") -> AnnData:
+    """Name the genes of a reference by their one-to-one orthologs: mouse to human, and the reverse.
+
+    Parameters
+    ----------
+    reference
+        As :func:`read_reference` returns it.
+    where
+        Its file, for the error.
+
+    Returns
+    -------
+    AnnData
+        The same cells and the genes that have such an ortholog (:func:`lloki.genes.orthologs`), under its
+        name; the first of two columns of one gene. ``uns["lloki"]`` says so.
+
+    Raises
+    ------
+    GeneError
+        If the species of the reference is neither, or unknown.
+    """
+    info = reference.uns[keys.UNS]
+    source, place = info["species"], where or info["source"]
+    if source not in SPECIES:
+        raise GeneError(
+            "no species is evident from the gene names, so that there are no orthologs",
+            where=place,
+            slot="var_names",
+            hint="Give a reference of mouse or human with its usual gene names.",
+        )
+    target = next(species for species in SPECIES if species != source)
+    names = ortholog_names(reference.var_names, source, target, by=info["gene_ids"])
+    keep = np.array([bool(name) for name in names]) & ~pd.Index(names).duplicated()
+    other = reference[:, keep].copy()
+    other.var_names = [name for name, kept in zip(names, keep) if kept]
+    text = (
+        f"{place}: genes of {source} named by their one-to-one orthologs in {target}: {int(keep.sum()):,} of "
+        f"{number(len(keep), 'gene')}, the others left out"
+    )
+    messages = [*info["messages"], text]
+    other.uns[keys.UNS] = {**info, "species": target, "messages": messages}
+    return other
+
+
+def matched(reference: AnnData, panels: Iterable[Sequence[str]], *, orthologs: bool) -> AnnData:
+    """Take a reference as it is, or by its orthologs where the genes of the slices are those.
+
+    Parameters
+    ----------
+    reference
+        As :func:`read_reference` returns it.
+    panels
+        Genes of each slice.
+    orthologs
+        Whether to look for orthologs at all.
+
+    Raises
+    ------
+    GeneError
+        If some slices fit the genes as they are, and others the orthologs.
+
+    Warns
+    -----
+    LlokiWarning
+        What became of the genes.
+    """
+    if not orthologs:
+        return reference
+    other = by_orthologs(reference)
+    fits = {closer_by_orthologs(genes, reference.var_names, other.var_names) for genes in panels}
+    if len(fits) > 1:
+        raise both_species(reference.uns[keys.UNS]["source"])
+    found = other if True in fits else reference
+    warn_once_each(found.uns[keys.UNS]["messages"][-1:] if True in fits else [], stacklevel=4)
+    return found
+
+
+def closer_by_orthologs(genes: Iterable[str], names: Iterable[str], orthologs: Iterable[str]) -> bool:
+    """Whether more of a slice's genes are among the orthologs than among the names as they are."""
+    own = set(genes)
+    return len(own & set(orthologs)) > len(own & set(names))
+
+
+def both_species(where: str) -> GeneError:
+    """Error for slices of mouse and human in one call."""
+    return GeneError(
+        "some slices have its gene names, others those of its orthologs",
+        where=where,
+        slot="var_names",
+        hint="Integrate the slices of each species on their own.",
+    )

@@ -19,8 +19,8 @@ from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
 from lloki.io.files import open_input
-from lloki.io.frames import without_unused
-from lloki.io.measured import measured_genes
+from lloki.io.frames import text_of, tidy, without_unused
+from lloki.io.measured import measured_by_slice, measured_genes
 from lloki.io.options import ReadOptions
 from lloki.io.quality import drop_cells, overall_control_rate
 from lloki.io.sources import Source, is_checked
@@ -28,7 +28,13 @@ from lloki.io.spatial_data import OWN_FRAMES
 from lloki.io.units import MICROMETERS, median_spacing, unit_of
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
+_RECORD = "lloki recorded "  # var columns of what an integration recorded, while genes are chosen
 _STACKED = 0.1  # share of cells at the position of another that is worth a message
+_AT_ONE, _AT_ONE_SHARE = 3, 0.005  # cells at one position that are: more than these, and this share
+_FAR = 20.0  # times the distance from the middle within which 90 % of the cells lie
+_ON_A_LINE = 10  # so many positions on one line are no section
+_LINE = 1e-10  # of the variance along it, across it
+_SMALLEST, _LARGEST = 1e-100, 1e100  # squared, distances beyond these vanish or overflow
 _SPACING = (1.0, 500.0)  # µm from a cell to the nearest: less than any cell, more than between sparse ones
 
 
@@ -36,7 +42,8 @@ _SPACING = (1.0, 500.0)  # µm from a cell to the nearest: less than any cell, m
 class Section:
     """One section as read: facts that are known, what was found, and the checked AnnData if nothing is wrong.
 
-    ``columns`` are the input's own ``obs`` columns, ``None`` if it could not be opened.
+    ``columns`` are the input's own ``obs`` columns, ``None`` if it could not be opened; ``labels`` are those
+    of its cells.
     """
 
     name: str
@@ -45,6 +52,7 @@ class Section:
     facts: dict[str, Any] = field(default_factory=dict)
     columns: list[str] | None = None
     adata: AnnData | None = None
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,11 +110,20 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     read = findings.attempt(
         lambda: read_counts(opened, findings, layer=source.layer, allow_normalized=options.allow_normalized)
     )
-    genes = findings.attempt(lambda: read_features(read.x, read.var, findings)) if read else None
+    recorded = measured_by_slice(adata) if read and read.slot != "raw.X" else {}
+    masks = {f"{_RECORD}{i}": mask for i, mask in enumerate(recorded.values())}
+    genes = (
+        findings.attempt(lambda: read_features(read.x, read.var.assign(**masks), findings)) if read else None
+    )
+    if genes and masks:
+        var = genes[1]
+        recorded = {name: var[column].to_numpy(dtype=bool) for name, column in zip(recorded, masks)}
+        genes = genes[0], var.drop(columns=list(masks)), genes[2]
     counts = read
     if counts and genes:
         adata, counts, genes = _within_limits(adata, counts, genes, options, findings)
-    coords = findings.attempt(lambda: read_coordinates(adata, source.where))
+    within = adata
+    coords = findings.attempt(lambda: read_coordinates(within, findings))
     slice_key, label_key = (
         key if key and has_column(adata, key, findings, parameter=parameter) else None
         for parameter, key in (("slice_key", options.slice_key), ("label_key", options.label_key))
@@ -118,13 +135,15 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
     if genes:
         _report_empty_genes(genes[0], genes[1].index, findings)
     whole = _Whole(adata, obs, counts, genes, coords, slice_key)
-    measured = measured_genes(*genes[:2], parts) if genes and len(parts) > 1 else {}
+    measured = measured_genes(*genes[:2], parts, recorded) if genes and len(parts) > 1 else {}
     sections = []
     for part, rows in parts.items():
         name = f"{source.sample}:{part}" if part else source.sample
         if before and not part and not source.named:
             name = str(obs[keys.SLICE].iloc[0])
         section = Section(name, source, findings.inside(part), columns=columns)
+        if label_key is not None:
+            section.labels = frozenset(map(str, obs[label_key].iloc[rows].dropna().unique()))
         own = whole.of_genes(measured[part], section.findings) if part in measured else whole
         _examine(section, own, rows, options)
         if not section.findings.errors:
@@ -166,6 +185,10 @@ def _examine(section: Section, whole: _Whole, rows: np.ndarray, options: ReadOpt
     elif len(rows) <= options.n_neighbors:
         few = f"has {number(len(rows), 'cell')}, too few for {options.n_neighbors} neighbors each"
         findings.corrected(f"{few}; all others are used")
+    if {"array_row", "array_col"} <= set(map(str, obs.columns)):
+        findings.corrected(
+            "obs has array_row and array_col, as Visium's spots have; spots are taken for cells"
+        )
     if whole.coords is not None:
         facts |= _measures(whole.coords[rows], unit_of(whole.adata))
         _check_positions(whole.coords[rows], findings)
@@ -201,8 +224,10 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
     }
     obs = without_unused(whole.obs.iloc[rows])
     if keys.CELL_ID not in obs.columns:  # names may be made unique, or get a prefix in a run
-        obs[keys.CELL_ID] = np.array([str(name) for name in adata.obs_names[rows]], dtype=object)
+        obs[keys.CELL_ID] = np.array([text_of(name) for name in adata.obs_names[rows]], dtype=object)
     obs = with_ours(obs, ours, section.findings, whole.slice_key, drop=before)
+    others = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
+    obsm = {name: _writable(value, name, section.findings) for name, value in others.items()}
     plain = (str, int, float, bool, np.generic)  # not images and the like, which belong to the input
     uns = {key: value for key, value in adata.uns.items() if isinstance(value, plain)}
     for name in (keys.TECHNOLOGY, keys.PANEL):  # obs has them, or what the caller gave in their place
@@ -214,7 +239,6 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
     if facts["unit"]:
         info["unit"] = facts["unit"]
     info["messages"] = list(dict.fromkeys(section.findings.messages))
-    obsm = {name: _rows(value, rows) for name, value in adata.obsm.items() if name != keys.SPATIAL}
     return AnnData(
         X=x,
         obs=obs,
@@ -226,6 +250,16 @@ def _assemble(section: Section, whole: _Whole, rows: np.ndarray) -> AnnData:
 
 def _rows(value: Any, rows: np.ndarray) -> Any:
     return value.iloc[rows].copy() if isinstance(value, pd.DataFrame) else value[rows]
+
+
+def _writable(value: Any, name: str, findings: Findings) -> Any:
+    """Entry of ``obsm`` in a form that files can hold."""
+    if isinstance(value, pd.DataFrame):
+        return tidy(value, f"obsm['{name}']", findings)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O" and np.ndim(value) == 2:
+        table = tidy(pd.DataFrame(np.asarray(value)), f"obsm['{name}']", findings)
+        return table.astype(str).to_numpy(dtype=object)
+    return value
 
 
 def _report_empty_genes(x: sparse.csr_matrix, names: pd.Index, findings: Findings) -> None:
@@ -288,9 +322,56 @@ def _check_unit(facts: dict[str, Any], findings: Findings) -> None:
 
 
 def _check_positions(coords: np.ndarray, findings: Findings) -> None:
-    places = len(np.unique(coords, axis=0))
+    places, cells = np.unique(coords, axis=0, return_counts=True)
     slot = f"obsm['{keys.SPATIAL}']"
-    if places == 1 and len(coords) > 1:
+    extent = np.ptp(coords, axis=0).max() if len(coords) else 0.0
+    if len(places) == 1 and len(coords) > 1:
         findings.refuse("is the same for all cells", slot=slot, hint="Give the cells' real centroids.")
-    elif len(coords) - places > _STACKED * len(coords):
-        findings.corrected(f"{slot} has {places:,} positions for {number(len(coords), 'cell')}")
+    elif len(places) > 1 and not _SMALLEST < extent < _LARGEST:
+        text = f"spans {extent:.3g}, beyond what distances can be computed of"
+        findings.refuse(text, slot=slot, hint="Give micrometers or pixels.")
+    elif len(places) >= _ON_A_LINE and _is_line(places[~_far(places)]):
+        findings.refuse(
+            "has all cells on one line",
+            slot=slot,
+            hint="Give x and y of each cell; it may hold one of them twice, or a constant.",
+        )
+    elif len(coords) - len(places) > _STACKED * len(coords):
+        findings.corrected(f"{slot} has {len(places):,} positions for {number(len(coords), 'cell')}")
+    else:
+        _report_placeholders(coords, places, cells, slot, findings)
+
+
+def _is_line(places: np.ndarray) -> bool:
+    """Whether positions lie on one line, within what rounding leaves."""
+    spread = np.cov((places - places.mean(axis=0)) / np.ptp(places, axis=0).max(), rowvar=False)
+    lengths = np.linalg.eigvalsh(spread)
+    return bool(lengths[-2] <= _LINE * lengths[-1])
+
+
+def _far(coords: np.ndarray) -> np.ndarray:
+    """(n,) bool: cells far from all others, as at -9999."""
+    if len(coords) < _ON_A_LINE:
+        return np.zeros(len(coords), dtype=bool)
+    away = np.abs(coords - np.median(coords, axis=0)).max(axis=1)
+    return away > _FAR * np.quantile(away, 0.9)
+
+
+def _report_placeholders(
+    coords: np.ndarray, places: np.ndarray, cells: np.ndarray, slot: str, findings: Findings
+) -> None:
+    """Report positions that stand for missing ones: many cells at one, or far from all others."""
+    top = int(cells.argmax()) if len(cells) else 0
+    if len(cells) and cells[top] > max(_AT_ONE, _AT_ONE_SHARE * len(coords)):
+        at = ", ".join(f"{value:g}" for value in places[top])
+        findings.corrected(
+            f"{slot} puts {number(int(cells[top]), 'cell')} at ({at}), perhaps for lack of one; "
+            "kept, and neighbors of each other"
+        )
+    far = _far(coords)
+    if far.any():
+        at = ", ".join(f"{value:g}" for value in coords[far.argmax()])
+        findings.corrected(
+            f"{slot} puts {number(int(far.sum()), 'cell')} far from all others (one at {at}), which may "
+            "stand for a missing position; kept"
+        )

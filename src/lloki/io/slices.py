@@ -10,7 +10,7 @@ from anndata import AnnData
 from lloki import keys
 from lloki._keywords import keywords
 from lloki.errors import InputError
-from lloki.io._findings import warn_once_each
+from lloki.io._findings import some, warn_once_each
 from lloki.io.cells import missing_column
 from lloki.io.messages import together
 from lloki.io.options import ReadOptions
@@ -286,6 +286,8 @@ def compare_sections(sections: Sequence[Section], options: ReadOptions) -> list[
     errors = errors_between(sections, options)
     for section in sections:
         section.findings.errors += map(str, errors)
+    for section in sections:
+        section.findings.messages += _labels_alike(section, sections, options)
     species = {section.facts["species"]: section.name for section in sections if section.facts.get("species")}
     species.pop("unknown", None)
     if len(species) > 1:
@@ -293,6 +295,23 @@ def compare_sections(sections: Sequence[Section], options: ReadOptions) -> list[
         for section in sections:
             section.findings.messages.append(f"slices of different species, by their gene names: {both}")
     return errors
+
+
+def _labels_alike(section: Section, sections: Sequence[Section], options: ReadOptions) -> list[str]:
+    """Labels of a section that another writes in another case or punctuation: different types, to a score."""
+    spellings: dict[str, set[str]] = {}
+    for label in {label for other in sections for label in other.labels}:
+        spellings.setdefault(_bare(label), set()).add(label)
+    groups = [spellings[_bare(label)] for label in sorted(section.labels)]
+    differ = list(dict.fromkeys(" and ".join(map(repr, sorted(group))) for group in groups if len(group) > 1))
+    if not differ:
+        return []
+    text = f"labels in obs['{options.label_key}'] that differ in case or punctuation only: {some(differ, 3)}"
+    return [f"{section.findings.where}: {text}; taken as different types"]
+
+
+def _bare(label: str) -> str:
+    return "".join(sign for sign in label.casefold() if sign.isalnum() or sign in "+-")
 
 
 def errors_between(sections: Sequence[Section], options: ReadOptions) -> list[InputError]:

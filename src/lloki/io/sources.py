@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from anndata import AnnData
 
@@ -64,7 +64,12 @@ def is_checked(adata: AnnData) -> bool:
 
 def as_list(inputs: Slices) -> list[Input]:
     """List of inputs; a single one need not be in a list, and ``~`` is the home folder."""
-    given = [inputs] if isinstance(inputs, (str, os.PathLike, AnnData)) else list(inputs)
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, (str, os.PathLike, AnnData, Mapping))
+    given: list[Any] = list(cast(Iterable[Any], inputs)) if several else [inputs]
+    for x in given:
+        if not isinstance(x, (str, os.PathLike, AnnData)):
+            hint = " Give sdata.tables['table']." if type(x).__name__ == "SpatialData" else ""
+            raise ConfigError(f"an input must be a path or an AnnData, not {type(x).__name__}.{hint}")
     return [x if isinstance(x, AnnData) else expanded(x) for x in given]
 
 

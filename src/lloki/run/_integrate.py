@@ -46,6 +46,7 @@ def integrate(
     layers: Sequence[str | None] | None = None,
     layer: str | None = None,
     reference_layer: str | None = None,
+    orthologs: bool = False,
     allow_normalized: bool = False,
     slice_key: str | None = None,
     min_counts: int = 0,
@@ -92,6 +93,9 @@ def integrate(
         How the slices are read; see :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
+    orthologs
+        Match a reference of the other of mouse and human by one-to-one orthologs
+        (:func:`lloki.genes.orthologs`); its other genes are left out.
     label_key
         ``obs`` column of cell types: shown and scored, not used to integrate.
     embedder
@@ -192,6 +196,7 @@ def integrate(
         layers=layers,
         n_neighbors=config.n_neighbors,
         reference_layer=reference_layer,
+        orthologs=orthologs,
         skip_bad=skip_bad,
     )
     device = str(choose_device(device))  # fails before any work if it is not available

@@ -32,6 +32,7 @@ class PlanKeywords(RunKeywords, total=False):
     layers: Sequence[str | None] | None
     layer: str | None
     reference_layer: str | None
+    orthologs: bool
     allow_normalized: bool
     slice_key: str | None
     min_counts: int

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ U = TypeVar("U")
 R = TypeVar("R")
 
 ATTEMPTS = 3  # pools of processes for one set of units: a unit that keeps killing them must not loop for ever
+_UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
 class Workers:
@@ -35,7 +37,8 @@ class Workers:
     Raises
     ------
     ConfigError
-        If ``processes`` is no positive number.
+        If ``processes`` is no positive number, or the script comes from standard input, so that several
+        processes cannot import it.
     MissingExtraError
         If a scheduler is named and Dask is not installed.
     RunError
@@ -45,6 +48,13 @@ class Workers:
     def __init__(self, processes: int = 1, scheduler: str | None = None) -> None:
         if not isinstance(processes, int) or processes < 1:
             raise ConfigError(f"workers must be a whole number of at least 1, got {processes!r}")
+        if processes > 1 and str(getattr(sys.modules["__main__"], "__file__", "")).startswith("<"):
+            raise ConfigError(
+                "workers import the script that starts them, and this one is read from standard input. Save "
+                "it in a file, or use workers=1."
+            )
+        if processes > 1 and getattr(current_process(), "_inheriting", False):
+            os._exit(_UNGUARDED)  # this is a worker that imports its script; Python would refuse it later
         self.processes, self.scheduler = processes, scheduler
         self._pool: ProcessPoolExecutor | None = None
         self._client: Any = None
@@ -98,7 +108,7 @@ class Workers:
         Raises
         ------
         RunError
-            If workers die again and again.
+            If workers die again and again, or run their script once more for want of a main guard.
         """
         if self._client is not None:
             return self._run_on_dask(function, units)
@@ -125,7 +135,13 @@ class Workers:
             left = [i for i in left if i not in done]
             if not left:
                 return
+            unguarded = self._unguarded()
             self._end_pool()
+            if unguarded:
+                raise RunError(
+                    "workers import the script that starts them, and it starts lloki outside of "
+                    "`if __name__ == '__main__':`. Put the call under it, or use workers=1."
+                )
             deaths += 1
             if deaths >= ATTEMPTS:
                 raise RunError(
@@ -143,6 +159,11 @@ class Workers:
                 self.processes, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
             )
         return self._pool
+
+    def _unguarded(self) -> bool:
+        """Whether a worker ended since it came to the call that started it, in its script."""
+        started = getattr(self._pool, "_processes", None) or {}
+        return any(process.exitcode == _UNGUARDED for process in started.values())
 
     def _end_pool(self) -> None:
         if self._pool is not None:
