@@ -1,10 +1,12 @@
 """Runs integrations that should be trusted and ones that must not be, and prints their verdicts.
 
-    python benchmarks/verdict.py DATA TASKS OUT [--half fit|held-back] [--only REGEX]
+    python benchmarks/verdict.py cases DATA TASKS OUT [--half fit|held-back] [--only REGEX]
+    python benchmarks/verdict.py labels RUN [--label-key KEY]
 
 DATA holds real slices and references as h5ad, TASKS the references of the integration tasks. Each case
 becomes a run in OUT/CASE (finished ones are not made again) and a row of the table. Cases of one half were
-used to set the limits of `lloki.evaluate.verdict`, those of the other to confirm them.
+used to set the limits of `lloki.evaluate.verdict`, those of the other to confirm them. RUN is a finished run
+with labels, of which the labels, or the embedding, are spoiled in known ways.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 import lloki
+from lloki import keys
+from lloki.evaluate import Evidence, judge, quality, shared_names, type_agreement
 
 CELLS = 1_500  # of a slice, at most
 STEPS = 100  # of training: what the verdict looks at is there from the start
@@ -437,16 +441,90 @@ def run(case: Case, data: Data, out: Path) -> Path:
     return folder
 
 
+def spoilt(
+    x: NDArray, slices: NDArray, labels: NDArray, rng: np.random.Generator
+) -> Iterator[tuple[str, NDArray, NDArray]]:
+    """Yield what was spoiled, the embedding and the labels."""
+    kinds, counts = np.unique(labels[labels != ""], return_counts=True)
+    kinds = kinds[np.argsort(-counts)]
+    last = slices == np.unique(slices)[-1]
+    yield "as it is", x, labels
+    known = np.flatnonzero(labels != "")
+    permuted = labels.copy()
+    permuted[known] = labels[rng.permutation(known)]
+    yield "labels permuted", x, permuted
+    yield "types of one slice renamed", x, np.where(last & (labels != ""), np.char.add("x ", labels), labels)
+    yield "one type of one slice renamed", x, np.where(last & (labels == kinds[1]), "another name", labels)
+    yield "one label for all", x, np.where(labels == "", "", "cell")
+    for kind in kinds[[1, len(kinds) // 2]]:
+        moved, rows = x.copy(), np.flatnonzero(labels == kind)
+        moved[rows] = x[rng.choice(np.flatnonzero(labels == kinds[0]), len(rows))]
+        yield f"all {kind} moved onto {kinds[0]}", moved, labels
+        one = x.copy()
+        rows = np.flatnonzero((labels == kind) & last)
+        one[rows] = x[rng.choice(np.flatnonzero(labels == kinds[0]), len(rows))]
+        yield f"{kind} of one slice moved onto {kinds[0]}", one, labels
+    u, s, v = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    yield "squeezed into one direction", x.mean(0) + u[:, :1] * s[0] * v[:1], labels
+    apart = x.copy()
+    for i, name in enumerate(np.unique(slices)):
+        apart[slices == name, i] += 3 * x.std(0).max()
+    yield "slices pulled apart", apart, labels
+    shuffled = x.copy()
+    for name in np.unique(slices):
+        rows = np.flatnonzero(slices == name)
+        shuffled[rows] = x[rng.permutation(rows)]
+    yield "cells shuffled within slices", shuffled, labels
+
+
+def of_labels(folder: Path, label_key: str) -> None:
+    """Print the verdict on labels and embeddings spoiled in known ways, with held-out genes as they are."""
+    joint = ad.read_h5ad(folder / "integrated.h5ad")
+    slices, tokens = (joint.obs[k].astype(str).to_numpy() for k in (keys.SLICE, keys.TOKEN))
+    column = joint.obs[label_key]
+    labels = np.where(column.isna(), "", column.astype(str)).astype(str)
+    before, x = np.asarray(joint.obsm[keys.FP]), np.asarray(joint.obsm[keys.JOINT])
+    known = json.loads((folder / "run.json").read_text())["verdict"]["evidence"]
+    pairs, parts = (pd.DataFrame(known[k]).convert_dtypes(convert_string=False) for k in ("pairs", "slices"))
+    pairs, parts = (t.astype({c: float for c in t.select_dtypes("number")}) for t in (pairs, parts))
+    print("| spoiled | answer | reasons |\n|---|---|---|")
+    for name, y, named in spoilt(x, slices, labels, np.random.default_rng(0)):
+        table = quality(before, y.astype(np.float32), slices=slices, tokens=tokens, labels=named)
+        found = judge(
+            Evidence(
+                metrics=table.iloc[-1].drop(["embedding", "cells"]).to_dict(),
+                pairs=pairs,
+                slices=parts,
+                types=type_agreement(before, y, named, slices),
+                names=shared_names(named, slices),
+                slices_in_all=len(parts),
+            )
+        )
+        print(f"| {name} | {found.answer} | {found.reason} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("tasks", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--half", choices=("fit", "held-back"))
-    parser.add_argument("--only", default="", help="regular expression of names")
+    commands = parser.add_subparsers(required=True, dest="command")
+    of_runs, of_one = commands.add_parser("cases"), commands.add_parser("labels")
+    of_runs.add_argument("data", type=Path)
+    of_runs.add_argument("tasks", type=Path)
+    of_runs.add_argument("out", type=Path)
+    of_runs.add_argument("--half", choices=("fit", "held-back"))
+    of_runs.add_argument("--only", default="", help="regular expression of names")
+    of_one.add_argument("run", type=Path)
+    of_one.add_argument("--label-key", default="cell_type")
     options = parser.parse_args()
+    if options.command == "labels":
+        of_labels(options.run, options.label_key)
+    else:
+        of_cases(options)
+
+
+def of_cases(options: argparse.Namespace) -> None:
+    """Print a row a case."""
     data = Data(options.data, options.tasks)
     print("| case | kind | half | answer | reasons |\n|---|---|---|---|---|")
     every = list(cases())

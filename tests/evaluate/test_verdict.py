@@ -221,8 +221,15 @@ def test_the_worst_well_sampled_type_decides(table: pd.DataFrame, answer: str, w
     verdict = judge(replace(sound(), types=table))
     assert verdict.answer == answer
     assert words in verdict.reasons[0]
-    few = judge(replace(sound(), types=table.assign(cells=49)))
+    few = judge(replace(sound(), types=table.assign(cells=24)))
     assert few.answer == "yes"
+
+
+def test_a_lost_type_of_few_cells_is_a_reason_for_care():
+    table = types(("T", 0.9, 0.9, 0.8), ("B", 0.8, 0.1, 0.1))
+    verdict = judge(replace(sound(), types=table.assign(cells=[500, 30, 500, 30])))
+    assert verdict.answer == "with care"
+    assert "B: in other slices, hardly any neighbor" in verdict.reasons[0]
 
 
 def test_slices_that_name_types_differently_are_named():

@@ -42,7 +42,7 @@ class Criterion:
         return "poor" if value < self.fair else "good" if value >= self.good else "fair"
 
 
-# The limits were set with real sections whose embedding was degraded in known ways (benchmarks/trust.py).
+# The limits were set with real sections whose embedding was degraded in known ways.
 CRITERIA: dict[str, Criterion] = {
     "mixing": Criterion(
         "Mixing of batches",
@@ -105,7 +105,8 @@ CHANCE_Z, REFERENCE_Z, REFERENCE = 2.0, 4.0, 0.2
 COHERENCE = 5.0  # standard deviations above shuffled places; they grow with the root of the number of cells
 ENOUGH_CELLS = 500  # for intact tissue to be far above that
 COVERED = 0.25  # share of a panel's genes that the reference has
-WELL_SAMPLED = 50  # cells of a type, in both slices
+WELL_SAMPLED = 25  # cells of a type in a slice: with 15 neighbors each, enough to tell .2 from .5
+MANY = 0.1  # share of cells whose types were lost, from which on an embedding is no good
 TYPE_POOR, TYPE_FAIR, TYPE_SEEN = 0.2, 0.5, 0.3  # see `_types`
 SAME_NAMES = 0.5  # share of labeled cells whose type both slices name
 
@@ -404,14 +405,17 @@ def _reference(slices: pd.DataFrame) -> Iterator[_Finding]:
 
 
 def _by_type(types: pd.DataFrame) -> pd.DataFrame:
-    """Mean over pairs of slices of each well-sampled type."""
+    """Mean over pairs of slices of each well-sampled type, and its share of their cells."""
     sampled = types[types["cells"] >= WELL_SAMPLED]
     columns = ["chance", "before", "within", "across"]
-    return sampled.groupby("type")[columns].mean() if len(sampled) else _none(columns)
+    if not len(sampled):
+        return _none([*columns, "share"])
+    groups = sampled.groupby("type")
+    return groups[columns].mean().assign(share=groups["cells"].sum() / types["cells"].sum())
 
 
 def _types(types: pd.DataFrame) -> Iterator[_Finding]:
-    """By known types, of which the worst well-sampled one decides.
+    """By known types: the worst well-sampled one decides, *no* if those lost hold a tenth of the cells.
 
     Measured is the share of a cell's nearest cells of another slice that are of its type, over that in its
     own slice before alignment: a type that was moved onto another as a whole has few of its own near it in
@@ -432,7 +436,7 @@ def _types(types: pd.DataFrame) -> Iterator[_Finding]:
     lost = matched[matched < TYPE_POOR]
     if len(lost):
         yield _Finding(
-            "no",
+            "no" if each["share"][lost.index].sum() >= MANY else "with care",
             f"{_listed(lost.index)}: in other slices, hardly any neighbor is of this type "
             f"({lost.min():.0%} as often as within the slice before alignment).",
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from lloki.io.messages import rank_of
 
 
 def number(value: Any) -> str:
@@ -96,14 +97,11 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
-# What needs nobody's attention: names and labels that were taken as they should be.
-_TRIVIAL = re.compile(r"has a name that lloki uses; kept as|^blanks around|^no cell has a label in")
-
-
 def by_weight(messages: Sequence[tuple[str, list[str]]]) -> tuple[list[Any], list[Any]]:
-    """Part messages into those to be read and trivial ones, which the page folds."""
-    trivial = [m for m in messages if _TRIVIAL.search(m[0])]
-    return [m for m in messages if m not in trivial], trivial
+    """Part messages into those to be read, the gravest first, and trivial ones, which the page folds."""
+    ranked = [(rank_of(next(iter(m[1]), ""), m[0]), m) for m in messages]
+    read = [m for rank in ("act", "note") for found, m in ranked if found == rank]
+    return read, [m for found, m in ranked if found == "trivial"]
 
 
 def _value(row: Mapping[Hashable, Any], column: str) -> float:

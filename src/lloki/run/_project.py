@@ -23,6 +23,7 @@ from lloki.cae.model import WEIGHTS
 from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import ReadOptions, atomic
+from lloki.io.messages import rank_of
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
@@ -162,7 +163,7 @@ def project(
                 "run": str(run),
                 "parameters": config.to_dict(),
                 "device": device,
-                "messages": messages,
+                "messages": [{**m, "rank": rank_of(m["slice"], m["text"])} for m in messages],
             }
             features = {name: unit.path for name, unit in embedded.features.items()}
             found = {name: unit.path for name, unit in embedded.units.items()}

@@ -24,6 +24,7 @@ from lloki.errors import OutputError
 from lloki.evaluate import quality
 from lloki.evaluate.verdict import judge
 from lloki.io import atomic
+from lloki.io.messages import rank_of
 from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
 from lloki.report.figures import of_cells, write_figures
@@ -146,7 +147,7 @@ def write_outputs(
         ],
         "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
         "embedder": {"name": embedder.name, "dim": embedder.dim, "settings": settings_of(embedder)},
-        "messages": messages,
+        "messages": [{**m, "rank": rank_of(m["slice"], m["text"])} for m in messages],
         "verdict": verdict.to_dict(),
         "metrics": metrics,
         "benchmark": about,
