@@ -47,7 +47,7 @@ def test_the_command_names_what_is_wrong(lloki, tmp_path: Path):
     (tmp_path / "text.h5ad").write_text("no HDF5")
     unreadable = lloki("align", tmp_path / "text.h5ad", "--out", tmp_path / "out")
     assert unreadable.exit_code == 1
-    assert "cannot be read" in unreadable.stderr
+    assert "is not an .h5ad (HDF5) file" in unreadable.stderr
     both = lloki("align", tmp_path / "in.h5ad", "--z-step", 3, "--z-key", "depth", "--out", tmp_path / "out")
     assert both.exit_code == 2
     assert not (tmp_path / "out").exists()

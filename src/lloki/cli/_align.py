@@ -143,6 +143,7 @@ def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> li
 def _draw(alignment: Any, page: Path, adata: Any, slice_key: str) -> None:
     """Write the page, and every figure as a PNG file."""
     import lloki
+    from lloki.pl._slots import unit_of
     from lloki.report.alignment_page import Pair, build_alignment_page
     from lloki.report.figures import write_figures
 
@@ -156,9 +157,12 @@ def _draw(alignment: Any, page: Path, adata: Any, slice_key: str) -> None:
     build_alignment_page(
         pairs, placed=alignment.placed, summary=summary, cells=adata, slice_key=slice_key, out=page
     )
-    figures: dict[str, Callable[..., object]] = {"all": partial(lloki.pl.aligned, alignment)}
+    unit = unit_of(adata, alignment.reference)
+    figures: dict[str, Callable[..., object]] = {"all": partial(lloki.pl.aligned, alignment, unit=unit)}
     for i, (f, m) in enumerate(alignment.results, start=1):
         name = f"{f} {m}" if alignment.stack is not None else m
-        kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
-        figures |= {f"{i}-{kind}": partial(getattr(lloki.pl, kind), alignment, name) for kind in kinds}
+        kinds = ["overlay", "residuals", *(["deformation"] if m in alignment.warps else [])]
+        drawn = {k: partial(getattr(lloki.pl, k), alignment, name, unit=unit_of(adata, f)) for k in kinds}
+        drawn["rotations"] = partial(lloki.pl.rotations, alignment, name)
+        figures |= {f"{i}-{kind}": draw for kind, draw in drawn.items()}
     write_figures(page.parent, figures)
