@@ -70,7 +70,7 @@ def test_what_has_no_value_says_why_and_costs_no_other(monkeypatch):
     table = score_cells(x, labels, np.full(120, "one"), metrics=names)
     assert table.loc["clisi", "note"] == "MemoryError: 1.5 TB"
     assert "no finite value" in table.loc["isolated_labels", "note"]
-    assert table.loc["ilisi", "note"] .startswith("there is a single batch with labels")
+    assert table.loc["ilisi", "note"].startswith("there is a single batch with labels")
     batch_metrics = ["ilisi", "pcr", "graph_connectivity"]
     assert table.loc[["clisi", "isolated_labels", *batch_metrics], "value"].isna().all()
     assert table.loc["silhouette_label", "value"] > 0

@@ -14,6 +14,7 @@ from lloki.evaluate import Evidence, Verdict, judge
 from lloki.evaluate.verdict import CRITERIA, grade
 
 NAMES = ("a", "b", "c")
+PART = ("with care", "mix in part (0.59")
 
 
 def sound(names: tuple[str, ...] = NAMES) -> Evidence:
@@ -102,10 +103,10 @@ def test_sound_evidence_is_a_yes_with_its_ground():
     verdict = judge(sound())
     assert verdict.answer == "yes"
     assert verdict.reasons == (
-        "The slices mix, their inner structure is preserved, and like met like: genes that the embedding had "
-        "not seen are predicted across slices at least 90% as well as within.",
+        "The inner structure of the slices is preserved, and like met like: genes that the embedding had not "
+        "seen are predicted across slices at least 90% as well as within.",
     )
-    assert str(verdict).startswith("Yes. The slices mix")
+    assert str(verdict).startswith("Yes. The inner structure")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,11 @@ def test_sound_evidence_is_a_yes_with_its_ground():
         (with_metrics(dimensions=2.0), "yes", "like met like"),
         (with_metrics(mixing=0.29, preservation=0.14), "no", "remain separate and their inner structure"),
         (with_metrics(mixing=0.29), "with care", "remain separate: comparisons"),
-        (with_metrics(mixing=0.59), "with care", "mix in part"),
+        (with_metrics(mixing=0.59), "yes", "like met like"),
+        (
+            replace(with_pair("a", "b", genes=0, ratio=np.nan), metrics={**sound().metrics, "mixing": 0.59}),
+            *PART,
+        ),
         (with_metrics(mixing=0.6), "yes", "like met like"),
         (with_metrics(preservation=0.14), "with care", "forced together"),
         (with_metrics(preservation=0.34), "with care", "preserved in part"),

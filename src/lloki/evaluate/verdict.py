@@ -230,7 +230,7 @@ def judge(evidence: Evidence) -> Verdict:
         *_pairs(evidence.pairs),
         *_types(evidence.types),
         *_linked(evidence),
-        *_embedding(evidence.metrics),
+        *_embedding(evidence.metrics, evidence.pairs),
         *_reference(evidence.slices),
         *_vocabularies(evidence.names),
         *_parts(evidence),
@@ -251,11 +251,15 @@ def _praise(evidence: Evidence) -> str:
         )
     if len(types := _by_type(evidence.types)):
         by.append(f"all {len(types)} types that slices share lie with their like")
-    return f"The slices mix, their inner structure is preserved, and like met like: {'; '.join(by)}."
+    return f"The inner structure of the slices is preserved, and like met like: {'; '.join(by)}."
 
 
-def _embedding(metrics: Mapping[str, Any]) -> Iterator[_Finding]:
-    """Collapse, failure, separation and loss of structure."""
+def _embedding(metrics: Mapping[str, Any], pairs: pd.DataFrame) -> Iterator[_Finding]:
+    """Collapse, failure, separation and loss of structure.
+
+    Slices that mix in part are no reason for care where all of them predict each other: their composition
+    may differ, and biology goes before mixing.
+    """
     grades = {name: grade(name, metrics.get(name)) for name in ("dimensions", "mixing", "preservation")}
     if grades["dimensions"] == "poor":
         yield _Finding(
@@ -275,9 +279,16 @@ def _embedding(metrics: Mapping[str, Any]) -> Iterator[_Finding]:
         yield _Finding(
             "with care", "Much of the slices' inner structure was lost: they may have been forced together."
         )
-    elif "fair" in (mixing, kept):
-        what = "The slices mix in part" if mixing == "fair" else "Their inner structure is preserved in part"
-        yield _Finding("with care", f"{what}: check the types of interest.")
+    elif kept == "fair":
+        yield _Finding(
+            "with care", "Their inner structure is preserved in part: check the types of interest."
+        )
+    elif mixing == "fair":
+        like = len(pairs) > 0 and bool((pairs["ratio"] >= LIKE).all())
+        yield _Finding(
+            "yes" if like else "with care",
+            f"The slices mix in part ({metrics['mixing']:.2f} of what chance would give).",
+        )
 
 
 def _each_slice(slices: pd.DataFrame) -> Iterator[_Finding]:
