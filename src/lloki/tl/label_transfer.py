@@ -68,8 +68,8 @@ def transfer_labels(
         Groups of types, for cells whose type cannot be told: a CSV file or frame with the columns type and
         group, type → group, or the name of an ``obs`` column of groups.
     use_rep
-        ``obsm`` key of the joint embedding. If it is the default and all labels are of the ``reference``,
-        ``obsm["X_lloki_fp"]`` is read in its place, if all have it.
+        ``obsm`` key of the joint embedding. If it is the default, ``obsm["X_lloki_fp"]``, the embedding
+        before batch alignment, is read as well, if all have it.
     slice_key
         ``obs`` column that names the slices, as squidpy's ``library_key``.
     method
@@ -155,10 +155,6 @@ def transfer_labels(
     embedding, before = joint_embedding(everyone, use_rep), None
     if use_rep == keys.JOINT and all(keys.FP in p.own.obsm for p in everyone):
         before = joint_embedding(everyone, keys.FP)
-    labeled = np.unique(slices[(labels != "") & usable])
-    if before is not None and labeled.tolist() == [_REFERENCE]:
-        # single cells alone: the autoencoder, which never saw them, only takes information away
-        embedding, before, use_rep = before, None, keys.FP
     if names_of is None:
         _check_vocabularies(embedding, labels, slices, usable)
     else:

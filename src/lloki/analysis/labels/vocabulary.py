@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,11 @@ _FEW = 0.5  # share of the smaller vocabulary that two sources must have in comm
 _ONE_TO_ONE = 0.3, 0.5
 _MIXED = 0.4  # mixing of the cells of one type; of different types, each the nearest to the other, under .4
 _FEWEST = 10  # cells of a type, for it to be matched
-_NAME_WEIGHT = 0.2  # of similar names, next to where the cells lie
+_NAME_WEIGHT = 0.5  # of similar names, next to where the cells lie
+_LEAST_SCORE = (
+    1.0  # agreement plus cosine of a match; of true ones in cortex at least 1.07, of others up to 0.93
+)
+_COARSER = 1.5  # times as many names left over, for a vocabulary to be taken for one of larger types
 _MOST_CELLS = 4000  # of a source
 
 
@@ -108,7 +112,7 @@ def rename(labels: NDArray[np.str_], source: str, names: Mapping[tuple[str, str]
     return np.array(common, str)[codes]
 
 
-def share_few(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+def share_few(ours: Collection[str], theirs: Collection[str]) -> bool:
     """Whether two vocabularies have less than half of the smaller one in common."""
     return len(set(ours) & set(theirs)) < _FEW * min(len(ours), len(theirs))
 
@@ -126,8 +130,8 @@ def suggest_label_map(
     either are labeled by their nearest cells of the other, which gives the shares :math:`p_{ab}` of cells of
     type a that are called b, and :math:`q_{ba}`. Shared names stay. Of the others, pairs are assigned one to
     one so that the sum of :math:`\\sqrt{p_{ab} q_{ba}}`, of the cosine of the types' means and, with a small
-    weight, of the similarity of the names is largest. A name that is left over, but most of whose cells are
-    called one name of the other source, is taken for a part of that type.
+    weight, of the similarity of the names is largest. If many more names are left over than there are names
+    to match, they are taken for parts of larger types: each that most of its cells are called.
 
     Parameters
     ----------
@@ -191,13 +195,13 @@ def _matched(
     if free_a and free_b:
         for i, j in zip(*linear_sum_assignment(-score[np.ix_(free_a, free_b)])):
             i, j = free_a[i], free_b[j]
-            if n_a[i] >= _FEWEST and n_b[j] >= _FEWEST and (both[i, j] >= 0.1 or cosine[i, j] >= 0.5):
+            if n_a[i] >= _FEWEST and n_b[j] >= _FEWEST and both[i, j] + cosine[i, j] >= _LEAST_SCORE:
                 chosen[i] = (j, float(both[i, j]), "")
-    rows = []
+    coarser, rows = len(free_a) >= _COARSER * len(free_b), []
     for i, p in enumerate(a):
         j, agreement, note = chosen.get(i, (-1, np.nan, "no counterpart"))
         top = int(there[i].argmax())
-        if j < 0 and there[i, top] >= 0.5 and n_a[i] >= _FEWEST and top not in same.values():
+        if j < 0 and coarser and there[i, top] >= 0.5 and n_a[i] >= _FEWEST and top in free_b:
             j, agreement, note = top, float(there[i, top]), f"part of {b[top]}"
         mixing = 1.0 if i in same else np.nan
         if j >= 0 and i not in same:
@@ -260,4 +264,5 @@ def _plain(name: str) -> str:
 
 
 def _similar(a: str, b: str) -> float:
-    return difflib.SequenceMatcher(None, _plain(a), _plain(b)).ratio()
+    """0 for names that have little more in common than any two, 1 for the same."""
+    return max(0.0, (difflib.SequenceMatcher(None, _plain(a), _plain(b)).ratio() - 0.6) / 0.4)
