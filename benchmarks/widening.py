@@ -3,8 +3,8 @@
     python benchmarks/widening.py RUN [RUN ...] [--labels cell_type]
 
 RUN is a folder of `lloki integrate`. Labels are transferred from each slice to each other slice of a run by
-the average of the heads, and a logistic curve P(correct) = σ(a + b logit p) is fitted to all cells, with equal
-weight for each run. Prints, for each run, the expected calibration error of a curve that was fitted to the
+the average of the heads, and a logistic curve P(correct) = σ(a + b logit p) is fitted to all cells; each run
+has the same weight. Prints, for each run, the expected calibration error of a curve that was fitted to the
 other runs (mean and largest over pairs), and the curve of all: `lloki.analysis.Widening`.
 """
 

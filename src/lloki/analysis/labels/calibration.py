@@ -59,7 +59,7 @@ class Widening:
     """
 
     intercept, slope = 0.15, 1.1
-    error = 0.08
+    error = 0.07
 
     @classmethod
     def predict(cls, scores: Doubles) -> Doubles:
