@@ -30,6 +30,7 @@ _NAME_WEIGHT = 0.5  # of similar names, next to where the cells lie
 _LEAST_SCORE = (
     1.0  # agreement plus cosine of a match; of true ones in cortex at least 1.07, of others up to 0.93
 )
+_CLOSE = 0.2  # difference of scores at which a match is uncertain
 _COARSER = 1.5  # times as many names left over, for a vocabulary to be taken for one of larger types
 _MOST_CELLS = 4000  # of a source
 
@@ -197,6 +198,10 @@ def _matched(
             i, j = free_a[i], free_b[j]
             if n_a[i] >= _FEWEST and n_b[j] >= _FEWEST and both[i, j] + cosine[i, j] >= _LEAST_SCORE:
                 chosen[i] = (j, float(both[i, j]), "")
+    for i in [i for i in chosen if i not in same]:
+        j = chosen[i][0]
+        rivals = [a[r] for r in free_a if r not in chosen and score[r, j] >= score[i, j] - _CLOSE]
+        chosen[i] = (*chosen[i][:2], f"uncertain: or {', '.join(rivals)}" if rivals else "")
     coarser, rows = len(free_a) >= _COARSER * len(free_b), []
     for i, p in enumerate(a):
         j, agreement, note = chosen.get(i, (-1, np.nan, "no counterpart"))
