@@ -198,7 +198,7 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
         file["obs"] = np.arange(3)
     for name, message in (
         ("none.h5ad", "none.h5ad: does not exist"),
-        ("text.h5ad", "text.h5ad: cannot be read"),
+        ("text.h5ad", "text.h5ad: is not an .h5ad (HDF5) file"),
         ("other.h5ad", "other.h5ad: cannot be read"),
     ):
         result = lloki(command, name, *QUICK[command], "--out", "out")

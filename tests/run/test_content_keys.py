@@ -34,7 +34,7 @@ from lloki.run.store import RECIPES, Store, stage_key
 
 STAGES = ("features", "summary", "fit", "embedding", "training", "view", "held_out")
 NONE: frozenset[str] = frozenset()
-VIEW = frozenset({"view"})
+VIEW = frozenset({"view", "held_out"})
 HELD_OUT = frozenset({"held_out"})
 TRAINING = VIEW | HELD_OUT | {"training"}
 EMBEDDING = TRAINING | {"embedding"}
@@ -323,12 +323,13 @@ def test_slices_fewer_and_slices_not_trained_on(planned, before, mine):
     assert changed(before, planned(fewer)) == FIT
     held_out = planned(project_only=("alphafish_2",))
     assert changed(before, held_out) == FIT
-    # a slice that is only projected changes nothing but the view of all cells
+    # a slice that is only projected changes nothing but the view of all cells, and with it their clusters
     assert changed(planned(fewer), held_out, slices=True) == {
         ("features", "alphafish_2"),
         ("summary", "alphafish_2"),
         ("embedding", "alphafish_2"),
         ("view", ""),
+        ("held_out", ""),
     }
 
 
