@@ -85,7 +85,7 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "In one and two." in page.text
     assert "1 min 01 s" in page.text
     assert "fp.n_neighbors" in page.text
-    assert "the slices mix well" in page.text
+    assert "Like met like" in page.text
     assert "Controls" not in page.text  # no slice came from an instrument's folder
 
 
@@ -186,7 +186,7 @@ def test_bare_results_make_a_page_too(inputs: Inputs, tmp_path: Path) -> None:
         )
     )
     assert not page.all("figure")
-    assert "Mixing and preservation could not be computed" in page.text
+    assert "Cannot tell. No verdict was made." in page.text
 
 
 @pytest.mark.parametrize("labels", [1, 60, 75])
@@ -233,7 +233,7 @@ def test_trivial_messages_are_folded_and_the_verdict_is_the_first_sentence(
     html = built(tmp_path, given)
     assert "1 minor message" in html
     assert html.index("something was corrected") < html.index("1 minor message") < html.index("blanks around")
-    assert re.search(r'<div class="card fair">\s*<b>With care\. [^.]*\.</b>|<b>Yes\. [^.]*\.</b>', html)
+    assert re.search(r'<div class="card good">\s*<b>Yes\. Like met like: [^.]*\.</b>', html)
     assert html.index("<b>Yes") < html.index('class="viewer"')
 
 
