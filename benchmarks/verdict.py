@@ -17,8 +17,9 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anndata as ad
@@ -477,6 +478,11 @@ def spoilt(
     yield "cells shuffled within slices", shuffled, labels
 
 
+def evidence_of(folder: Path) -> Evidence:
+    run = json.loads((folder / "run.json").read_text())
+    return Evidence.from_dict({"metrics": run["metrics"], **run["verdict"]["evidence"]})
+
+
 def of_labels(folder: Path, label_key: str) -> None:
     """Print the verdict on labels and embeddings spoiled in known ways, with held-out genes as they are."""
     joint = ad.read_h5ad(folder / "integrated.h5ad")
@@ -484,20 +490,16 @@ def of_labels(folder: Path, label_key: str) -> None:
     column = joint.obs[label_key]
     labels = np.where(column.isna(), "", column.astype(str)).astype(str)
     before, x = np.asarray(joint.obsm[keys.FP]), np.asarray(joint.obsm[keys.JOINT])
-    known = json.loads((folder / "run.json").read_text())["verdict"]["evidence"]
-    pairs, parts = (pd.DataFrame(known[k]).convert_dtypes(convert_string=False) for k in ("pairs", "slices"))
-    pairs, parts = (t.astype({c: float for c in t.select_dtypes("number")}) for t in (pairs, parts))
+    known = evidence_of(folder)
     print("| spoiled | answer | reasons |\n|---|---|---|")
     for name, y, named in spoilt(x, slices, labels, np.random.default_rng(0)):
         table = quality(before, y.astype(np.float32), slices=slices, tokens=tokens, labels=named)
         found = judge(
-            Evidence(
+            replace(
+                known,
                 metrics=table.iloc[-1].drop(["embedding", "cells"]).to_dict(),
-                pairs=pairs,
-                slices=parts,
                 types=type_agreement(before, y, named, slices),
                 names=shared_names(named, slices),
-                slices_in_all=len(parts),
             )
         )
         print(f"| {name} | {found.answer} | {found.reason} |", flush=True)
@@ -526,16 +528,39 @@ def main() -> None:
 def of_cases(options: argparse.Namespace) -> None:
     """Print a row a case."""
     data = Data(options.data, options.tasks)
-    print("| case | kind | half | answer | reasons |\n|---|---|---|---|---|")
+    columns = ["structure", "ratio", "unlike", "alone", "within", "coherence", "reference", "z"]
+    print(f"| case | kind | half | answer | {' | '.join(columns)} |\n{'|---' * 12}|")
+    tallies: dict[tuple[str, str], Counter[str]] = {}
     every = list(cases())
     half = halves_of(every)
     for case in every:
         if options.half not in (None, half[case.name]) or not re.search(options.only, case.name):
             continue
         folder = run(case, data, options.out)
-        verdict = json.loads((folder / "run.json").read_text()).get("verdict", {})
-        answer, reasons = verdict.get("answer", ""), " ".join(verdict.get("reasons", []))
-        print(f"| {case.name} | {case.kind} | {half[case.name]} | {answer} | {reasons} |", flush=True)
+        found = judge(evidence_of(folder))
+        e, tally = found.evidence, tallies.setdefault((half[case.name], case.kind), Counter())
+        tally[found.answer] += 1
+        structure, ratio = (lowest(e["pairs"], c) for c in ("structure", "ratio"))
+        unlike, alone = highest(e["pairs"], "unlike"), highest(e["slices"], "alone")
+        within, places = (lowest(e["slices"], c) for c in ("within", "coherence"))
+        reference, z = (lowest(e["slices"], c) for c in ("reference_structure", "reference_z"))
+        shown = (structure, ratio, unlike, alone, within, places, reference, z)
+        about = (case.name, case.kind, half[case.name], found.answer)
+        print(f"| {' | '.join((*about, *shown))} |", flush=True)
+    print("\n| half | kind | cases | yes | with care | cannot tell | no |\n|---|---|---|---|---|---|---|")
+    for (part, kind), tally in sorted(tallies.items()):
+        counts = [str(tally[answer]) for answer in ("yes", "with care", "cannot tell", "no")]
+        print(f"| {part} | {kind} | {tally.total()} | {' | '.join(counts)} |")
+
+
+def lowest(rows: Sequence[Mapping[str, float | None]], column: str) -> str:
+    values = [row[column] for row in rows if row[column] is not None]
+    return f"{min(values):.2f}" if values else "–"
+
+
+def highest(rows: Sequence[Mapping[str, float | None]], column: str) -> str:
+    values = [row[column] for row in rows if row[column] is not None]
+    return f"{max(values):.2f}" if values else "–"
 
 
 if __name__ == "__main__":

@@ -253,6 +253,7 @@ def test_a_verdict_goes_through_json():
     assert again.reasons == verdict.reasons
     assert again.evidence["pairs"][0]["ratio"] is None
     assert again.evidence["pairs"][1]["ratio"] == 0.9
+    assert judge(Evidence.from_dict(again.evidence)) == verdict
     assert Verdict.from_dict({}).answer == "cannot tell"
 
 

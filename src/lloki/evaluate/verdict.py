@@ -117,6 +117,10 @@ SLICES = (
 )
 
 
+NAMES = ("one", "other", "types", "shared", "cells")
+_TEXT = ("one", "other", "slice", "clusters", "target", "source", "type")
+
+
 def _none(columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
@@ -154,7 +158,7 @@ class Evidence:
     pairs: pd.DataFrame = field(default_factory=lambda: _none(PAIRS))
     slices: pd.DataFrame = field(default_factory=lambda: _none(SLICES))
     types: pd.DataFrame = field(default_factory=lambda: _none(COLUMNS))
-    names: pd.DataFrame = field(default_factory=lambda: _none(("one", "other", "types", "shared", "cells")))
+    names: pd.DataFrame = field(default_factory=lambda: _none(NAMES))
     held_out: str = ""
     slices_in_all: int = 0
 
@@ -162,7 +166,22 @@ class Evidence:
         """As plain values for JSON; what has no value is ``None``."""
         tables = {"pairs": self.pairs, "slices": self.slices, "types": self.types, "names": self.names}
         out = {k: t.astype(object).where(t.notna(), None).to_dict("records") for k, t in tables.items()}
-        return {**out, "held_out": self.held_out}
+        rest = {"held_out": self.held_out, "slices_in_all": self.slices_in_all}
+        return {"metrics": dict(self.metrics), **out, **rest}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
+        """Read what `to_dict` gave."""
+        tables = {}
+        for name, columns in (("pairs", PAIRS), ("slices", SLICES), ("types", COLUMNS), ("names", NAMES)):
+            table = pd.DataFrame(values.get(name) or [], columns=list(columns))
+            tables[name] = table.astype({c: float for c in columns if c not in _TEXT})
+        return cls(
+            metrics=values.get("metrics") or {},
+            held_out=values.get("held_out") or "",
+            slices_in_all=values.get("slices_in_all") or len(tables["slices"]),
+            **tables,
+        )
 
 
 @dataclass(frozen=True)
