@@ -64,7 +64,7 @@ def transfer_labels(
         str | None,
         typer.Option(
             metavar="COLUMN|FILE.csv",
-            help="Groups of types, for cells whose type cannot be told: an obs column, or a file with the "
+            help="Groups of types, for cells whose type is uncertain: an obs column, or a file with the "
             "columns type and group.",
             rich_help_panel=_SLICES,
         ),

@@ -65,7 +65,7 @@ def transfer_labels(
         common_name and, if wanted, source; or name → common name. Without it, sources whose cells lie
         together under different names are rejected; the error suggests a map.
     parents
-        Groups of types, for cells whose type cannot be told: a CSV file or frame with the columns type and
+        Groups of types, for cells whose type is uncertain: a CSV file or frame with the columns type and
         group, type → group, or the name of an ``obs`` column of groups.
     use_rep
         ``obsm`` key of the joint embedding. If it is the default, ``obsm["X_lloki_fp"]``, the embedding

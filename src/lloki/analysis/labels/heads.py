@@ -206,12 +206,12 @@ def average(found: Mapping[str, Doubles]) -> Doubles:
     return np.asarray((weight[:, :, None] * stacked).sum(0) / total[:, None])
 
 
-def agreement(best: Codes, said: NDArray[np.bool_]) -> Doubles:
+def agreement(best: Codes, assigned: NDArray[np.bool_]) -> Doubles:
     """(H,) share of cells for which another head has the same answer, averaged over other heads.
 
     Parameters
     ----------
-    best, said
+    best, assigned
         (H, m) answers, and whether there is one.
     """
     h = len(best)
@@ -220,7 +220,7 @@ def agreement(best: Codes, said: NDArray[np.bool_]) -> Doubles:
     out = np.zeros((h, h))
     for i in range(h):
         for j in range(h):
-            both = said[i] & said[j]
+            both = assigned[i] & assigned[j]
             out[i, j] = (best[i] == best[j])[both].mean() if both.any() and i != j else 0.0
     return np.asarray(out.sum(1) / (h - 1))
 

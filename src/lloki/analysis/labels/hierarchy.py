@@ -1,4 +1,4 @@
-"""Groups of cell types: the level at which a cell can still be labeled where its type cannot be told."""
+"""Groups of cell types: the level at which a cell can still be labeled where its type is uncertain."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class LabelTransfer:
         (T,) names.
     labels
         (n,) label of each cell: its own if it had one, else the predicted type, the group that holds it if
-        only that can be told, or ``"unknown"``.
+        only that is certain, or ``"unknown"``.
     best
         (n,) most likely type, whatever its confidence.
     confidence
