@@ -367,7 +367,7 @@ def cases() -> Iterator[Case]:
         yield Case(f"noise in both: {name}", NONSENSE, spoiled(one, two, noise, both=True), reference)
     for name, reference in [
         ("hypothalamus", "reference/scrna_mouse_pancreas_baron"),
-        ("motor cortex", "pretraining/raceid_intestine"),
+        ("motor cortex", "reference/scrna_mouse_pancreas_baron"),
         ("molcart", "pretraining/tenx_heart_1k"),
         ("breast", "reference/scrna_human_pancreas_baron"),
     ]:

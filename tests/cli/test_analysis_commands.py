@@ -199,7 +199,7 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
     for name, message in (
         ("none.h5ad", "none.h5ad: does not exist"),
         ("text.h5ad", "text.h5ad: is not an .h5ad (HDF5) file"),
-        ("other.h5ad", "other.h5ad: cannot be read"),
+        ("other.h5ad", "other.h5ad: is HDF5 but not AnnData"),
     ):
         result = lloki(command, name, *QUICK[command], "--out", "out")
         assert result.exit_code == 1
