@@ -425,7 +425,8 @@ def _reference(slices: pd.DataFrame) -> Iterator[_Finding]:
             f"{_listed(few['slice'])}: the reference has {row['reference_genes']:.0f} of {row['genes']:.0f} "
             "genes of the panel, and tells little about it.",
         )
-    other = slices[(slices["reference_z"] < REFERENCE_Z) & ~(slices["reference_structure"] >= REFERENCE)]
+    chance = slices["reference_structure"].isna() & (slices["reference_z"] < REFERENCE_Z)
+    other = slices[(slices["reference_structure"] < REFERENCE) | chance]
     if len(other):
         yield _Finding(
             "with care",

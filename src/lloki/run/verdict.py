@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.evaluate.evidence import GeneCorrelations, gene_correlations, gene_structure, spatial_coherence
+from lloki.evaluate.held_out import LEAST_WITHIN
 from lloki.evaluate.types import shared_names, type_agreement
 from lloki.evaluate.verdict import PAIRS, SLICES, UNLIKE_ACROSS, UNLIKE_WITHIN, Evidence
 from lloki.run.held_out import RunHeldOut, choose
@@ -105,7 +106,8 @@ def _pairs(
         genes, within, ratio = 0, float("nan"), float("nan")
         if len(both) == 2:
             genes, within = int(both["genes"].min()), float(both["within"].min())
-            ratio = float((both["across_after"] / both["within"].clip(lower=1e-6)).min())
+            if within >= LEAST_WITHIN:
+                ratio = float((both["across_after"] / both["within"]).min())
         unlike, names = _unlike(held_out.after.clusters, one, other)
         found.append(
             {
