@@ -4,18 +4,24 @@ from lloki.analysis._enrichment import by_maximum, consistency, enrichment, matc
 from lloki.analysis._moran import moran
 from lloki.analysis.domain_config import DomainConfig, DomainOptions, Domains
 from lloki.analysis.domains import find_domains
+from lloki.analysis.gene_regression import regress
 from lloki.analysis.gene_score import score_weights
 from lloki.analysis.imputation import (
     ACROSS,
     DETECTED,
+    METHODS,
     NOT,
     WITHIN,
+    HoldOut,
+    Method,
     Source,
     detection,
+    estimate,
     held_out,
     impute,
     spearman_columns,
 )
+from lloki.analysis.intervals import Intervals
 from lloki.analysis.labels import (
     UNKNOWN,
     Calibration,
@@ -36,6 +42,7 @@ from lloki.analysis.spatial_graph import spatial_neighbors
 __all__ = [
     "ACROSS",
     "DETECTED",
+    "METHODS",
     "NOT",
     "UNKNOWN",
     "WITHIN",
@@ -43,8 +50,11 @@ __all__ = [
     "DomainConfig",
     "DomainOptions",
     "Domains",
+    "HoldOut",
+    "Intervals",
     "LabelTransfer",
     "MarkerTable",
+    "Method",
     "NeighborhoodConfig",
     "NeighborhoodOptions",
     "NeighborhoodProgram",
@@ -58,6 +68,7 @@ __all__ = [
     "consistency",
     "detection",
     "enrichment",
+    "estimate",
     "expected_error",
     "find_domains",
     "fit_programs",
@@ -69,6 +80,7 @@ __all__ = [
     "moran",
     "neighbor_share",
     "neighborhood_program",
+    "regress",
     "reliability",
     "score_weights",
     "spatial_neighbors",
