@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,7 @@ class _Models:
     embedder: Any
     model: CAEModel
     propagation: Propagation | None
+    panels: Mapping[str, Sequence[str]]
     seed: int
 
     @classmethod
@@ -132,8 +133,8 @@ class _Models:
         """
         folder = run / "model" if (run / "model").is_dir() else run
         try:
-            facts: Mapping[str, Any] = json.loads((folder / "run.json").read_text())["config"]
-            fp = facts["fp"]
+            facts: Mapping[str, Any] = json.loads((folder / "run.json").read_text())
+            fp, seed, panels = facts["config"]["fp"], int(facts["config"]["seed"]), facts["panels"]
             embedder = load_embedder(folder / "embedder")
         except (OSError, ValueError, KeyError) as error:
             text = f"{run}: holds no finished run that can be read ({error})"
@@ -142,7 +143,7 @@ class _Models:
             return None
         config = None if fp is None else FPConfig.from_dict(fp)
         propagation = None if config is None or config.latent_alpha == 0 else config.propagation
-        return cls(embedder, CAEModel.load(folder), propagation, int(facts["seed"]))
+        return cls(embedder, CAEModel.load(folder), propagation, panels, seed)
 
     def without(
         self, one: Cells, rows: NDArray[np.int64], folds: Sequence[Sequence[str]]
@@ -151,6 +152,7 @@ class _Models:
         token, coords = one.part.column(keys.TOKEN), one.coords
         if token is None or coords is None or token[0] not in self.model.tokens:
             return None
+        one = self._as_fitted(one, str(token[0]))
         try:
             state = self.embedder.summarize(one.expression, one.genes)
             plain = self.embedder.embed(
@@ -171,6 +173,15 @@ class _Models:
             there if held is None else encode(spatial.of(held, rows))
             for held in _each(self.embedder, one, state, folds)
         ]
+
+    def _as_fitted(self, one: Cells, token: str) -> Cells:
+        """Put genes in the order in which the run read them: by it the embedder knows a slice of its fit."""
+        at = {gene: j for j, gene in enumerate(one.genes)}
+        panel = self.panels.get(token, ())
+        genes = tuple([g for g in panel if g in at] + sorted(set(at) - set(panel)))
+        expression = sparse.csr_matrix(one.expression[:, [at[g] for g in genes]])
+        expression.sort_indices()
+        return replace(one, expression=expression, genes=genes)
 
 
 class _Spatial:

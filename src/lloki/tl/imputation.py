@@ -173,8 +173,8 @@ def impute(
     kept = table[passed]
     names = list(kept.index)
     mean, sd = analysis.estimate(own, given, names, method=method, n_neighbors=n_neighbors)
-    lost = ~np.isfinite(mean).all(axis=0)
-    if lost.any():
+    lost = np.flatnonzero(~np.isfinite(mean).all(axis=0))
+    if len(lost):
         hint = 'Leave them out, name other sources, or choose method="combined".'
         called = _few(kept.index[lost])
         raise GeneError(f"method {method!r} cannot give {called}", where=target, hint=hint)
@@ -186,9 +186,11 @@ def impute(
             out.obsm[slot] = np.asarray(aim.own.obsm[slot])[aim.rows]
     inputs = {"target": target, "sources": [s.name for s in given], "use_rep": use_rep, "method": method}
     options = {"n_neighbors": n_neighbors, "min_score": min_score, "n_cells": n_cells, "seed": seed}
-    step = {"transfer": trial.transfer, "of_target": trial.of_target}
-    exact = without.exact if without is not None else {}
-    step["unseen_by_run"] = sorted(name for name, by_run in exact.items() if by_run)
+    step = {
+        "transfer": trial.transfer,
+        "of_target": trial.of_target,
+        "unseen_by_run": sorted(name for name, by_run in without.exact.items() if by_run) if without else [],
+    }
     record([out], "impute", inputs | options | step, left_out=table[~passed])
     return out
 
