@@ -4,18 +4,24 @@ from lloki.analysis._enrichment import by_maximum, consistency, enrichment, matc
 from lloki.analysis._moran import moran
 from lloki.analysis.domain_config import DomainConfig, DomainOptions, Domains
 from lloki.analysis.domains import find_domains
+from lloki.analysis.gene_regression import regress
 from lloki.analysis.gene_score import score_weights
 from lloki.analysis.imputation import (
     ACROSS,
     DETECTED,
+    METHODS,
     NOT,
     WITHIN,
+    HoldOut,
+    Method,
     Source,
     detection,
+    estimate,
     held_out,
     impute,
     spearman_columns,
 )
+from lloki.analysis.intervals import Intervals
 from lloki.analysis.labels import (
     METHODS,
     UNKNOWN,
@@ -52,8 +58,11 @@ __all__ = [
     "DomainConfig",
     "DomainOptions",
     "Domains",
+    "HoldOut",
+    "Intervals",
     "LabelTransfer",
     "MarkerTable",
+    "Method",
     "NeighborhoodConfig",
     "NeighborhoodOptions",
     "NeighborhoodProgram",
@@ -69,6 +78,7 @@ __all__ = [
     "consistency",
     "detection",
     "enrichment",
+    "estimate",
     "expected_error",
     "find_domains",
     "fit_programs",
@@ -82,6 +92,7 @@ __all__ = [
     "neighborhood_program",
     "read_label_map",
     "read_parents",
+    "regress",
     "reliability",
     "rename",
     "score_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,14 @@ def impute(
     slice_key: options.SliceColumn = None,
     layer: options.CountsLayer = None,
     use_rep: options.UseRep = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="combined, neighbors (in the joint embedding), ridge (regression on shared genes) or "
+            "reference (neighbors there, by shared genes).",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     n_neighbors: Annotated[
         int | None,
         typer.Option(min=1, help="Number of neighbors in each source.", rich_help_panel=_METHOD),
@@ -94,6 +103,8 @@ def impute(
             use_rep=use_rep,
             slice_key=slice_key,
             layer=layer,
+            method=method,
+            run=run_folder(integrated),
             n_neighbors=n_neighbors,
             min_score=min_score,
             seed=seed,
@@ -115,3 +126,9 @@ def impute(
     shown = genes.reset_index().drop(columns=["spread", *detected]).head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
     show_frame(shown, title=f"Best genes of {len(genes)}, those validated across slices first")
+
+
+def run_folder(integrated: Path) -> Path | None:
+    """Find the run that wrote a file, by the model beside it; None for a file that was moved."""
+    there = (integrated.parent / "model" / "run.json").is_file()
+    return integrated.parent if there else None

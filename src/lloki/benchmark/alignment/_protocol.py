@@ -185,7 +185,7 @@ def _methods(
 ) -> Iterator[dict[str, Any]]:
     x = joint_embedding(trial.panels, reference)
     fixed, moving = trial.positions
-    result = align(x[0], fixed, x[1], moving)
+    result = align(x[0], fixed, x[1], moving, shared_genes=len(trial.shared))
     yield {"method": "lloki", "verdict": result.verdict.word} | trial.score(result.transform)
     yield {"method": "kabsch"} | trial.score(nearest_kabsch(x, trial.positions))
     if len(trial.shared) >= FEWEST_SHARED:
