@@ -9,7 +9,6 @@ from lloki.analysis.gene_score import score_weights
 from lloki.analysis.imputation import (
     ACROSS,
     DETECTED,
-    METHODS,
     NOT,
     WITHIN,
     HoldOut,
@@ -23,7 +22,6 @@ from lloki.analysis.imputation import (
 )
 from lloki.analysis.intervals import Intervals
 from lloki.analysis.labels import (
-    METHODS,
     UNKNOWN,
     Calibration,
     LabelTransfer,
@@ -50,7 +48,6 @@ from lloki.analysis.spatial_graph import spatial_neighbors
 __all__ = [
     "ACROSS",
     "DETECTED",
-    "METHODS",
     "NOT",
     "UNKNOWN",
     "WITHIN",

@@ -15,6 +15,7 @@ from lloki import keys
 from lloki._keywords import keywords
 from lloki._names import free_name
 from lloki._parts import Part, joint_embedding, named, read_parts, record
+from lloki.analysis.imputation import METHODS
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def impute(
     if n_cells < 2 or n_neighbors < 1:
         text = f"n_cells must be at least 2 and n_neighbors at least 1, got {n_cells} and {n_neighbors}."
         raise ConfigError(text)
-    if method not in analysis.METHODS:
-        raise ConfigError(f"method must be one of {', '.join(analysis.METHODS)}, got {method!r}.")
+    if method not in METHODS:
+        raise ConfigError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     if method == "reference" and reference is None:
         raise ConfigError('method="reference" needs reference= (--reference).')
     parts = read_parts(adatas, slice_key=slice_key)
