@@ -270,7 +270,7 @@ def _praise(evidence: Evidence) -> str:
         )
     if len(types := _by_type(evidence.types)):
         by.append(f"all {len(types)} types that slices share lie with their like")
-    return f"The inner structure of the slices is preserved, and like met like: {'; '.join(by)}."
+    return f"Like met like: {'; '.join(by)}. The inner structure of the slices is preserved."
 
 
 def _embedding(metrics: Mapping[str, Any], pairs: pd.DataFrame) -> Iterator[_Finding]:
@@ -339,18 +339,18 @@ def _pairs(pairs: pd.DataFrame) -> Iterator[_Finding]:
     if strange.any():
         yield _Finding(
             "no",
-            f"{_couples(pairs[strange])}: neither tissue nor genes seem to be the same. Genes of one "
-            "are hardly predicted by the other, whose cells lie among its own all the same.",
+            f"{_couples(pairs[strange])} do not belong together: they hardly predict each other's genes, as "
+            "if of different tissues, or with wrong names of genes.",
         )
     rest = pairs[~strange]
     doubtful = rest[(rest["ratio"] < LIKE) | (rest["structure"] < STRUCTURE)]
     if len(doubtful):
         worst = doubtful["ratio"].min()
-        how = f" ({worst:.0%} as well as within)" if worst == worst else ""
+        how = f" ({worst:.0%} as well as their own)" if worst == worst else ""
         yield _Finding(
             "with care",
-            f"{_couples(doubtful)}: genes are predicted in part only{how}. They differ in composition, or "
-            "unlike cells were mixed.",
+            f"{_couples(doubtful)} predict each other's genes in part only{how}: their composition differs, "
+            "or unlike cells were mixed.",
         )
     for row in rest[rest["unlike"] > UNLIKE].to_dict("records"):
         yield _Finding(
