@@ -119,14 +119,15 @@ def test_the_record(base, settings):
     assert "<html" in base.report.read_text()
 
 
-def test_what_the_monitors_of_training_find_is_said(base, integrate, tmp_path, monkeypatch):
+def test_what_the_monitors_of_training_find_is_reported(base, integrate, tmp_path, monkeypatch):
     def found(history):
         return [f"doubt after {history[-1]['step']} steps"]
 
     monkeypatch.setattr("lloki.run.outputs.warnings_of", found)
     shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
     result = integrate()
-    assert {"slice": "training", "text": "doubt after 30 steps"} in result.run["messages"]
+    message = {"slice": "training", "text": "doubt after 30 steps", "rank": "act"}
+    assert message in result.run["messages"]
     assert "training: doubt after 30 steps" in list(result.adata.uns["lloki"]["messages"])
 
 
