@@ -170,6 +170,14 @@ def test_the_gravest_comes_first_and_nothing_is_left_out():
     assert len(verdict.reasons) == 3
 
 
+def test_what_many_pairs_have_is_one_reason_that_names_the_worst():
+    evidence = sound()
+    pairs = evidence.pairs.assign(unlike=[0.2, 0.6, 0.3], clusters=["cluster 1 of a", "cluster 2 of c", ""])
+    (reason,) = judge(replace(evidence, pairs=pairs)).reasons
+    assert reason.startswith("a and c, b and c and 1 more: up to 60% of a slice's cells")
+    assert "(cluster 2 of c)" in reason
+
+
 def test_slices_without_common_genes_need_a_third_one_or_the_reference():
     linked = with_pair("a", "b", genes=0, ratio=np.nan, structure=np.nan, structure_z=np.nan)
     verdict = judge(linked)

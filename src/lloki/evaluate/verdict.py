@@ -325,11 +325,14 @@ def _each_slice(slices: pd.DataFrame) -> Iterator[_Finding]:
             f"{_listed(scattered['slice'])}: neighbors in the tissue are no more alike than cells anywhere. "
             "The coordinates may belong to other cells.",
         )
-    for row in slices[slices["alone"] > ALONE].to_dict("records"):
+    alone = slices[slices["alone"] > ALONE].sort_values("alone", ascending=False, kind="stable")
+    if len(alone):
+        worst = alone.iloc[0]
         yield _Finding(
             "with care",
-            f"{row['slice']}: {row['alone']:.0%} of its cells are in clusters that hardly any cell of "
-            f"another slice is in ({row['clusters']}): types that the others lack, or that were not matched.",
+            f"{_listed(alone['slice'])}: up to {worst['alone']:.0%} of its cells are in clusters that "
+            f"hardly any cell of another slice is in ({worst['clusters']}): types that the others lack, or "
+            "that were not matched.",
         )
 
 
@@ -352,11 +355,13 @@ def _pairs(pairs: pd.DataFrame) -> Iterator[_Finding]:
             f"{_couples(doubtful)} predict each other's genes in part only{how}: their composition differs, "
             "or unlike cells were mixed.",
         )
-    for row in rest[rest["unlike"] > UNLIKE].to_dict("records"):
+    unlike = rest[rest["unlike"] > UNLIKE].sort_values("unlike", ascending=False, kind="stable")
+    if len(unlike):
+        worst = unlike.iloc[0]
         yield _Finding(
             "with care",
-            f"{row['one']} and {row['other']}: up to {row['unlike']:.0%} of a slice's cells are in clusters "
-            f"whose genes the other slice does not predict ({row['clusters']}).",
+            f"{_couples(unlike)}: up to {worst['unlike']:.0%} of a slice's cells are in clusters whose "
+            f"genes the other slice does not predict ({worst['clusters']}).",
         )
 
 
