@@ -36,6 +36,7 @@ def test_noise_lowers_the_correlation_and_not_the_relative_one():
     found, full = gene_structure(one, thin), gene_structure(one, gene_correlations(tissue(seed=1)[0], GENES))
     assert found.correlation < full.correlation - 0.1
     assert found.relative == pytest.approx(full.relative, abs=0.25)
+    assert found.relative > found.correlation + 0.1
 
 
 def test_wrong_names_and_noise_are_seen():
