@@ -152,6 +152,8 @@ def test_sound_evidence_is_a_yes_with_its_ground():
         (with_pair("a", "b", structure=0.39), "with care", "in part only"),
         (with_pair("a", "b", structure=0.09, structure_z=1.9, ratio=0.69), "no", "do not belong together"),
         (with_pair("a", "b", structure=0.09, structure_z=2.1, ratio=0.69), "with care", "in part only"),
+        # too noisy to tell is no sign of another tissue
+        (with_pair("a", "b", structure=np.nan, structure_z=1.0, ratio=0.69), "with care", "in part only"),
         (with_pair("a", "b", unlike=0.16, clusters="cluster 2 of a"), "with care", "16% of a slice's cells"),
     ],
 )
@@ -194,7 +196,8 @@ def test_slices_without_common_genes_need_a_third_one_or_the_reference():
     blind = replace(alone, slices=alone.slices.assign(reference_structure=np.nan, reference_z=np.nan))
     assert judge(blind).answer == "cannot tell"
     known = replace(blind, types=types(("T", 0.9, 0.9, 0.8), ("B", 0.9, 0.9, 0.8)))
-    assert judge(known).answer == "with care"
+    assert judge(known).answer == "yes"
+    assert "all 2 types" in judge(known).reason
 
 
 def test_nothing_is_promised_without_evidence():
@@ -210,9 +213,12 @@ def test_nothing_is_promised_without_evidence():
     )
     assert judge(unchecked).answer == "with care"
     assert "since the embedder x cannot leave genes out" in judge(unchecked).reason
-    known = replace(unchecked, types=types(("T", 0.9, 0.9, 0.8), ("B", 0.9, 0.9, 0.8)))
-    assert judge(known).answer == "yes"
-    assert "all 2 types that slices share lie with their like" in judge(known).reason
+    table = types(("T", 0.9, 0.9, 0.8), ("B", 0.9, 0.9, 0.8))
+    assert judge(replace(unchecked, types=table)).answer == "with care"  # c has no types
+    third = table.replace({"target": {"a": "c"}, "source": {"a": "c"}})
+    known = judge(replace(unchecked, types=pd.concat([table, third])))
+    assert known.answer == "yes"
+    assert "all 2 types that slices share lie with their like" in known.reason
 
 
 @pytest.mark.parametrize(
@@ -243,6 +249,12 @@ def test_a_lost_type_of_few_cells_is_a_reason_for_care():
     verdict = judge(replace(sound(), types=table.assign(cells=[500, 30, 500, 30])))
     assert verdict.answer == "with care"
     assert "B: in other slices, hardly any neighbor" in verdict.reasons[0]
+
+
+def test_of_several_slices_the_worst_figure_is_given():
+    slices = sound().slices.assign(reference_genes=[20, 10, 80])
+    (reason,) = judge(replace(sound(), slices=slices)).reasons
+    assert reason.startswith("a, b: the reference has as few as 10 of 100 genes")
 
 
 def test_slices_that_name_types_differently_are_named():

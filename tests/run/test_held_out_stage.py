@@ -91,6 +91,12 @@ def test_order_and_threads_change_no_digit(base, again, files, monkeypatch):
     assert result.run["held_out"] == base.run["held_out"]
 
 
+def test_clusters_are_those_of_the_slices_cells(parts):
+    obs = parts["result"].adata.obs
+    for name, part in obs.groupby("slice", observed=True):
+        assert parts["clusters"][name].tolist() == part["lloki_cluster"].astype(int).tolist()
+
+
 def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
     before, after = parts["folds"]
     genes = {p.stem: set(ad.read_h5ad(p).var_names) for p in files.slices}

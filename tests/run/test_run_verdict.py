@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
-from lloki.evaluate import gene_correlations, gene_structure, spatial_coherence
+from lloki.evaluate import gene_correlations, gene_structure, spatial_coherence, type_agreement
 from lloki.run import Result
+
+
+@pytest.fixture
+def again(base: Result, integrate, tmp_path):
+    """Run again from finished pieces."""
+
+    def run(**named) -> Result:
+        shutil.copytree(base.folder / "work", tmp_path / "run" / "work", dirs_exist_ok=True)
+        return integrate(**named)
+
+    return run
 
 
 @pytest.fixture
@@ -62,6 +75,38 @@ def test_evidence_is_of_the_counts_and_places_of_each_slice(base: Result, files)
     after = {(p["target"], p["source"]): p for p in table if p["embedding"] == "X_lloki"}
     both = [("alphafish_1", "alphafish_2"), ("alphafish_2", "alphafish_1")]
     assert pair["ratio"] == pytest.approx(min(after[k]["across"] / before[k]["within"] for k in both))
+
+
+def test_cells_without_a_counterpart_are_counted_by_the_clusters_of_their_slice(base: Result):
+    obs = base.adata.obs
+    share = pd.crosstab(obs["slice"].astype(str), obs["lloki_cluster"], normalize="index")
+    for name in share.index:
+        mine, others = share.loc[name], share.drop(index=name).max()
+        alone = mine[(mine >= 0.005) & (others < 0.05 * mine)].sum()
+        assert row(base, "slices", slice=name)["alone"] == pytest.approx(alone)
+
+
+def test_types_are_compared_by_the_labels_and_embeddings_of_the_run(again):
+    result = again(label_key="cell_type")
+    adata = result.adata
+    labels, slices = (adata.obs[k].astype(str).to_numpy() for k in ("cell_type", "slice"))
+    table = type_agreement(adata.obsm["X_lloki_fp"], adata.obsm["X_lloki"], labels, slices)
+    found = pd.DataFrame(result.verdict.evidence["types"])
+    columns = ["target", "source", "type"]
+    both = table.merge(found, on=columns, suffixes=("", "_run"))
+    assert len(both) == len(table) == len(found) > 0
+    for name in ("before", "within", "across"):
+        assert both[name].to_numpy() == pytest.approx(both[f"{name}_run"].to_numpy(), abs=0.01)
+
+
+def test_a_few_common_genes_are_no_ground_for_a_verdict(base: Result, again):
+    known = {(p["one"], p["other"]): p["genes"] for p in base.verdict.evidence["pairs"]}
+    least = min(known.values())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lloki.run.verdict.ENOUGH_GENES", least + 1)
+        pairs = again().verdict.evidence["pairs"]
+    assert [p["ratio"] is None for p in pairs] == [p["genes"] <= least for p in pairs]
+    assert any(p["ratio"] is None for p in pairs)
 
 
 def test_permuted_genes_of_one_slice_are_a_no_that_names_it(spoiled):

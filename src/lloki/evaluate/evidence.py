@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
 from lloki._parallel import single_threaded
+from lloki.fp import root_shares
 
 Doubles = NDArray[np.float64]
 
@@ -89,7 +90,7 @@ def gene_correlations(
     Time grows with n_cells·g² and memory with n_cells·g + g².
     """
     rows = np.random.default_rng(seed).permutation(counts.shape[0])[:n_cells]
-    x = _shares(counts[rows])
+    x = root_shares(counts[rows])
     seen = (x > 0).sum(0)
     keep = np.flatnonzero(seen >= LEAST_CELLS)
     x = x[:, keep]
@@ -202,7 +203,7 @@ def spatial_coherence(
     own = near == rows[:, None]
     own[~own.any(1), -1] = True
     near = near[~own].reshape(len(rows), SPATIAL_NEIGHBORS)
-    x = _shares(counts[rows])
+    x = root_shares(counts[rows])
     mean, sd = x.mean(0), x.std(0)
     keep = sd > 1e-9
     if not keep.any():
@@ -214,7 +215,7 @@ def spatial_coherence(
 
     u, v = standard(x), np.zeros((len(rows), int(keep.sum())))
     for k in range(SPATIAL_NEIGHBORS):
-        v += standard(_shares(counts[near[:, k]])) / SPATIAL_NEIGHBORS
+        v += standard(root_shares(counts[near[:, k]])) / SPATIAL_NEIGHBORS
     # Mean and variance over all permutations of cells: with U, V centered, the latter is
     # tr(UᵀU VᵀV) / (n² g² (n - 1)), as of any sum over matched rows.
     found, chance = float(np.mean(u * v)), float(np.mean(u.mean(0) * v.mean(0)))
@@ -222,15 +223,6 @@ def spatial_coherence(
     with single_threaded():
         variance = float(np.sum((u.T @ u) * (v.T @ v))) / (float(u.size) ** 2 * (len(u) - 1))
     return (found - chance) / math.sqrt(variance) if variance > 1e-24 else 0.0
-
-
-def _shares(counts: sparse.csr_matrix) -> Doubles:
-    """Square roots of the genes' shares of a cell's counts, whose noise is nearly the same for all genes."""
-    x = sparse.csr_matrix(counts, dtype=np.float64, copy=True)
-    total = np.asarray(x.sum(axis=1)).ravel()
-    x.data = np.sqrt(x.data / np.repeat(np.maximum(total, 1e-12), np.diff(x.indptr)))
-    dense: Doubles = x.toarray()
-    return dense
 
 
 def _correlations(x: Doubles) -> Doubles:

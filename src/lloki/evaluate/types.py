@@ -65,6 +65,7 @@ def type_agreement(
     names = [str(name) for name in np.unique(slices) if (labels[slices == name] != "").any()]
     counts = {name: _counts(labels[slices == name]) for name in names}
     found: list[tuple[object, ...]] = []
+    within: dict[tuple[str, ...], list[NDArray[np.float64]]] = {}
     for target, source in permutations(names, 2):
         types = sorted(set(counts[target]) & set(counts[source]))
         if len(types) < 2:
@@ -72,9 +73,12 @@ def type_agreement(
         asked, given = (_draw(labels, slices, name, types, n_targets, seed) for name in (target, source))
         queries = np.sort(np.random.default_rng(seed).permutation(len(asked))[:n_queries])
         mine, theirs = labels[asked], labels[given]
-        own = [
-            _share(x[asked], x[asked], mine, queries, n_neighbors, threads, own=True) for x in (before, joint)
-        ]
+        if (target, *types) not in within:  # the same for every source of these types
+            within[target, *types] = [
+                _share(x[asked], x[asked], mine, queries, n_neighbors, threads, own=True)
+                for x in (before, joint)
+            ]
+        own = within[target, *types]
         across = _share(joint[asked], joint[given], mine, queries, n_neighbors, threads, theirs=theirs)
         for kind in types:
             rows = mine[queries] == kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -367,7 +368,7 @@ def _pairs(pairs: pd.DataFrame) -> Iterator[_Finding]:
 
 def _strange(pairs: pd.DataFrame) -> pd.Series:
     unlike = pairs["ratio"] < APART
-    chance = (pairs["structure_z"] < CHANCE_Z) & ~(pairs["structure"] >= NO_STRUCTURE)
+    chance = (pairs["structure_z"] < CHANCE_Z) & (pairs["structure"] < NO_STRUCTURE)
     return unlike | (chance & ~(pairs["ratio"] >= LIKE))
 
 
@@ -383,30 +384,26 @@ def _linked(evidence: Evidence) -> Iterator[_Finding]:
         if evidence.slices_in_all:
             yield _Finding("cannot tell", "There is no second slice to compare with.")
         return
-    known = len(_by_type(evidence.types)) > 1
-    if evidence.held_out:
-        if not known:
-            yield _Finding(
-                "with care",
-                f"Whether like met like was not checked, since {evidence.held_out} and no two types are "
-                "known in two slices: check that known markers coincide.",
-            )
-        return
-    checked = _checked(pairs)
+    checked, typed = _checked(pairs), _typed(evidence.types)
     at = {name: i for i, name in enumerate(slices)}
-    edges = pairs[checked]
-    graph = csr_matrix(
-        ([1] * len(edges), ([at[x] for x in edges["one"]], [at[x] for x in edges["other"]])),
-        shape=(len(slices), len(slices)),
-    )
+    edges = [*zip(pairs["one"][checked], pairs["other"][checked]), *typed]
+    ends = ([at[a] for a, _ in edges], [at[b] for _, b in edges])
+    graph = csr_matrix(([1] * len(edges), ends), shape=(len(slices), len(slices)))
     parts, part = connected_components(graph, directed=False)
-    blind = pairs[~checked]
+    blind = pairs[~checked & ~pd.Series([*zip(pairs["one"], pairs["other"])], index=pairs.index).isin(typed)]
     if parts == 1:
-        if len(blind):
+        if len(blind) and not evidence.held_out:
             yield _Finding(
                 "yes",
                 f"{_couples(blind)} share too few genes to be compared directly; other slices link them.",
             )
+        return
+    if evidence.held_out:
+        yield _Finding(
+            "with care",
+            f"Whether like met like was not checked between all slices, since {evidence.held_out}, and types "
+            "that slices share do not link them: check that known markers coincide.",
+        )
         return
     groups = [[s for s in slices if part[at[s]] == i] for i in range(parts)]
     between = " from ".join(_listed(group) for group in groups[:2])
@@ -415,20 +412,26 @@ def _linked(evidence: Evidence) -> Iterator[_Finding]:
     text = f"Too few genes link {between}: whether like met like cannot be checked between them."
     if like.all():
         text += " Their genes go together as in the reference, which is the only bridge."
-    elif known:
-        text += " Types that they share are the only evidence."
-    yield _Finding("with care" if like.all() or known else "cannot tell", text)
+    yield _Finding("with care" if like.all() else "cannot tell", text)
+
+
+def _typed(types: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs of slices that at least two well-sampled types link."""
+    sampled = _well_sampled(types)
+    several = Counter(zip(sampled["target"], sampled["source"]))
+    return [pair for pair, kinds in several.items() if kinds > 1]
 
 
 def _reference(slices: pd.DataFrame) -> Iterator[_Finding]:
     """Whether the reference is of the slices' tissue and has their genes."""
     few = slices[slices["reference_genes"] < COVERED * slices["genes"]]
     if len(few):
-        row = few.iloc[0]
+        row = few.iloc[int((few["reference_genes"] / few["genes"]).argmin())]
+        least = "as few as " if len(few) > 1 else ""
         yield _Finding(
             "with care",
-            f"{_listed(few['slice'])}: the reference has {row['reference_genes']:.0f} of {row['genes']:.0f} "
-            "genes of the panel, and tells little about it.",
+            f"{_listed(few['slice'])}: the reference has {least}{row['reference_genes']:.0f} of "
+            f"{row['genes']:.0f} genes of the panel, and tells little about it.",
         )
     chance = slices["reference_structure"].isna() & (slices["reference_z"] < REFERENCE_Z)
     other = slices[(slices["reference_structure"] < REFERENCE) | chance]
@@ -440,9 +443,13 @@ def _reference(slices: pd.DataFrame) -> Iterator[_Finding]:
         )
 
 
+def _well_sampled(types: pd.DataFrame) -> pd.DataFrame:
+    return types[types["cells"] >= WELL_SAMPLED]
+
+
 def _by_type(types: pd.DataFrame) -> pd.DataFrame:
     """Mean over pairs of slices of each well-sampled type, and its share of their cells."""
-    sampled = types[types["cells"] >= WELL_SAMPLED]
+    sampled = _well_sampled(types)
     columns = ["chance", "before", "within", "across"]
     if not len(sampled):
         return _none([*columns, "share"])
@@ -488,11 +495,12 @@ def _types(types: pd.DataFrame) -> Iterator[_Finding]:
 def _vocabularies(names: pd.DataFrame) -> Iterator[_Finding]:
     differ = names[names["cells"] < SAME_NAMES]
     if len(differ):
-        row = differ.iloc[0]
+        row = differ.iloc[int((differ["shared"] / differ["types"]).argmin())]
+        least = "as few as " if len(differ) > 1 else ""
         yield _Finding(
             "yes",
-            f"{_couples(differ)} name types differently ({row['shared']:.0f} of {row['types']:.0f} names in "
-            "common): types were compared only where names agree.",
+            f"{_couples(differ)} name types differently ({least}{row['shared']:.0f} of {row['types']:.0f} "
+            "names in common): types were compared only where names agree.",
         )
 
 

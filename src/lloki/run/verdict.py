@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.evaluate.evidence import GeneCorrelations, gene_correlations, gene_structure, spatial_coherence
-from lloki.evaluate.held_out import LEAST_WITHIN
+from lloki.evaluate.held_out import ENOUGH_GENES, LEAST_WITHIN
 from lloki.evaluate.types import shared_names, type_agreement
 from lloki.evaluate.verdict import PAIRS, SLICES, UNLIKE_ACROSS, UNLIKE_WITHIN, Evidence
 from lloki.run.held_out import RunHeldOut, choose
@@ -106,7 +106,7 @@ def _pairs(
         genes, within, ratio = 0, float("nan"), float("nan")
         if len(both) == 2:
             genes, within = int(both["genes"].min()), float(both["within"].min())
-            if within >= LEAST_WITHIN:
+            if within >= LEAST_WITHIN and genes >= ENOUGH_GENES:
                 ratio = float((both["across_after"] / both["within"]).min())
         unlike, names = _unlike(held_out.after.clusters, one, other)
         found.append(
