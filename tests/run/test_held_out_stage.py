@@ -18,6 +18,7 @@ from lloki.embed import Factor
 from lloki.evaluate import HeldOutScore
 from lloki.fp import propagate_embedding
 from lloki.run import Result, held_out
+from lloki.run._view import view
 from lloki.run.held_out import RunHeldOut
 from lloki.run.slices import SliceRecord
 from lloki.run.store import load_arrays
@@ -92,8 +93,12 @@ def test_order_and_threads_change_no_digit(base, again, files, monkeypatch):
 
 
 def test_clusters_are_those_of_the_slices_cells(parts):
-    obs = parts["result"].adata.obs
-    for name, part in obs.groupby("slice", observed=True):
+    adata = parts["result"].adata
+    ordered = adata[np.argsort(adata.obs["slice"].astype(str), kind="stable")]
+    run = parts["result"].run
+    found = view(ordered.obsm["X_lloki"], resolution=run["parameters"]["resolution"], seed=run["seed"])[1]
+    assert ordered.obs["lloki_cluster"].astype(int).tolist() == found.tolist()
+    for name, part in adata.obs.groupby("slice", observed=True):
         assert parts["clusters"][name].tolist() == part["lloki_cluster"].astype(int).tolist()
 
 
