@@ -184,7 +184,7 @@ def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
 def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
     """Print shares and mixing before and after the autoencoder."""
     header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory")
-    tokens = {"A": "A", "B": "B"}
+    tokens = {"A": "MERFISH|A", "B": "MERFISH|B"}
     controls: dict[str, pd.Series] = {}
     for case in WITH_CAE:
         held = cut(parts, case)

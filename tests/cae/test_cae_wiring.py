@@ -303,7 +303,7 @@ def test_inputs_have_one_center_and_one_scale(components: int, rounds: int) -> N
     data = list(slices().values())
     token_of = [0, 1, 0]
     config = CAEConfig(unit=0.8, components=components, mnn_rounds=rounds)
-    scaling = Scaling.fit(data, token_of, config=config)
+    scaling = Scaling.fit(data, token_of, [0, 0], config=config)
     moved = [scaling.mixture.apply(x, t).astype(float) for x, t in zip(data, token_of)]
     # Every cell counts alike. A center for each token would take what a batch is made of for its platform.
     center = np.concatenate(moved).mean(0)
@@ -329,10 +329,10 @@ def test_training_sees_the_cells_as_the_model_scales_them(watched: Watched) -> N
     expected = [model.scaling.apply(x, model.tokens.index(f"t|{name}")) for name, x in data.items()]
     np.testing.assert_allclose(watched.cells.x, np.concatenate(expected), atol=1e-6)
     assert watched.loop.loss.distance_scale == model.scaling.distance
-    again = Scaling.fit(list(data.values()), [0, 1, 2], config=model.config)
+    again = Scaling.fit(list(data.values()), [0, 1, 2], [0, 0, 0], config=model.config)
     assert model.scaling.distance == again.distance
     assert model.scaling.scale == again.scale
-    assert len(model.scaling.mixture.centers) == 4
+    assert model.scaling.mixture.centers.shape[:2] == (1, 4)
 
 
 def test_encoding_is_the_encoder_on_scaled_cells_with_the_token() -> None:

@@ -45,9 +45,16 @@ class Scaling:
     distance: float
 
     @classmethod
-    def fit(cls, slices: Sequence[Floats], token_of: Sequence[int], *, config: CAEConfig) -> Scaling:
-        """From the slices (n_i, d) and the token index of each; see `CAEConfig` for the rest."""
-        mixture = Mixture.fit(slices, token_of, components=config.components, seed=config.seed)
+    def fit(
+        cls,
+        slices: Sequence[Floats],
+        token_of: Sequence[int],
+        technology: Sequence[int],
+        *,
+        config: CAEConfig,
+    ) -> Scaling:
+        """From the slices (n_i, d), the token index of each and the technology index of each token."""
+        mixture = Mixture.fit(slices, token_of, technology, components=config.components, seed=config.seed)
         made = [mixture.apply(x, t) for x, t in zip(slices, token_of)]
         means = np.stack([x.mean(0, dtype=np.float64) for x in made])
         center = np.average(means, axis=0, weights=[len(x) for x in slices]).astype(np.float32)
@@ -61,12 +68,14 @@ class Scaling:
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
         return cls(mixture, center, correction, scale, config.unit / spread)
 
-    def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Scaling:
-        """Append what one more token needs, from its slices; the rest stays.
+    def add(
+        self, slices: Sequence[Floats], others: Sequence[Floats], technology: int, *, rounds: int
+    ) -> Scaling:
+        """Append what one more token of a technology needs, from its slices; the rest stays.
 
         The ``others`` are scaled cells of each known token.
         """
-        mixture = self.mixture.add(slices)
+        mixture = self.mixture.add(slices, technology)
         made = [mixture.apply(x, len(mixture.offsets) - 1) - self.center for x in slices]
         known = [x * np.float32(self.scale) for x in others]
         return replace(self, mixture=mixture, correction=self.correction.add(made, known, rounds=rounds))

@@ -97,7 +97,7 @@ def fit_token(
     conditions = model.conditions.add(token, names)
     known = list(zip(model.conditions.slices.values(), model.landmarks.x.split(model.landmarks.sizes)))
     others = [torch.cat([x for own, x in known if own == other]).numpy() for other in model.tokens]
-    scaling = model.scaling.add(given, others, rounds=config.mnn_rounds)
+    scaling = model.scaling.add(given, others, conditions.technologies[-1], rounds=config.mnn_rounds)
     device = model.device if device is None else device
     where, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
     index = len(model.tokens)
