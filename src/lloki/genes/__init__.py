@@ -18,7 +18,14 @@ from lloki.genes._orthologs import (
 )
 from lloki.genes.identifiers import Identifiers, identify, is_control
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
-from lloki.genes.panels import PanelCoverage, coverage, is_panel_name, match_reference, panel_name
+from lloki.genes.panels import (
+    PanelCoverage,
+    coverage,
+    in_letter_case,
+    is_panel_name,
+    match_reference,
+    panel_name,
+)
 from lloki.genes.vocabulary import CountsKept, VocabularyMatch, counts_kept, match_vocabulary
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "coverage",
     "gene_table",
     "identify",
+    "in_letter_case",
     "is_control",
     "is_panel_name",
     "match_reference",

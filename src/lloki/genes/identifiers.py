@@ -66,7 +66,7 @@ def identify(names: Iterable[str]) -> Identifiers:
     Identifiers
         ``kind`` is what most names are. ``species`` needs 80 % of the telling names to agree, so that a few
         foreign or accession-like names (``AC149090.1`` in mouse) do not change it, and a mixture stays
-        ``"unknown"``. Names in capitals, or without any, are judged by the symbols that only one species has.
+        ``"unknown"``. The symbols that only one species has, in any letter case, decide before letter case.
         Time grows linearly with the number of names.
     """
     genes = [name for name in map(str, names) if name and not _CONTROL.match(name)]
@@ -80,8 +80,8 @@ def identify(names: Iterable[str]) -> Identifiers:
         return Identifiers("unknown", "unknown")
     telling = [gene for gene in named if len(re.findall("[A-Za-z]", gene)) >= 2]
     species = _majority([_vote(gene) for gene in telling], _VOTES)
-    # capitals do not make a gene human: names that only one species has, in any letter case, decide
-    return Identifiers("symbol", species if species == "mouse" else _by_content(telling) or species)
+    # letter case does not make a gene of a species: names that only one has, in any letter case, decide
+    return Identifiers("symbol", _by_content(telling) or species)
 
 
 def is_control(names: Iterable[str]) -> np.ndarray:
