@@ -16,7 +16,7 @@ from lloki.genes._orthologs import (
     ortholog_names,
     orthologs,
 )
-from lloki.genes.identifiers import Identifiers, identify, is_control
+from lloki.genes.identifiers import Identifiers, identify, is_control, is_measurement
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
 from lloki.genes.panels import (
     PanelCoverage,
@@ -44,6 +44,7 @@ __all__ = [
     "identify",
     "in_letter_case",
     "is_control",
+    "is_measurement",
     "is_panel_name",
     "match_reference",
     "match_vocabulary",
