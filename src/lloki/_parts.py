@@ -139,8 +139,11 @@ class Part:
             raise InputError("is absent", where=self.name, slot=slot, hint=hint)
         x = sparse.csr_matrix(in_memory(x))[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+            from lloki.io.counts import hint_of_counts
+
             text = "holds negative, NaN or infinite values"
-            raise InputError(text, where=self.name, slot=slot, hint="Give raw counts, or name their layer.")
+            hint = hint_of_counts(own, slot) or "Give raw counts, or name their layer."
+            raise InputError(text, where=self.name, slot=slot, hint=hint)
         columns = self._measured(x, var_names)
         return slot, sparse.csr_matrix(x[:, columns]), [str(g) for g in var_names[columns]]
 

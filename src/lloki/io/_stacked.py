@@ -22,7 +22,6 @@ _CELLS = 6_000  # cells looked at
 # one another show 0.02 to 0.15, cell types and layers -0.09 to 0.
 _MORE = 0.015
 _ERRORS = 3.0  # standard errors that it must exceed as well
-_SURE = 5.0  # and where cells keep apart from all, so that positions are taken as they are
 _NEAREST = _NEIGHBORS - 1
 _PLANE = re.compile(
     r"(.*[_.\s])?(z|plane|depth|focus)([_.\s-].*)?|z\d*", re.I
@@ -94,7 +93,7 @@ def not_stacked(positions: NDArray, groups: NDArray[np.int64]) -> bool:
         return False
     more, error = _difference(*found)
     spaced = float(found[1].mean()) > _by_chance(positions) + _MORE
-    return spaced and more < -max(_MORE, _SURE * error)
+    return bool(spaced and more < -max(_MORE, _ERRORS * error))
 
 
 def _kept_apart_in(positions: NDArray, groups: NDArray[np.int64]) -> tuple[NDArray, NDArray] | None:
@@ -117,7 +116,7 @@ def _kept_apart_in(positions: NDArray, groups: NDArray[np.int64]) -> tuple[NDArr
 def _difference(inside: NDArray, among_all: NDArray) -> tuple[float, float]:
     """Mean of how much more cells keep apart in their group, and its standard error."""
     more = inside - among_all
-    return float(more.mean()), float(more.std()) / np.sqrt(len(more))
+    return float(more.mean()), float(more.std() / np.sqrt(len(more)))
 
 
 def _by_chance(positions: NDArray) -> float:
