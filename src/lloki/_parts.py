@@ -176,15 +176,31 @@ def in_memory(x: Any) -> Any:
     return x[()] if type(x).__module__.startswith("h5py") else x
 
 
-def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:
+def read_parts(
+    adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE, writes: bool = True
+) -> list[Part]:
     """Find the slices: by a column of one AnnData, or one per AnnData of a list.
+
+    Parameters
+    ----------
+    adatas
+        One AnnData of all slices, or one each.
+    slice_key
+        ``obs`` column that names the slices.
+    writes
+        Whether results are to be written into the AnnData, which a view of a file cannot take.
 
     Raises
     ------
     InputError
-        If the column is absent, there is no cell, or two slices of a list have the same name.
+        If the column is absent, there is no cell, two slices of a list have the same name, or an AnnData
+        cannot be written into.
     """
     found: list[Part] = []
+    for adata in [adatas] if isinstance(adatas, AnnData) else adatas:
+        if writes and adata.isbacked and adata.is_view:
+            text = "is a part of a file that is not loaded, in which no result can be kept"
+            raise InputError(text, slot="adata", hint="Load it first: adata = adata.to_memory().")
     if isinstance(adatas, AnnData):
         if slice_key not in adatas.obs:
             hint = "Set slice_key to the column that names the slices, or give a list of AnnData."

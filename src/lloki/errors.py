@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NO_DOCSTRINGS = "anndata cannot be used without docstrings: unset PYTHONOPTIMIZE=2, or use -O in place of -OO."
+NO_DOCSTRINGS = "anndata cannot do without docstrings: unset PYTHONOPTIMIZE=2, or use -O in place of -OO."
 
 
 class LlokiError(Exception):

@@ -428,6 +428,7 @@ def test_whatever_is_drawn() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a part takes a minute, but on a busy machine
 @pytest.mark.parametrize("part", range(8))
 def test_whatever_is_drawn_often(part: int) -> None:
     """2,000 draws, in parts: all at once take longer than one test may."""
