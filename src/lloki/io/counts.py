@@ -218,7 +218,9 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
             f"is NaN or infinite in {number(bad, 'value')}",
             where=where,
             slot=slot,
-            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts. "
+            "If ad.concat joined several panels: give each slice on its own, or join with fill_value=0 and "
+            "cut by slice_key.",
         )
     return x
 
