@@ -141,7 +141,7 @@ def read_features(
     if len(alike):
         findings.corrected(
             f"{number(len(alike), 'gene name')} differ from one another in letter case only "
-            f"({some(sorted(map(str, alike), key=str.casefold))}); kept as different genes"
+            f"({some(sorted(alike, key=lambda name: str(name).casefold()))}); kept as different genes"
         )
     var = tidy(var, "var", findings)
     var.index = pd.Index(names, dtype=object)
