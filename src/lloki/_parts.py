@@ -139,8 +139,11 @@ class Part:
             raise InputError("is absent", where=self.name, slot=slot, hint=hint)
         x = sparse.csr_matrix(in_memory(x))[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+            from lloki.io.counts import hint_of_counts
+
             text = "holds negative, NaN or infinite values"
-            raise InputError(text, where=self.name, slot=slot, hint="Give raw counts, or name their layer.")
+            hint = hint_of_counts(own, slot) or "Give raw counts, or name their layer."
+            raise InputError(text, where=self.name, slot=slot, hint=hint)
         columns = self._measured(x, var_names)
         return slot, sparse.csr_matrix(x[:, columns]), [str(g) for g in var_names[columns]]
 
@@ -173,15 +176,31 @@ def in_memory(x: Any) -> Any:
     return x[()] if type(x).__module__.startswith("h5py") else x
 
 
-def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:
+def read_parts(
+    adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE, writes: bool = True
+) -> list[Part]:
     """Find the slices: by a column of one AnnData, or one per AnnData of a list.
+
+    Parameters
+    ----------
+    adatas
+        One AnnData of all slices, or one each.
+    slice_key
+        ``obs`` column that names the slices.
+    writes
+        Whether results are to be written into the AnnData, which a view of a file cannot take.
 
     Raises
     ------
     InputError
-        If the column is absent, there is no cell, or two slices of a list have the same name.
+        If the column is absent, there is no cell, two slices of a list have the same name, or an AnnData
+        cannot be written into.
     """
     found: list[Part] = []
+    for adata in [adatas] if isinstance(adatas, AnnData) else adatas:
+        if writes and adata.isbacked and adata.is_view:
+            text = "is a part of a file that is not loaded, in which no result can be kept"
+            raise InputError(text, slot="adata", hint="Load it first: adata = adata.to_memory().")
     if isinstance(adatas, AnnData):
         if slice_key not in adatas.obs:
             hint = "Set slice_key to the column that names the slices, or give a list of AnnData."

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+NO_DOCSTRINGS = "anndata cannot do without docstrings: unset PYTHONOPTIMIZE=2, or use -O in place of -OO."
+
 
 class LlokiError(Exception):
     """Base of everything lloki raises on purpose."""

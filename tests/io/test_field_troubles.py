@@ -60,6 +60,17 @@ def column(values: Callable[[int], Any], name: str = "c") -> Change:
     return lambda a: a.obs.__setitem__(name, values(a.n_obs))
 
 
+def with_features(adata: AnnData, values: dict[str, float]) -> AnnData:
+    """Add features of one value each, before and after the genes."""
+    more = {name: np.full((adata.n_obs, 1), value) for name, value in values.items()}
+    first, *rest = more.values()
+    wide = np.hstack([first, adata.X.toarray(), *rest])
+    own = [*list(values)[:1], *adata.var_names, *list(values)[1:]]
+    return AnnData(
+        wide, obs=adata.obs, var=pd.DataFrame(index=own), obsm=dict(adata.obsm), uns=dict(adata.uns)
+    )
+
+
 def twice_stored(values: np.ndarray) -> sparse.csr_matrix:
     """Each count in two halves: duplicates that add up."""
     half = sparse.csr_matrix(values / 2)
@@ -126,6 +137,8 @@ CORRECTED: dict[str, tuple[Change, dict[str, Any], str, bool]] = {  # change, op
     "symbol and id": (names(lambda i, n: f"{n}_ENSMUSG{i:011d}.{i}"), {}, "Ensembl ids", True),
     "id and symbol": (names(lambda i, n: f"ENSMUSG{i:011d}|{n}"), {}, "Ensembl ids", True),
     "genes without a name": (names(lambda i, n: ["nan", "", "NA"][i] if i < 3 else n), {}, "3 features that measure no gene left out", False),
+    "measurements and stains beside genes": (lambda a: with_features(a, {"DAPI": 200.5, "area": 81.25, "n_counts": 90.0, "x": 1e4}), {}, "4 features that measure no gene left out", True),
+    "letter case only": (names(lambda i, n: "GAD2" if i == 2 else n), {}, r"2 gene names differ from one another in letter case only \(GAD2, Gad2\)", False),
     "technology is text for none": (lambda a: a.uns.update(technology="nan"), {}, "no technology is given", True),
     "technology is NaN": (lambda a: a.uns.update(technology=np.nan), {}, "no technology is given", True),
     "blanks around sections": (column(lambda n: ["A", "A "] * (n // 2)), {"slice_key": "c"}, "blanks around 'A '", True),

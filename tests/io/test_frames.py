@@ -120,6 +120,30 @@ def test_stacked_cells_are_refused_whatever_the_column_is_called(
     assert [c.errors for c in sections] == [[]] * len(sections)
 
 
+@pytest.mark.parametrize("fields", [4, 16, 60])
+def test_a_field_of_view_that_is_no_place_is_reported_and_not_used(good: Make, fields: int) -> None:
+    adata = of_tissue(good)
+    adata.obs["fov"] = np.random.default_rng(2).integers(0, fields, 1600)
+    found = check(adata)
+    assert found.errors == []
+    assert any("obs['fov'] is called a field of view" in text for text in found.warnings)
+    plain = of_tissue(good)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LlokiWarning)
+        (read,), (want,) = io.read_slices([adata], samples=["s"]), io.read_slices([plain], samples=["s"])
+    np.testing.assert_array_equal(read.obsm["spatial"], want.obsm["spatial"])
+
+
+def test_a_field_of_view_without_evidence_is_refused_with_the_way_out(good: Make) -> None:
+    """Positions without any spacing may be local as well as not."""
+    adata = good(1600)
+    adata.obs["fov"] = np.random.default_rng(2).integers(0, 16, 1600)
+    (error,) = check(adata).errors
+    assert "If they are no places, remove the column: del adata.obs['fov']" in error
+    del adata.obs["fov"]
+    assert check(adata).ok
+
+
 def test_types_clusters_and_planes_are_not_stacked(good: Make) -> None:
     adata = of_tissue(good)
     adata.obs["cluster"] = np.random.default_rng(2).integers(0, 30, 1600)

@@ -103,3 +103,38 @@ def test_in_stages(good: Make) -> None:
     with pytest.warns(LlokiWarning, match="one-to-one orthologs"):
         lloki.tl.align_features(slice_, human(), n_neighbors=5, orthologs=True)
     assert keys.DENOISED in slice_.layers
+
+
+def capitals(adata: AnnData) -> AnnData:
+    """Add symbols that human lacks, in capitals."""
+    names = [*adata.var_names[:-4], "Ly6a", "Ly6c1", "H2-D1", "Cd209a"]
+    adata.var_names = [name.upper() for name in names]
+    return adata
+
+
+def test_mouse_in_capitals_matches_mouse(good: Make) -> None:
+    reference = capitals(good(seed=3))
+    mouse = [*good().var_names[:-4], "Ly6a", "Ly6c1", "H2-D1", "Cd209a"]
+    before = list(reference.var_names)
+    plain, other = good(), good(seed=1)
+    plain.var_names = other.var_names = mouse
+    with pytest.warns(LlokiWarning, match="23 gene names written in the letter case of the slices"):
+        found = check_inputs([plain, other], ReadOptions(), reference=reference)
+    assert found.ok
+    assert list(found.genes_in_reference.values()) == [(24, 24)] * 2
+    assert list(reference.var_names) == before
+    with pytest.warns(LlokiWarning, match="letter case of the slices"):
+        lloki.tl.align_features(plain, reference, n_neighbors=5)
+    same = good(seed=3)
+    same.var_names = mouse
+    want = plain.copy()
+    lloki.tl.align_features(want, same, n_neighbors=5)
+    assert (plain.layers[keys.DENOISED] != want.layers[keys.DENOISED]).nnz == 0
+
+
+def test_slices_in_two_letter_cases_are_refused(good: Make) -> None:
+    plain = good()
+    plain.var_names = [*good().var_names[:-4], "Ly6a", "Ly6c1", "H2-D1", "Cd209a"]
+    found = check([plain, capitals(good(seed=1))], capitals(good(seed=3)))
+    assert not found.ok
+    assert "in the same letter case" in found.errors[0]

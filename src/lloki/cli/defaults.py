@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, TypeVar
@@ -66,7 +67,8 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help; values of ``--config`` come first, as they do in a run."""
-        found = function_defaults(self).items()
+        # without docstrings (-OO) anndata, and with it the functions, cannot be imported
+        found = function_defaults(self).items() if sys.flags.optimize < 2 else ()
         shown = {option: value for option, value in found if isinstance(value, (bool, int, float, str))}
         ctx.default_map = shown | dict(ctx.default_map or {})
         super().format_help(ctx, formatter)

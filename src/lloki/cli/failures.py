@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from lloki.cli.settings import source_of
-from lloki.errors import ConfigError, LlokiError
+from lloki.errors import NO_DOCSTRINGS, ConfigError, LlokiError
 
 _DEBUG = "lloki.debug"  # in ctx.meta, which a command shares with the group that runs it
 
@@ -61,9 +61,7 @@ def _unexpected(error: Exception) -> str:
     reason = next(iter(str(error).splitlines()), "")
     what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if sys.flags.optimize > 1:
-        return (
-            f"{what}. anndata cannot be used without docstrings: unset PYTHONOPTIMIZE=2, or use -O for -OO."
-        )
+        return f"{NO_DOCSTRINGS} ({what})"
     text = "".join(traceback.format_exception(error))
     try:
         with NamedTemporaryFile("w", prefix="lloki-", suffix=".log", delete=False, encoding="utf-8") as log:

@@ -16,9 +16,16 @@ from lloki.genes._orthologs import (
     ortholog_names,
     orthologs,
 )
-from lloki.genes.identifiers import Identifiers, identify, is_control
+from lloki.genes.identifiers import Identifiers, identify, is_control, is_measurement
 from lloki.genes.mapping import SymbolNames, to_symbols, translate
-from lloki.genes.panels import PanelCoverage, coverage, is_panel_name, match_reference, panel_name
+from lloki.genes.panels import (
+    PanelCoverage,
+    coverage,
+    in_letter_case,
+    is_panel_name,
+    match_reference,
+    panel_name,
+)
 from lloki.genes.vocabulary import CountsKept, VocabularyMatch, counts_kept, match_vocabulary
 
 __all__ = [
@@ -35,7 +42,9 @@ __all__ = [
     "coverage",
     "gene_table",
     "identify",
+    "in_letter_case",
     "is_control",
+    "is_measurement",
     "is_panel_name",
     "match_reference",
     "match_vocabulary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from lloki.genes.identifiers import identify
 
 _FEW = 0.1  # below this share of the panel, names that differ in kind or species meet only by chance
 _BY_ORTHOLOGS = "match it by one-to-one orthologs: orthologs=True (--orthologs)"
+_ONE_CASE = "If both are of one species, write the gene symbols of both in the same letter case."
 _DERIVED = re.compile(r"panel_\d+g_[0-9a-f]{8}")
 
 
@@ -136,6 +138,36 @@ def match_reference(
     return found
 
 
+def in_letter_case(genes: Iterable[str], reference: Iterable[str]) -> list[str]:
+    """Names of a reference in the letter case of a slice, where both are known to be of one species.
+
+    Parameters
+    ----------
+    genes, reference
+        Gene names of the slice and of the reference.
+
+    Returns
+    -------
+    list of str
+        The reference's names, in its order: those of the slice where only letter case differs and one name
+        alone is meant. As they are where most agree already, and where the names alone do not show the same
+        species: letter case distinguishes mouse from human (``Gad1``, ``GAD1``), so that only symbols that
+        one of them lacks are evidence.
+    """
+    genes, reference = list(map(str, genes)), list(map(str, reference))
+    known = set(reference)
+    if not _case_differs(genes, known, sum(gene in known for gene in genes)):
+        return reference
+    # in lower case, which no species has, symbols are judged by what only one species has
+    mine, theirs = (identify(map(str.lower, names)) for names in (genes, reference))
+    if mine.species == "unknown" or mine != theirs:
+        return reference
+    here, there = Counter(map(str.casefold, genes)), Counter(map(str.casefold, reference))
+    spelled = {gene.casefold(): gene for gene in genes}
+    one = {name for name in spelled if here[name] == 1 and there[name] == 1}
+    return [spelled[name.casefold()] if name.casefold() in one else name for name in reference]
+
+
 def _written_otherwise(genes: Iterable[str], reference: Iterable[str], used: Iterable[str]) -> dict[str, str]:
     """Genes that the reference has under a like name, which none of those used has.
 
@@ -183,11 +215,12 @@ def _diagnose(genes: list[str], reference: set[str], shared: int, name: str) -> 
     if "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species:
         return (
             f"{mine} against {theirs} in {name}: {sizes}; {examples}",
-            f"Use a {mine.species} reference, or {_BY_ORTHOLOGS}.",
+            f"Use a {mine.species} reference, or {_BY_ORTHOLOGS}."
+            + (f" {_ONE_CASE}" if _case_differs(genes, reference, shared) else ""),
         )
     if _case_differs(genes, reference, shared):
         return (
             f"{sizes}, but {_alike(genes, reference)} when letter case is ignored; {examples}",
-            "Write the gene symbols of both in the same letter case.",
+            f"{_ONE_CASE} If not, {_BY_ORTHOLOGS}.",
         )
     return f"{sizes}; {examples}", "Check that both come from the same species and name their genes alike."

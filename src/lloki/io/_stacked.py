@@ -62,12 +62,46 @@ def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> float:
     At most 40 groups of 24 cells or more and 6,000 cells are looked at, all of them in the same order of
     rows.
     """
-    if _PLANE.fullmatch(name):
+    found = None if _PLANE.fullmatch(name) else _kept_apart_in(positions, groups)
+    if found is None:
         return 0.0
+    more, error = _difference(*found)
+    if more <= max(_MORE, _ERRORS * error) or found[0].mean() <= _by_chance(positions):
+        return 0.0
+    return more
+
+
+def not_stacked(positions: NDArray, groups: NDArray[np.int64]) -> bool:
+    """Whether cells evidently keep apart from all cells, not only from those of their group.
+
+    Parameters
+    ----------
+    positions
+        (n, 2 or 3).
+    groups
+        (n,) codes, -1 for none.
+
+    Returns
+    -------
+    bool
+        That groups which lie on one another share one frame: numbers given to cells, say. Without, it is
+        open: small groups and positions without any spacing are evidence of nothing. In 15 real slices it
+        holds for 341 of 375 sets of random groups, and for 1 of 180 with fields laid on one another.
+    """
+    found = _kept_apart_in(positions, groups)
+    if found is None:
+        return False
+    more, error = _difference(*found)
+    spaced = float(found[1].mean()) > _by_chance(positions) + _MORE
+    return bool(spaced and more < -max(_MORE, _ERRORS * error))
+
+
+def _kept_apart_in(positions: NDArray, groups: NDArray[np.int64]) -> tuple[NDArray, NDArray] | None:
+    """(m,) how far cells keep apart from those of their group, and from all; ``None`` for small groups."""
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
     codes = codes[sizes >= _LEAST]
     if len(codes) < 2:
-        return 0.0
+        return None
     codes = codes[:: -(-len(codes) // _GROUPS)]
     each = max(_LEAST, _CELLS // len(codes))
     own, rows = [], []
@@ -76,12 +110,15 @@ def stacked(positions: NDArray, groups: NDArray[np.int64], name: str) -> float:
         chosen = np.arange(0, len(members), -(-len(members) // each))
         own.append(kept_apart(positions[members], chosen))
         rows.append(members[chosen])
-    inside = np.concatenate(own)
-    more = inside - kept_apart(positions, np.concatenate(rows))
-    error = float(more.std()) / np.sqrt(len(more))
-    chance = _NEAREST * beta(
-        1 + 1 / positions.shape[1], _NEAREST
-    )  # mean of the ratio at independent positions
-    if more.mean() <= max(_MORE, _ERRORS * error) or inside.mean() <= chance:
-        return 0.0
-    return float(more.mean())
+    return np.concatenate(own), kept_apart(positions, np.concatenate(rows))
+
+
+def _difference(inside: NDArray, among_all: NDArray) -> tuple[float, float]:
+    """Mean of how much more cells keep apart in their group, and its standard error."""
+    more = inside - among_all
+    return float(more.mean()), float(more.std() / np.sqrt(len(more)))
+
+
+def _by_chance(positions: NDArray) -> float:
+    """Mean of the ratio at independent positions."""
+    return float(_NEAREST * beta(1 + 1 / positions.shape[1], _NEAREST))

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki.errors import InputError
+from lloki.genes import is_measurement
 from lloki.io._findings import Findings, number, some
 from lloki.io.scale import ScaleName, doubt_of_counts, infer_scale, recover_counts, round_counts, undo_log
 
@@ -78,6 +79,9 @@ def read_counts(
         what = "no cells" if adata.n_obs == 0 else "no genes"
         raise InputError(f"holds {what}", where=findings.where, slot=slot, hint="Leave this input out.")
     x = _canonical(values, findings.where, slot)
+    if (other := is_measurement(var.index)).any():  # emptied, not to be judged as counts; left out later
+        x = sparse.csr_matrix(x @ sparse.diags((~other).astype(np.float32)))
+        x.eliminate_zeros()
     if x.nnz == 0:
         raise InputError(
             "holds zeros only",
@@ -214,7 +218,9 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
             f"is NaN or infinite in {number(bad, 'value')}",
             where=where,
             slot=slot,
-            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts. "
+            "If ad.concat joined several panels: give each slice on its own, or join with fill_value=0 and "
+            "cut by slice_key.",
         )
     return x
 

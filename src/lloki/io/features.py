@@ -13,7 +13,7 @@ from scipy import sparse
 
 from lloki._missing import stands_for_missing
 from lloki.errors import GeneError
-from lloki.genes import Identifiers, SymbolNames, is_control, to_symbols
+from lloki.genes import Identifiers, SymbolNames, is_control, is_measurement, to_symbols
 from lloki.io._findings import Findings, number, some
 from lloki.io.frames import tidy
 
@@ -79,7 +79,7 @@ def read_features(
     keep = _measures_genes(var)
     found = _names(var.loc[keep])
     # known only under the final names, where a column holds them
-    others = is_control(found.names) | _nameless(found.names)
+    others = is_control(found.names) | is_measurement(found.names) | _nameless(found.names)
     if others.any():
         features = list(np.array(features, dtype=object))
         for i, name in zip(np.flatnonzero(keep)[others], np.array(found.names, dtype=object)[others]):
@@ -137,6 +137,12 @@ def read_features(
             "as scanpy does, the first keeps its name (sum them yourself if they are probes of one gene)"
         )
         names = make_index_unique(names)
+    alike = names[names.str.casefold().duplicated(keep=False)]
+    if len(alike):
+        findings.corrected(
+            f"{number(len(alike), 'gene name')} differ from one another in letter case only "
+            f"({some(sorted(alike, key=lambda name: str(name).casefold()))}); kept as different genes"
+        )
     var = tidy(var, "var", findings)
     var.index = pd.Index(names, dtype=object)
     return x, var, found.ids
@@ -171,7 +177,7 @@ def _nameless(names: Iterable[str]) -> np.ndarray:
 
 
 def _measures_genes(var: pd.DataFrame) -> np.ndarray:
-    """(G,) bool: neither a control probe, by its name in the index, nor another kind of feature."""
+    """(G,) bool: by its name in the index no control probe or measurement, and no other kind of feature."""
     keep = np.ones(len(var), dtype=bool)
     for column in var.columns:
         gene = _TYPES.get(str(column).lower())
@@ -179,7 +185,8 @@ def _measures_genes(var: pd.DataFrame) -> np.ndarray:
             types = var[column].astype(str).str.strip().str.lower().to_numpy()
             if (types == gene).any():
                 keep &= types == gene
-    return keep & ~is_control([_bare(str(name)) for name in var.index])
+    names = [_bare(str(name)) for name in var.index]
+    return keep & ~is_control(names) & ~is_measurement(names)
 
 
 def _report_others(features: np.ndarray, keep: np.ndarray, findings: Findings) -> None:

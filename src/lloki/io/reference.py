@@ -11,8 +11,8 @@ from anndata import AnnData
 from lloki import keys
 from lloki._keywords import keywords
 from lloki.errors import GeneError
-from lloki.genes import SPECIES, ortholog_names
-from lloki.io._findings import Findings, number, warn_once_each
+from lloki.genes import SPECIES, in_letter_case, ortholog_names
+from lloki.io._findings import Findings, number, some, warn_once_each
 from lloki.io.cells import read_obs
 from lloki.io.counts import read_counts
 from lloki.io.features import read_features
@@ -139,7 +139,7 @@ def by_orthologs(reference: AnnData, *, where: str = "") -> AnnData:
 
 
 def matched(reference: AnnData, panels: Iterable[Sequence[str]], *, orthologs: bool) -> AnnData:
-    """Take a reference as it is, or by its orthologs where the genes of the slices are those.
+    """Take a reference as it is, by its orthologs, or in the letter case in which the slices have its genes.
 
     Parameters
     ----------
@@ -153,22 +153,70 @@ def matched(reference: AnnData, panels: Iterable[Sequence[str]], *, orthologs: b
     Raises
     ------
     GeneError
-        If some slices fit the genes as they are, and others the orthologs.
+        If some slices fit the genes as they are, and others do not.
 
     Warns
     -----
     LlokiWarning
         What became of the genes.
     """
-    if not orthologs:
-        return reference
-    other = by_orthologs(reference)
-    fits = {closer_by_orthologs(genes, reference.var_names, other.var_names) for genes in panels}
-    if len(fits) > 1:
-        raise both_species(reference.uns[keys.UNS]["source"])
-    found = other if True in fits else reference
-    warn_once_each(found.uns[keys.UNS]["messages"][-1:] if True in fits else [], stacklevel=4)
+    panels, found = list(panels), reference
+    if orthologs:
+        other = by_orthologs(reference)
+        fits = {closer_by_orthologs(genes, reference.var_names, other.var_names) for genes in panels}
+        if len(fits) > 1:
+            raise both_species(reference.uns[keys.UNS]["source"])
+        found = other if True in fits else reference
+    found = spelled_as(found, panels)
+    known = len(reference.uns[keys.UNS]["messages"])
+    warn_once_each(found.uns[keys.UNS]["messages"][known:], stacklevel=4)
     return found
+
+
+def spelled_as(reference: AnnData, panels: Iterable[Sequence[str]]) -> AnnData:
+    """Name the genes of a reference in the letter case of the slices, where nothing else differs.
+
+    Parameters
+    ----------
+    reference
+        As :func:`read_reference` returns it.
+    panels
+        Genes of each slice.
+
+    Returns
+    -------
+    AnnData
+        The reference itself where the names of its genes agree as they are, or the species is not evident
+        (:func:`lloki.genes.in_letter_case`); else a copy, whose ``uns["lloki"]`` says so.
+
+    Raises
+    ------
+    GeneError
+        If slices differ among themselves.
+    """
+    info, panels = reference.uns[keys.UNS], [list(map(str, genes)) for genes in panels]
+    old = list(map(str, reference.var_names))
+    differ = [in_letter_case(genes, old) != old for genes in panels]
+    if not any(differ):
+        return reference
+    genes = {gene for panel in panels for gene in panel}
+    if not all(differ) or len({gene.casefold() for gene in genes}) < len(genes):
+        raise GeneError(
+            "its gene names differ in letter case from those of slices that differ among themselves",
+            where=info["source"],
+            slot="var_names",
+            hint="Write the gene symbols of all slices in the same letter case.",
+        )
+    new = in_letter_case(genes, old)
+    changed = [f"{a} → {b}" for a, b in zip(old, new) if a != b]
+    text = (
+        f"{info['source']}: {number(len(changed), 'gene name')} written in the letter case of the slices "
+        f"({some(changed, 3)}): the same species by the symbols that only one species has"
+    )
+    other = reference.copy()
+    other.var_names = new
+    other.uns[keys.UNS] = {**info, "messages": [*info["messages"], text]}
+    return other
 
 
 def closer_by_orthologs(genes: Iterable[str], names: Iterable[str], orthologs: Iterable[str]) -> bool:

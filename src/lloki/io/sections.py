@@ -25,7 +25,7 @@ from lloki.io.options import ReadOptions
 from lloki.io.quality import drop_cells, overall_control_rate
 from lloki.io.sources import Source, is_checked
 from lloki.io.spatial_data import OWN_FRAMES
-from lloki.io.units import MICROMETERS, median_spacing, unit_of
+from lloki.io.units import MICROMETERS, median_spacing, unit_of, widest
 
 NO_COUNTS = "no counts"  # keys.FLAG of a cell without any
 _RECORD = "lloki recorded "  # var columns of what an integration recorded, while genes are chosen
@@ -286,14 +286,21 @@ def _check_frames(whole: _Whole, rows: np.ndarray, findings: Findings) -> None:
             )
             return
     sections = section_column(whole.obs.iloc[rows])
-    found = local_positions(whole.adata, whole.coords, rows, sections)
+    ignored: list[str] = []
+    found = local_positions(whole.adata, whole.coords, rows, sections, ignored)
+    for name in ignored:
+        findings.corrected(
+            f"obs['{name}'] is called a field of view, but its groups lie on one another in one frame, as "
+            "cells keep their distance across groups; it is not used"
+        )
     if found is not None:
         column, true = found
         how = (
             f"{true} {'hold' if ' and ' in true else 'holds'} true positions: put these into {slot}."
             if true
             else f"If they are sections, read each as one: slice_key={column!r} (--slice-key {column}). If "
-            "they are fields of view, add the position of its field to each cell."
+            "they are fields of view, add the position of its field to each cell. If they are no places, "
+            f"remove the column: del adata.obs[{column!r}]."
         )
         findings.refuse(
             f"is local to each group of obs['{column}']: groups lie on one another, and cells far apart "
@@ -307,7 +314,7 @@ def _measures(coords: np.ndarray, unit: str) -> dict[str, Any]:
     """Facts about positions: median distance to the nearest cell, extent, and their unit."""
     if not len(coords):
         return {"unit": unit}
-    width, height = (float(size) for size in np.ptp(coords[:, :2], axis=0))
+    width, height = (float(size) for size in np.ptp(widest(coords), axis=0))
     return {"spacing": median_spacing(coords), "extent": (width, height), "unit": unit}
 
 

@@ -38,6 +38,16 @@ def symbol(unit: str) -> str:
     return "µm" if unit in MICROMETERS else unit.split(" (")[0]
 
 
+def widest(positions: np.ndarray) -> np.ndarray:
+    """(n, 2 or 3) → (n, 2): the two axes along which positions extend most, in their order.
+
+    A section in three coordinates may be flat along any of them.
+    """
+    if positions.shape[1] == 2 or not len(positions):
+        return positions[:, :2]
+    return positions[:, np.sort(np.argsort(np.ptp(positions, axis=0), kind="stable")[-2:])]
+
+
 def median_spacing(positions: np.ndarray) -> float:
     """Median distance from a cell to the nearest other, in the plane; NaN for fewer than two cells.
 
@@ -46,7 +56,7 @@ def median_spacing(positions: np.ndarray) -> float:
     positions
         (n, 2 or 3); cells at one place count once. Of more than 20,000 cells, 20,000 spread over the file.
     """
-    plane = np.unique(positions[:, :2], axis=0)
+    plane = np.unique(widest(positions), axis=0)
     if len(plane) < 2:
         return float("nan")
     some = plane[:: max(1, len(plane) // _SAMPLE)]

@@ -131,7 +131,7 @@ def expressions(
 
     counted = layer is None and _holds_counts(adata)
     found = []
-    for part in read_parts(slices_of(adata, slice_key), slice_key=slice_key):
+    for part in read_parts(slices_of(adata, slice_key), slice_key=slice_key, writes=False):
         counts, measured = part.expression(layer)
         at = {name: i for i, name in enumerate(measured)}
         here = [gene for gene in genes if gene in at]

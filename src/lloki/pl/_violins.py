@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,9 @@ def violins(
         Whether to name the slices at the left.
     """
     rng = np.random.default_rng(0)
+    # vert is deprecated where there is orientation, since Matplotlib 3.10
+    new = "orientation" in inspect.signature(ax.violinplot).parameters
+    lying: dict[str, Any] = {"orientation": "horizontal"} if new else {"vert": False}
     for i, (name, x) in enumerate(values.items()):
         x = np.asarray(x, float)
         x = x[np.isfinite(x) & ((x > 0) | (not log))]
@@ -52,7 +56,7 @@ def violins(
         middle = float(np.median(np.log10(x) if log else x))
         color = colors.get(name, OTHER)
         if np.ptp(shape) > 0:
-            made = ax.violinplot(shape, positions=[-i], vert=False, widths=0.9, showextrema=False)
+            made = ax.violinplot(shape, positions=[-i], widths=0.9, showextrema=False, **lying)
             bodies: Any = made["bodies"]  # a list, which Matplotlib's types do not say
             for body in bodies:
                 body.set(facecolor=color, alpha=0.75, edgecolor="none")

@@ -60,10 +60,11 @@ def _neighbors(x: NDArray[np.floating], k: int) -> tuple[NDArray[np.int64], NDAr
 def _umap(
     x: NDArray[np.floating], near: NDArray[np.int64], distance: NDArray[np.float32], seed: int
 ) -> NDArray[np.float32]:
-    from umap import UMAP
-
     with warnings.catch_warnings(), single_threaded():
-        warnings.simplefilter("ignore")  # umap-learn's remarks on its own precomputed neighbors
+        # umap-learn's remarks on its own precomputed neighbors, and on packages that it can do without
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
         model = UMAP(
             n_neighbors=near.shape[1],
             metric="cosine",

@@ -13,7 +13,7 @@ from lloki.errors import ConfigError, InputError, LlokiError
 from lloki.io import ReadOptions, read_reference
 from lloki.io._findings import warn_once_each
 from lloki.io.messages import bare
-from lloki.io.reference import both_species, by_orthologs
+from lloki.io.reference import both_species, by_orthologs, spelled_as
 from lloki.io.sections import Section
 from lloki.io.slices import compare_sections, errors_between, iter_sections
 from lloki.io.sources import Slices
@@ -247,18 +247,23 @@ def examine(
                 errors.append(error)
                 other = None
             names = None if other is None else list(other.var_names)
-            demands = Demands(embedder, list(cells.var_names), info["source"], names)
+            demands = Demands(embedder, list(cells.var_names), info["source"], names, any_case=True)
             messages = [{"slice": "reference", "text": str(text)} for text in info["messages"]]
     copy = copy and not errors
     reading = read_slices_once(inputs.slices, options, store, demands=demands, copy=copy)
     fits = {demands.by_orthologs(r.genes) for r in reading.records}
     if len(fits) > 1:
         errors.append(both_species(demands.reference_name))
-    elif other is not None and True in fits:
-        cells = other
-        text = str(other.uns[UNS]["messages"][-1])
-        warn_once_each([text], stacklevel=3)
-        messages.append({"slice": "reference", "text": text})
+    elif cells is not None:
+        known = len(cells.uns[UNS]["messages"])
+        cells = other if other is not None and True in fits else cells
+        try:
+            cells = spelled_as(cells, [r.genes for r in reading.records])
+        except LlokiError as error:
+            errors.append(error)
+        texts = [str(text) for text in cells.uns[UNS]["messages"][known:]]
+        warn_once_each(texts, stacklevel=3)
+        messages += [{"slice": "reference", "text": text} for text in texts]
     return Examined(reading, cells, errors, messages)
 
 
