@@ -29,7 +29,7 @@ def changed(variant: Variant, repeat: int = 0) -> set[str]:
         ("no-triplet", {"cae.triplet"}),
         ("no-conservation", {"cae.conservation"}),
         ("no-mnn", {"cae.mnn_rounds"}),
-        ("components", {"cae.components"}),
+        ("no-components", {"cae.components"}),
         ("no-fp", {"fp"}),
         ("no-propagation", {"fp.latent_alpha"}),
         ("expression", {"fp.alpha"}),

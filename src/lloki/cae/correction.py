@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lloki._parallel import blocks, map_ordered
-from lloki.cae.cells import COMPARISONS, apart, in_reach
+from lloki.cae.cells import COMPARISONS, REACH, apart, in_reach
 from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
 
 Floats = NDArray[np.float32]
@@ -19,7 +19,6 @@ Floats = NDArray[np.float32]
 # Cells of a token that look for partners; at least so many where there are very many tokens.
 CELLS, LEAST = 5_000, 100
 NEIGHBORS = 20  # on either side of a mutual pair, and how far a cell's own kind reaches
-REACH = 1.3  # how much farther than that a partner may lie, see `lloki.cae.cells.in_reach`
 SMOOTH = (2_000, 500, 200)  # landmarks whose steps a landmark shares, from coarse to fine
 RIDGE = 1.0  # landmarks' worth of evidence for no step
 BLOCK = 4_096

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 CELLS, CELLS_EACH = 50_000, 30
 ROUNDS, STEPS = 10, 3  # of offsets, and of soft k-means within each
 SOFTNESS = 0.1  # of assignments: exp(-|u - v|² / SOFTNESS) for unit vectors u, v
-RIDGE = 1.0  # cells' worth of evidence that a token has no offset in a component
+RIDGE = 20.0  # cells' worth of evidence that a token has no offset in a component
 BLOCK = 16_384
 
 
