@@ -1,4 +1,4 @@
-"""What each cluster is: marker genes, slices, the most frequent label and the nearest type of the reference."""
+"""What each cluster is: marker genes, slices, most frequent label and nearest type of the reference."""
 
 from __future__ import annotations
 
