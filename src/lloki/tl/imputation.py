@@ -185,6 +185,12 @@ def impute(
     for end, values in zip(ENDS, trial.bounds(names, mean)):
         out.layers[end] = values
         out.var[end] = np.median(values, axis=0)  # NaN for a gene without intervals
+    about = aim.own.uns.get(keys.UNS, {})
+    unit = dict(zip(about.get("slices", ()), about.get("units", ()))).get(aim.name) or aim.own.uns.get(
+        keys.UNIT
+    )
+    if unit:
+        out.uns[keys.UNIT] = str(unit)
     for slot in (use_rep, keys.SPATIAL):
         if slot in aim.own.obsm:
             out.obsm[slot] = np.asarray(aim.own.obsm[slot])[aim.rows]
