@@ -40,14 +40,14 @@ def run(code: str, names: dict[str, Any]) -> Any:
 
 
 def draw(axes: Any, path: Path) -> None:
-    """Write the figure of Axes, of at most 900 pixels and 64 colors."""
+    """Write the figure of Axes, of at most 900 pixels and 256 colors."""
     first = axes[0] if isinstance(axes, list) else axes
     file = io.BytesIO()
     first.figure.savefig(file, dpi=130, bbox_inches="tight")
     picture = Image.open(file).convert("RGB")
     picture.thumbnail((WIDTH, WIDTH))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:
