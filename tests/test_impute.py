@@ -191,6 +191,7 @@ def test_intervals_hold_the_share_that_they_state():
     inside = (truth >= lower) & (truth <= upper)
     assert 0.85 < inside.mean() < 0.95
     assert (upper - lower).mean() < 0.8 * np.ptp(truth)
+    np.testing.assert_allclose(found.var[["lower", "upper"]].T, np.median([lower, upper], axis=1))
 
 
 def test_a_gene_that_cannot_be_tried_has_no_interval():

@@ -89,6 +89,18 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     assert "Controls" not in page.text  # no slice came from an instrument's folder
 
 
+def test_a_cluster_has_the_nearest_type_of_the_reference_where_it_is_known(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    assert "Nearest reference type" not in Page(built(tmp_path, given)).text
+    table = pd.DataFrame({"type": [EVIL], "share": [0.834]}, index=["3"])
+    given["joint"].uns["lloki"] = {"nearest_reference_types": table}
+    text = Page(built(tmp_path, given)).text
+    assert text.count("Nearest reference type") == 2  # heading and explanation
+    assert f"{EVIL} (83%)" in text
+
+
 def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Path) -> None:
     given = inputs(slices=("one",), n=8)
     assert "Benchmark" not in Page(built(tmp_path, given)).text

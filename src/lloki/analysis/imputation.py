@@ -32,6 +32,7 @@ COMMON = 200  # genes of the target that it is tried on
 ENOUGH = 10  # genes that tell what another slice costs
 MOST = 1.5  # times, by which a target may be easier than the sources
 FIGURES = ("error", "spread")
+ENDS = ("lower", "upper")  # of the interval of a value
 Method = Literal["combined", "neighbors", "ridge", "reference"]
 METHODS = ("combined", "neighbors", "ridge", "reference")
 Without = Callable[[int, NDArray[np.int64], Sequence[Sequence[str]]], Iterable[NDArray[np.floating]]]

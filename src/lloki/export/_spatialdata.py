@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,14 @@ def _into_stores(cells: Cells, spatialdata: Any) -> list[Path]:
         if TABLE in data.tables:
             data.delete_element_from_disk(TABLE)
             del data.tables[TABLE]
+        place = path / "tables" / TABLE
+        shutil.rmtree(place, ignore_errors=True)  # what a call that was killed left, which cannot be read
         data.tables[TABLE] = parsed
-        data.write_element(TABLE)
+        try:
+            data.write_element(TABLE)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         _align_elements(data, parts, regions)
     return list(dict.fromkeys(path for path, _ in plans))
 
@@ -193,7 +200,8 @@ def _plan(cells: Cells, name: str, spatialdata: Any) -> tuple[Path, ad.AnnData]:
             hint="Leave --in-place (in_place) out, which writes a store of its own.",
         )
     rows = found.get_indexer(pd.Index(ids))
-    obs = pd.DataFrame(index=table.obs_names[rows])
+    # without a name: the table of a MERSCOPE is indexed by "EntityID", and has a column of that name
+    obs = pd.DataFrame(index=table.obs_names[rows].rename(None))
     for key in (link["region_key"], link["instance_key"]):
         obs[key] = table.obs[key].to_numpy()[rows]
     results = [cells.slice_key, *cells.groups, keys.LABEL_CONFIDENCE, keys.DOMAIN_CONFIDENCE]

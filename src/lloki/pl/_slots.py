@@ -247,6 +247,11 @@ def unit_of(adata: ad.AnnData, slice_name: str) -> str:
     return symbol(str(units[known.index(slice_name)]))
 
 
+def units(adata: ad.AnnData, slices: Iterable[str], unit: str | None) -> dict[str, str]:
+    """Name the unit of each slice: the one given for all, or else its own."""
+    return {name: unit_of(adata, name) if unit is None else unit for name in slices}
+
+
 def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:
     """Return an ``obs`` column.
 

@@ -1,4 +1,4 @@
-"""What each cluster is: its marker genes, its slices, and the cell type that most of its cells have."""
+"""What each cluster is: marker genes, slices, most frequent label and nearest type of the reference."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Cluster:
         Genes that distinguish it, and in how many slices each was compared.
     kind
         The most frequent type of its labeled cells, and their share, or ``""``.
+    near
+        The type of most of the nearest cells of the reference, and its share, or ``""``.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Cluster:
     shares: list[tuple[str, str, float]]
     markers: list[tuple[str, int]]
     kind: str
+    near: str
 
 
 def describe(
@@ -53,6 +56,7 @@ def describe(
     present = set(name)
     slice_colors = {n: c for n, c, _ in slices.legend}
     column = next((c for c in (label_key, *_TYPES) if c is not None and c in joint.obs), None)
+    nearest = joint.uns.get(keys.UNS, {}).get(keys.NEAREST_TYPES, pd.DataFrame())
     found = []
     for cluster, color, cells in clusters.legend:
         if cluster not in present:
@@ -62,7 +66,10 @@ def describe(
         own = markers[markers["cluster"] == cluster]
         kind = _kind(joint.obs.loc[(name == cluster).to_numpy(), column]) if column is not None else ""
         genes = list(zip(map(str, own["gene"]), map(int, own["n_slices"])))
-        found.append(Cluster(cluster, color, cells, shares, genes, kind))
+        near = ""
+        if cluster in nearest.index:
+            near = f"{nearest.loc[cluster, 'type']} ({nearest.loc[cluster, 'share']:.0%})"
+        found.append(Cluster(cluster, color, cells, shares, genes, kind, near))
     return found
 
 

@@ -294,7 +294,9 @@ def opened(examined: Examined, inputs: Inputs, config: RunConfig, *, aligns: boo
     known = [section.name for section in reading.sections]
     names = _trained({r.name: r.token for r in records}, inputs.project_only, known=known)
     trained = [r for r in records if r.name in names]
-    reference = Reference.cut(cells, trained, records) if cells is not None else None
+    reference = None
+    if cells is not None:
+        reference = Reference.cut(cells, trained, records, label_key=config.label_key)
     labels = train_labels(config, trained)  # fails before any work if they are not there
     messages = [*messages, *reading.messages(), *trained_on(config, labels)]
     return Opened(records, trained, reference, labels, messages)

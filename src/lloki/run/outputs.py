@@ -35,6 +35,7 @@ from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
 from lloki.run.record import versions
 from lloki.run.reference import Reference
+from lloki.run.reference_types import nearest_types
 from lloki.run.scores import labels_of, own_scores
 from lloki.run.slices import SliceRecord
 from lloki.run.stages import Aligned, Embedded, Stages
@@ -115,6 +116,11 @@ def write_outputs(
                 seed=config.seed,
             )
         )
+    with recorder.measure("write", "reference types"):
+        fitted = load_embedder(embedded.embedder)
+        types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
+        if types is not None:
+            adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
     with recorder.measure("write", "benchmark"):
         scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):

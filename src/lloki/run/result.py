@@ -29,6 +29,9 @@ class Result:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # of a run that was made before, by its name
+
     @cached_property
     def adata(self) -> AnnData:
         """All cells: ``obsm["X_lloki"]``, ``obsm["X_lloki_fp"]``, ``obs["slice"]`` and so on."""

@@ -15,7 +15,7 @@ from lloki import keys
 from lloki._keywords import keywords
 from lloki._names import free_name
 from lloki._parts import Part, joint_embedding, named, read_parts, record
-from lloki.analysis.imputation import METHODS
+from lloki.analysis.imputation import ENDS, METHODS
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def impute(
         ``layers["lower"]`` and ``layers["upper"]`` the ends of intervals that hold 90 % of measured values:
         the shortest that did so among tried cells with estimates of the same level (NaN for genes without
         validation); ``var`` the hold-out table of :class:`lloki.analysis.HoldOut`, and for each source the
-        share of its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured). A
+        share of its cells that have a count of the gene, ``"detected in NAME"`` (NaN: not measured);
+        ``var["lower"]`` and ``var["upper"]`` the medians of the intervals' ends. A
         source that rarely detects a
         gene counts like any other and lowers its level: check these columns before you compare values, and
         choose ``sources``. ``uns["lloki"]["impute"]`` has the parameters and the table of genes that were
@@ -181,7 +182,15 @@ def impute(
         raise GeneError(f"method {method!r} cannot give {called}", where=target, hint=hint)
     out = AnnData(X=mean, obs=aim.own.obs.iloc[aim.rows].copy(), var=kept)
     out.layers["sd"] = sd * kept["spread"].fillna(1.0).to_numpy(np.float32)
-    out.layers["lower"], out.layers["upper"] = trial.bounds(names, mean)
+    for end, values in zip(ENDS, trial.bounds(names, mean)):
+        out.layers[end] = values
+        out.var[end] = np.median(values, axis=0)  # NaN for a gene without intervals
+    about = aim.own.uns.get(keys.UNS, {})
+    unit = dict(zip(about.get("slices", ()), about.get("units", ()))).get(aim.name) or aim.own.uns.get(
+        keys.UNIT
+    )
+    if unit:
+        out.uns[keys.UNIT] = str(unit)
     for slot in (use_rep, keys.SPATIAL):
         if slot in aim.own.obsm:
             out.obsm[slot] = np.asarray(aim.own.obsm[slot])[aim.rows]

@@ -72,6 +72,7 @@
     const none = missing(column), category = column.kind === "category";
     const lut = category ? column.colors.map(rgb) : ramp, last = lut.length - 1;
     const rank = new Uint8Array(n), sizes = new Uint32Array(257);
+    state.translucent = selected !== null;
     for (let i = 0; i < n; i++) {
       const value = values[i], absent = value === none;
       if (!on[sliceOf[i]] || hidden.has(absent ? -1 : category ? value : -2)) {
@@ -85,6 +86,7 @@
       colors[at + 1] = color[1];
       colors[at + 2] = color[2];
       colors[at + 3] = dim ? 70 : absent ? 150 : 255;
+      if (absent) state.translucent = true;
       rank[i] = absent || dim ? 0 : category ? 1 : 1 + Math.min(value, 253);
       sizes[rank[i] + 1]++;
     }
@@ -108,12 +110,17 @@
   const FRAGMENT = `#version 300 es
     precision highp float; in vec4 tint; uniform float size; out vec4 pixel;
     void main() {
+      if (size < 2.5) { // a square of so few pixels looks the same, and costs less
+        pixel = vec4(tint.rgb * tint.a, tint.a);
+        return;
+      }
       float edge = (1.0 - length(gl_PointCoord * 2.0 - 1.0)) * size * 0.5 + 0.3;
       if (edge <= 0.0) discard;
       float alpha = tint.a * min(edge, 1.0);
       pixel = vec4(tint.rgb * alpha, alpha);
     }`;
-  const SAMPLE = 60000;
+  const MANY = 60000; // cells from which the time of a frame is watched
+  const FRAME = 10; // milliseconds: what a frame may take while the view moves
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim() || "#888";
 
   class Panel {
@@ -153,14 +160,9 @@
       if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
       gl.useProgram(program);
       this.uniform = Object.fromEntries(["view", "size"].map((u) => [u, gl.getUniformLocation(program, u)]));
-      this.buffers = ["at", "color", "order", "sample"].map(() => gl.createBuffer());
-      for (const [k, name, size, type] of [[0, "at", 2, gl.FLOAT], [1, "color", 4, gl.UNSIGNED_BYTE]]) {
-        const slot = gl.getAttribLocation(program, name);
-        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[k]);
-        gl.enableVertexAttribArray(slot);
-        gl.vertexAttribPointer(slot, size, type, k === 1, 0, 0);
-      }
-      gl.enable(gl.BLEND);
+      this.slots = ["at", "color"].map((name) => gl.getAttribLocation(program, name));
+      this.buffers = this.slots.map(() => gl.createBuffer());
+      for (const slot of this.slots) gl.enableVertexAttribArray(slot);
       gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
       this.fresh = true;
     }
@@ -244,26 +246,30 @@
       this.moving();
     }
 
-    // While the view moves, a slow machine draws a sample of the cells; all are drawn as soon as it rests.
+    // While the view moves, a machine that draws all cells too slowly draws every so many; all when it rests.
     moving() {
-      const now = performance.now();
-      if (this.last && now - this.last > 60) this.slow = (this.slow || 0) + 1;
-      this.last = now;
       clearTimeout(this.rest);
-      this.rest = setTimeout(() => {
-        this.last = 0;
-        this.redraw();
-      }, 180);
-      this.redraw(this.slow > 2);
+      this.rest = setTimeout(() => this.redraw(), 180);
+      this.redraw(this.step);
+    }
+
+    // Every which cell keeps a frame short; 31 is as far as a stride goes, of 8 bytes a position.
+    get step() {
+      return Math.min(Math.max(Math.ceil((this.cost || 0) / FRAME), 1), 31);
     }
 
     upload() {
-      this.recolored = true;
+      this.fresh = true;
       this.redraw();
     }
 
-    redraw(sample = false) {
-      this.sample = sample;
+    redraw(every = 1) {
+      [this.every, this.dirty] = [every, true];
+      this.mark();
+    }
+
+    // Draw again what lies above the cells, which stay.
+    mark() {
       if (!this.asked) this.asked = requestAnimationFrame(() => ((this.asked = 0), this.draw()));
     }
 
@@ -274,37 +280,61 @@
     }
 
     draw() {
-      const { gl } = this, { width, height } = this.measure(), ratio = window.devicePixelRatio || 1;
+      const { width, height } = this.measure(), ratio = Math.min(window.devicePixelRatio || 1, 2);
       for (const canvas of [this.canvas, this.over]) {
         const w = Math.round(width * ratio), h = Math.round(height * ratio);
-        if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+        if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height, this.dirty] = [w, h, true];
       }
-      if (this.fresh) {
-        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[0]);
-        gl.bufferData(gl.ARRAY_BUFFER, this.xy, gl.STATIC_DRAW);
-        this.fresh = false;
-      }
-      if (this.recolored) {
-        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[1]);
-        gl.bufferData(gl.ARRAY_BUFFER, colors, gl.DYNAMIC_DRAW);
-        // every k-th cell of the order: in it, too, gray cells lie beneath and high values on top
-        const { order } = state, step = Math.ceil(order.length / SAMPLE);
-        this.few = step > 1 ? order.filter((_, k) => k % step === 0) : order;
-        for (const [k, indices] of [[2, order], [3, this.few]]) {
-          gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers[k]);
-          gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.DYNAMIC_DRAW);
-        }
-        this.recolored = false;
-      }
+      if (this.dirty) this.drawCells(ratio, width, height);
+      this.dirty = false;
+      this.annotate(ratio, width, height);
+    }
+
+    drawCells(ratio, width, height) {
+      const { gl, every } = this, { order } = state, shown = Math.ceil(order.length / every);
+      if (this.fresh) this.fill();
+      const watched = every === 1 && order.length > MANY;
+      const start = watched ? this.finish() : 0;
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
       gl.clear(gl.COLOR_BUFFER_BIT);
       const a = (2 * this.scale) / width, b = (-2 * this.scale) / height;
       gl.uniform4f(this.uniform.view, a, b, -this.x * a, -this.y * b);
-      const drawn = this.sample ? this.few : state.order;
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers[this.sample ? 3 : 2]);
-      gl.uniform1f(this.uniform.size, Math.max(this.pointSize * ratio, 1.5));
-      gl.drawElements(gl.POINTS, drawn.length, gl.UNSIGNED_INT, 0);
-      this.annotate(ratio, width, height);
+      const size = Math.max(this.pointSize * ratio, 1.5) * Math.min(Math.sqrt(every), 2);
+      gl.uniform1f(this.uniform.size, size);
+      if (size < 2.5 && !state.translucent) gl.disable(gl.BLEND);
+      else gl.enable(gl.BLEND);
+      for (const [k, parts, type, bytes] of [[0, 2, gl.FLOAT, 8], [1, 4, gl.UNSIGNED_BYTE, 4]]) {
+        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[k]);
+        gl.vertexAttribPointer(this.slots[k], parts, type, k === 1, every * bytes, 0);
+      }
+      gl.drawArrays(gl.POINTS, 0, shown);
+      if (!watched) return;
+      const before = this.step;
+      this.cost = this.finish() - start;
+      if (this.step !== before) tellState();
+    }
+
+    // Positions and colors of the cells that are shown, in the order of drawing: gray ones beneath.
+    fill() {
+      const { gl } = this, { order } = state, xy = new Float32Array(2 * order.length);
+      const tints = new Uint32Array(order.length), packed = new Uint32Array(colors.buffer);
+      for (let k = 0; k < order.length; k++) {
+        const i = order[k];
+        xy[2 * k] = this.xy[2 * i];
+        xy[2 * k + 1] = this.xy[2 * i + 1];
+        tints[k] = packed[i];
+      }
+      [xy, tints].forEach((values, k) => {
+        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[k]);
+        gl.bufferData(gl.ARRAY_BUFFER, values, gl.DYNAMIC_DRAW);
+      });
+      this.fresh = false;
+    }
+
+    // Wait until all is drawn; the time in milliseconds.
+    finish() {
+      this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
+      return performance.now();
     }
 
     annotate(ratio, width, height) {
@@ -416,7 +446,7 @@
         if (was > 0) panel.zoom(is / was, (now[0] + still[0]) / 2, (now[1] + still[1]) / 2);
       } else if (panel.path) {
         panel.path.push(now);
-        panel.redraw();
+        panel.mark();
       } else {
         hover(panel, null);
         panel.pan(now[0] - before[0], now[1] - before[1]);
@@ -431,7 +461,7 @@
         const path = panel.path;
         panel.path = null;
         if (event.type === "pointerup" && path.length > 2) select(panel.inside(path));
-        panel.redraw();
+        panel.mark();
       } else if (start && !pointers.moved && event.type === "pointerup") hover(panel, at(event), event);
       if (!pointers.size) pointers.moved = false;
     };
@@ -475,7 +505,7 @@
     const cell = at ? panel.nearest(...at) : -1;
     if (cell !== state.hover) {
       state.hover = cell;
-      for (const each of panels) each.redraw(each.sample);
+      for (const each of panels) each.mark();
     }
     if (cell < 0) {
       tip.hidden = true;
@@ -598,13 +628,18 @@
     }));
     find(".hint", legend).hidden = !find("ul", legend).children.length;
   };
+  const tellState = () => {
+    const many = state.order.length, step = Math.max(...panels.map((panel) => panel.step));
+    const shown = many < n ? `${count(many)} of ${count(n)} cells shown` : `${count(n)} cells`;
+    find(".state").textContent = step > 1 ? `${shown}; ${count(Math.ceil(many / step))} of them while moving` : shown;
+  };
   const refresh = () => {
     paint();
     const pressed = document.activeElement && legend.contains(document.activeElement)
       ? [...legend.querySelectorAll("button")].indexOf(document.activeElement) : -1;
     showLegend();
     if (pressed >= 0) legend.querySelectorAll("button")[pressed]?.focus();
-    find(".state").textContent = state.order.length < n ? `${count(state.order.length)} of ${count(n)} cells shown` : `${count(n)} cells`;
+    tellState();
   };
   const list = find(".slices ul");
   slices.forEach((slice, k) => {
