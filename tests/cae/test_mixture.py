@@ -77,7 +77,7 @@ def test_only_panels_of_one_technology_are_compared():
     slices, kinds, _ = shifted(((0.25,) * 4,) * 3)
     mixture = Mixture.fit(slices, [0, 1, 2], [0, 1, 0], components=8)
     moved = [mixture.apply(x, t) for t, x in enumerate(slices)]
-    assert gaps(moved[::2], kinds[::2]) < 0.1 * gaps(slices[::2], kinds[::2])
+    assert gaps(moved[::2], kinds[::2]) < 0.2 * gaps(slices[::2], kinds[::2])
     assert np.array_equal(moved[1], slices[1])
     apart = Mixture.fit(slices, [0, 1, 2], [0, 1, 2], components=8)
     assert all(np.array_equal(apart.apply(x, t), x) for t, x in enumerate(slices))
