@@ -1,8 +1,8 @@
 """What a file may do: give its own content, and no more than it can hold. Everything else is refused.
 
 HDF5 and zarr can take their values from other files, and declare arrays of any size in a few bytes; pickles
-run code. Each file of a user goes through here before anything of it is read. Only its structure is looked at,
-never its values, so that this takes milliseconds.
+run code. Each file of a user goes through here before anything of it is read. Only its structure is looked
+at, never its values, so that this takes milliseconds.
 """
 
 from __future__ import annotations
