@@ -102,6 +102,32 @@ def test_empty_and_compressed_arrays_pass(good: Callable[..., AnnData], tmp_path
     assert len(io.read_slices(path)[0]) == 2_000
 
 
+def test_a_sparse_matrix_in_zarr_is_what_it_stores(good: Callable[..., AnnData], tmp_path: Path) -> None:
+    """Its shape is an attribute, and takes no memory; consolidated metadata repeats it."""
+    store = tmp_path / "s.zarr"
+    good().write_zarr(store)
+    attributes = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [80, 10**12]}
+    arrays = {"X/data/.zarray": json.loads((store / "X" / "data" / ".zarray").read_text())}
+    (store / "X" / ".zattrs").write_text(json.dumps(attributes))
+    about = {"zarr_consolidated_format": 1, "metadata": arrays | {"X/.zattrs": attributes}}
+    (store / ".zmetadata").write_text(json.dumps(about))
+    trust.check_zarr(store)
+
+
+def test_consolidated_metadata_is_looked_at(good: Callable[..., AnnData], tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    good().write_zarr(store)
+    array = {"shape": [10**9], "chunks": [10**9], "dtype": "<f8", "filters": [{"id": "pickle"}]}
+    (store / ".zmetadata").write_text(json.dumps({"metadata": {"obs/x/.zarray": array}}))
+    with pytest.raises(InputError, match=r"obs/x: is stored as pickles"):
+        trust.check_zarr(store)
+    about = {"metadata": {"obs/x": {"node_type": "array", "shape": [10**9], "data_type": "float64"}}}
+    (store / ".zmetadata").unlink()
+    (store / "zarr.json").write_text(json.dumps({"node_type": "group", "consolidated_metadata": about}))
+    with pytest.raises(InputError, match=r"obs/x: declares arrays of 8\.0 GB"):
+        trust.check_zarr(store)
+
+
 def test_more_than_the_memory_is_said(good: Callable[..., AnnData], tmp_path: Path, monkeypatch) -> None:
     path, slices = tmp_path / "s.h5ad", good()
     slices.obsm["wide"] = np.random.default_rng(0).random((80, 200_000))

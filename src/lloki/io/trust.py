@@ -220,7 +220,7 @@ def check_zarr(path: Path, *, unread: Collection[str] = ()) -> None:
     InputError
         Naming the entry.
     """
-    where, total, largest = str(path), 0, (0, "")
+    where, sizes = str(path), dict[str, int]()
     for name, about in _zarr_arrays(path):
         codec = _pickle(about)
         if codec:
@@ -232,13 +232,14 @@ def check_zarr(path: Path, *, unread: Collection[str] = ()) -> None:
             )
         whole, chunk = _zarr_sizes(about)
         size = chunk if name.split("/")[0] in unread else max(whole, chunk)
-        total, largest = total + size, max(largest, (size, name))
-    if total > _SMALL:
-        require_size(total, _stored(path), where=where, slot=largest[1])
+        sizes[name] = max(size, sizes.get(name, 0))
+    if sum(sizes.values()) > _SMALL:
+        largest = max(sizes, key=lambda name: sizes[name])
+        require_size(sum(sizes.values()), _stored(path), where=where, slot=largest)
 
 
 def _zarr_arrays(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and metadata of every array, also as they are repeated in consolidated metadata."""
+    """Name and metadata of every array, again where consolidated metadata repeats them."""
     for name, text in _in_zip(path) if path.is_file() else _in_folder(path):
         parent = name.rpartition("/")[0]
         try:
@@ -248,10 +249,15 @@ def _zarr_arrays(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not isinstance(about, dict):
             continue
         inside: Any = about.get("metadata") or (about.get("consolidated_metadata") or {}).get("metadata")
-        entries = {"": about, **inside} if isinstance(inside, dict) else {"": about}
-        for below, entry in entries.items():
-            if isinstance(entry, dict) and "shape" in entry:
-                yield "/".join(filter(None, (parent, below.removesuffix("/.zarray")))), entry
+        entries = {name: about}
+        if isinstance(inside, dict):
+            entries |= {f"{parent}/{below}".lstrip("/"): entry for below, entry in inside.items()}
+        for place, entry in entries.items():
+            array = place.endswith(".zarray") or (
+                isinstance(entry, dict) and entry.get("node_type") == "array"
+            )
+            if array and isinstance(entry, dict) and "shape" in entry:  # attributes may have a shape as well
+                yield place.removesuffix("/.zarray").removesuffix("/zarr.json"), entry
 
 
 def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:

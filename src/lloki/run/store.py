@@ -223,7 +223,7 @@ class Store:
             raise
 
     def _sweep(self) -> None:
-        for path in (*self.folder.parent.glob(".*"), *self.folder.glob("*/.*")):
+        for path in (*self.folder.parent.glob(".*"), *self.folder.glob(".*"), *self.folder.glob("*/.*")):
             if _LEFT_OVER.match(path.name):
                 logger.debug("removing %s, which a run that was stopped left unfinished", path)
                 _remove(path)
