@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 import lloki as package
 from lloki._log import logger
 from lloki.cli.console import reporting
+from lloki.cli.failures import stop_on_sigterm
 from lloki.errors import LlokiWarning, ModelError
 
 
@@ -132,6 +136,34 @@ def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     result = lloki("check", "x.h5ad")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr
+
+
+def test_sigterm_stops_as_ctrl_c_does(lloki, monkeypatch):
+    def stop(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("lloki.run._plan.check_inputs", stop)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop_on_sigterm()
+        result = lloki("check", "x.h5ad")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 143
+    assert result.stderr == "Stopped; run the same command again to continue.\n"
+
+
+def test_a_full_memory_is_one_sentence(lloki, monkeypatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lloki.run._plan.check_inputs", fail)
+    result = lloki("check", "x.h5ad")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("The memory is full.")
+    assert result.stderr.count("\n") == 1
 
 
 def test_an_unexpected_error_is_one_sentence_with_a_log(lloki, monkeypatch, tmp_path):

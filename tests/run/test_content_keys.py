@@ -56,6 +56,7 @@ RUN: dict[str, tuple[Any, frozenset[str]]] = {
     "train_label_slices": (("alphafish_1",), TRAINING),
     "benchmark": ("fast", NONE),
     "resolution": (0.5, VIEW),
+    "umap": (False, VIEW),
     "seed": (1, FIT),  # of the run alone; lloki.integrate gives it to fp and cae too
 }
 FP: dict[str, Any] = {

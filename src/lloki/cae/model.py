@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lloki._device import choose_device
 from lloki._parallel import blocks, map_ordered
+from lloki._sums import require_whole
 from lloki.cae.condition import Conditions
 from lloki.cae.config import CAEConfig
 from lloki.cae.correction import Correction
@@ -186,6 +187,7 @@ class CAEModel:
         from safetensors.torch import load_file
 
         folder = Path(folder)
+        require_whole(folder)
         try:
             settings = json.loads((folder / SETTINGS).read_text())
             tensors = load_file(folder / WEIGHTS)

@@ -29,7 +29,7 @@ from lloki.cli._read import read
 from lloki.cli._transfer_labels import transfer_labels
 from lloki.cli._view import view
 from lloki.cli.defaults import Command
-from lloki.cli.failures import Commands
+from lloki.cli.failures import Commands, stop_on_sigterm
 
 app = typer.Typer(
     cls=Commands,
@@ -79,4 +79,5 @@ def _lloki(
 
 def main() -> None:
     """Run the command line; the entry point of the installed script."""
+    stop_on_sigterm()
     app()

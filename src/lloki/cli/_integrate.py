@@ -118,6 +118,14 @@ def integrate(
     resolution: Annotated[
         float | None, typer.Option(help="Leiden resolution.", rich_help_panel="Method")
     ] = None,
+    no_map: Annotated[
+        bool,
+        typer.Option(
+            "--no-map",
+            help="Leave out the UMAP, the slowest step after propagation on many cells.",
+            rich_help_panel="Method",
+        ),
+    ] = False,
     seed: options.Seed = None,
     project_only: Annotated[
         list[str] | None,
@@ -149,7 +157,9 @@ def integrate(
 
     Re-running resumes; adding slices is incremental.
     """
-    fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
+    fields: dict[str, Any] = (
+        dict(tables(ctx)) | ({"fp": False} if no_fp else {}) | ({"umap": False} if no_map else {})
+    )
     paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     how |= fields | given(
         reference=reference,

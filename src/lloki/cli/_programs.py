@@ -71,6 +71,7 @@ def programs(
 
         import lloki
         from lloki import keys
+        from lloki._sums import forget
         from lloki.analysis import ProgramConfig
         from lloki.errors import InputError
         from lloki.report.pages import build_programs_page
@@ -113,6 +114,7 @@ def programs(
         )
         _draw(adata, out, slice_key, label_key, config.n_metagenes, domains)
         unfinished.unlink(missing_ok=True)
+        forget(unfinished)
     look_at(page, integrated)
     typer.echo(f"States in obsm['X_lloki_metagenes']: {(out / 'programs.h5ad').resolve()}")
     show_frame(

@@ -45,7 +45,7 @@ class Console:
 
         known = tuple(map(str, files))
         for text, names in grouped((message["slice"], message["text"]) for message in messages):
-            logged = text.startswith("skipped: ")  # when it was done
+            logged = text.startswith("skipped: ") or text.endswith("it is made again")  # when it was done
             if not logged and rank_of(next(iter(names), ""), text) != "trivial":
                 self.warn(text if text.startswith(known) else line(text, names))
 

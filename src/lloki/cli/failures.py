@@ -7,14 +7,17 @@ status  meaning
 1       an error in the data, a model or the output folder (any ``LlokiError``), or an unexpected one
 2       an error in the command line, ``--config`` or ``--samplesheet`` (``ConfigError``)
 130     stopped with Ctrl-C
+143     stopped with SIGTERM, as batch systems send it
 ======  ==============================================================================
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from tempfile import NamedTemporaryFile
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +30,27 @@ _DEBUG = "lloki.debug"  # in ctx.meta, which a command shares with the group tha
 
 # what typer itself ends a command by: BadParameter is a UsageError, which is a ClickException
 _OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, *typer.BadParameter.__mro__[1:3])
+
+
+_OUT_OF_MEMORY = (
+    "The memory is full. Finished steps are kept: the same command continues from them, on a larger "
+    "machine, with "
+    "fewer --workers, or with large files cut into sections (--slice-key)."
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """Stopped with SIGTERM."""
+
+
+def stop_on_sigterm() -> None:
+    """Stop a command on SIGTERM as on Ctrl-C, unless whoever started it has it ignored or handled."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 class Commands(TyperGroup):
@@ -46,7 +70,12 @@ class Commands(TyperGroup):
             raise
         except KeyboardInterrupt as error:
             typer.echo("Stopped; run the same command again to continue.", err=True)
-            raise typer.Exit(130) from error
+            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+        except MemoryError as error:
+            if ctx.meta.get(_DEBUG):
+                raise
+            typer.secho(_OUT_OF_MEMORY, fg="red", err=True)
+            raise typer.Exit(1) from error
         except _OWN:
             raise
         except Exception as error:

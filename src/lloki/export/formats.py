@@ -13,6 +13,7 @@ from lloki._names import did_you_mean
 from lloki.errors import ConfigError, InputError
 from lloki.export import _cellxgene, _seurat, _spatialdata, _tables, _vitessce
 from lloki.export._cells import Cells
+from lloki.io.trust import read_checked
 from lloki.pl._slots import chosen_slices
 
 FORMATS: dict[str, Callable[..., list[Path]]] = {
@@ -103,7 +104,9 @@ def _read(path: Path) -> ad.AnnData:
         hint = "Give the folder of a finished run, or the .h5ad that an analysis wrote."
         raise InputError("does not exist", where=str(file), hint=hint)
     try:
-        return ad.read_h5ad(file)
+        return read_checked(file)
+    except InputError:
+        raise
     except Exception as error:  # on other HDF5 files anndata raises whatever fails first
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         hint = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
 import zarr
 from anndata import AnnData
+from anndata.experimental import read_dispatched
 from anndata.io import read_elem
 
 from lloki.errors import InputError, LlokiError
 from lloki.io._findings import some
 from lloki.io.folders import holds_export, open_folder
 from lloki.io.spatial_data import is_spatial_data, read_spatial_data
+from lloki.io.trust import check_zarr, open_hdf5, require_name
 
 _FORMATS = "lloki reads AnnData (.h5ad or .zarr), SpatialData (.zarr) and instruments' output folders"
 
@@ -32,11 +37,14 @@ _BEGINNINGS = (
     (b"(\xb5/\xfd", "compressed with zstd", "Unpack it first: zstd -d."),
 )
 
+UNUSED = ("obsp", "varp")  # slots of slices and references that nothing reads
+_RASTERS = ("images", "labels", "points")  # of SpatialData, which reads them piece by piece
+
 # what HDF5 writes of a file that another program, or this one, has open for writing
 _LOCKED = ("unable to lock file", "already open for write", "already open for read-only", "consistency flag")
 
 
-def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
+def open_input(source: str | os.PathLike[str] | AnnData, *, unread: Collection[str] = ()) -> AnnData:
     """Open a path, or pass an AnnData through (loaded, if it is backed by a file).
 
     Parameters
@@ -44,11 +52,14 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
     source
         ``.h5ad`` file, AnnData or SpatialData ``.zarr`` folder, an instrument's output folder or its file of
         counts, or an AnnData. The content decides which; the name does not matter.
+    unread
+        Slots of a file that are left out, such as ``obsp``.
 
     Raises
     ------
     InputError
-        If it is missing, may not be read, is cut short, or is none of these formats.
+        If it is missing, may not be read, is cut short, or is none of these formats; or if it takes values
+        from other files, or declares more than it can hold (:mod:`lloki.io.trust`).
     MissingExtraError
         If it is SpatialData and the package ``spatialdata`` is absent.
     """
@@ -56,10 +67,14 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
         # anndata warns of repeated names, old formats and integer indices; the checks report these
         warnings.simplefilter("ignore")
         if isinstance(source, AnnData):
+            if source.isbacked and source.filename is not None:
+                with suppress(OSError), open_hdf5(Path(source.filename)):  # or it is open for writing
+                    pass
             return source.to_memory() if source.isbacked else source
         path = Path(source).expanduser()
         if re.match(r"\w{2,}:/", str(source)):
             raise InputError("is an address, not a file", where=str(source), hint="Download it first.")
+        require_name(path)
         try:
             if not path.exists():
                 near = (
@@ -71,20 +86,20 @@ def open_input(source: str | os.PathLike[str] | AnnData) -> AnnData:
                 raise InputError("does not exist", where=str(path), hint=hint)
             if holds_export(path):
                 return open_folder(path)
-            return _open_zarr(path) if path.is_dir() else _open_h5ad(path)
+            return _open_zarr(path, unread) if path.is_dir() else _open_h5ad(path, unread)
         except PermissionError as error:
             raise InputError(
                 "may not be read", where=str(path), hint="Give yourself read permission (chmod u+r)."
             ) from error
 
 
-def _open_h5ad(path: Path) -> AnnData:
+def _open_h5ad(path: Path, unread: Collection[str]) -> AnnData:
     where = str(path)
     if path.stat().st_size == 0:
         raise InputError("is an empty file (0 bytes)", where=where, hint="Copy or download it again.")
     try:
-        with h5py.File(path, "r") as file:
-            return _read_h5ad(path, file)
+        with open_hdf5(path, unread=unread) as file:
+            return _read_h5ad(path, file, unread)
     except PermissionError:
         raise
     except OSError as error:
@@ -110,7 +125,7 @@ def _open_h5ad(path: Path) -> AnnData:
         ) from error
 
 
-def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
+def _read_h5ad(path: Path, file: h5py.File, unread: Collection[str]) -> AnnData:
     where, present, misfit = str(path), set(file), _misfit(file)
     if not {"obs", "var"} <= present:
         raise InputError(
@@ -129,8 +144,7 @@ def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
         raise misfit_error(where, *misfit)
     try:
         if file.attrs.get("encoding-type") == "anndata":
-            adata: AnnData = read_elem(file)
-            return adata
+            return _read(file, unread)
         return anndata.read_h5ad(path)  # written before anndata 0.8: it knows the old layouts, and opens anew
     except PermissionError:
         raise
@@ -142,8 +156,9 @@ def _read_h5ad(path: Path, file: h5py.File) -> AnnData:
         ) from error
 
 
-def _open_zarr(path: Path) -> AnnData:
+def _open_zarr(path: Path, unread: Collection[str]) -> AnnData:
     where = str(path)
+    check_zarr(path, unread=(*_RASTERS, *unread))
     try:
         group = zarr.open_group(str(path), mode="r")
         attrs, present = dict(group.attrs), set(group.keys())
@@ -164,7 +179,7 @@ def _open_zarr(path: Path) -> AnnData:
                 where=where,
                 hint=f"{_FORMATS}.",
             )
-        return anndata.read_zarr(group)
+        return _read(group, unread) if attrs.get("encoding-type") == "anndata" else anndata.read_zarr(group)
     except (LlokiError, PermissionError):
         raise
     except Exception as error:  # as for h5ad
@@ -173,6 +188,16 @@ def _open_zarr(path: Path) -> AnnData:
             where=where,
             hint="Copy the folder again.",
         ) from error
+
+
+def _read(group: Any, unread: Collection[str]) -> AnnData:
+    """Read an AnnData without some of its slots."""
+
+    def read(function: Any, name: str, part: Any, iospec: Any) -> Any:
+        return {} if name.strip("/") in unread else function(part)
+
+    adata: AnnData = read_dispatched(group, read) if unread else read_elem(group)
+    return adata
 
 
 def misfit_error(where: str, slot: str, found: int, expected: int) -> InputError:

@@ -16,7 +16,7 @@ from lloki.io._findings import Findings, number, some, warn_once_each
 from lloki.io.cells import read_obs
 from lloki.io.counts import read_counts
 from lloki.io.features import read_features
-from lloki.io.files import open_input
+from lloki.io.files import UNUSED, open_input
 from lloki.io.sources import Input
 
 
@@ -56,7 +56,11 @@ def read_reference(
     """
     where = "reference" if isinstance(source, AnnData) else str(source)
     adata, messages = check_reference(
-        open_input(source), where=where, layer=layer, allow_normalized=allow_normalized, option=option
+        open_input(source, unread=UNUSED),
+        where=where,
+        layer=layer,
+        allow_normalized=allow_normalized,
+        option=option,
     )
     warn_once_each(messages, stacklevel=3)
     return adata

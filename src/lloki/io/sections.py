@@ -18,7 +18,7 @@ from lloki.io.cells import has_column, read_coordinates, read_obs, section_colum
 from lloki.io.conditions import panel_of, technology_of, with_ours
 from lloki.io.counts import Counts, read_counts
 from lloki.io.features import read_features
-from lloki.io.files import open_input
+from lloki.io.files import UNUSED, open_input
 from lloki.io.frames import text_of, tidy, without_unused
 from lloki.io.measured import measured_by_slice, measured_genes
 from lloki.io.options import ReadOptions
@@ -97,7 +97,7 @@ def read_sections(source: Source, options: ReadOptions, *, strict: bool) -> list
         Sorted by section; one without AnnData if the input cannot be cut up.
     """
     findings = Findings(source.where, strict=strict)
-    adata = findings.attempt(lambda: open_input(source.data))
+    adata = findings.attempt(lambda: open_input(source.data, unread=UNUSED))
     if adata is None:
         return [Section(source.sample, source, findings)]
     before = is_checked(adata)

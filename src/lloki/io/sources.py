@@ -14,6 +14,7 @@ from anndata import AnnData
 from lloki import keys
 from lloki.errors import ConfigError
 from lloki.io.folders import samples_in
+from lloki.io.trust import require_name
 
 Input: TypeAlias = str | os.PathLike[str] | AnnData
 Slices: TypeAlias = Sequence[Input] | Input
@@ -74,8 +75,16 @@ def as_list(inputs: Slices) -> list[Input]:
 
 
 def expanded(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Path with ``~`` expanded, which a shell leaves within ``--option=~/file`` and tables; else as it is."""
-    return os.path.expanduser(path) if str(path).startswith("~") else path
+    """Path with ``~`` expanded, which a shell leaves within ``--option=~/file`` and tables; else as it is.
+
+    Raises
+    ------
+    InputError
+        If it is longer than the file system allows.
+    """
+    found = os.path.expanduser(path) if str(path).startswith("~") else path
+    require_name(found)
+    return found
 
 
 def plan_sources(

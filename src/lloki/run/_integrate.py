@@ -66,6 +66,7 @@ def integrate(
     project_only: Sequence[str] = (),
     benchmark: Literal["fast", "full", "none"] = "fast",
     resolution: float = 1.0,
+    umap: bool = True,
     seed: int = 0,
     skip_bad: bool = False,
     device: str | None = None,
@@ -129,6 +130,9 @@ def integrate(
         :func:`lloki.evaluate.scib`.
     resolution
         Leiden resolution.
+    umap
+        Whether to compute the UMAP, which nothing else needs: the slowest step after propagation on many
+        cells, on one thread.
     seed
         Random seed. A complete `FPConfig` or `CAEConfig` has its own.
     skip_bad
@@ -181,6 +185,7 @@ def integrate(
         train_label_slices=train_label_slices,
         benchmark=benchmark,
         resolution=resolution,
+        umap=umap,
         seed=seed,
     )
     options = ReadOptions(
@@ -218,9 +223,9 @@ def integrate(
         embedded = stages.embed(opened, made, pieces)
         aligned = stages.align(opened, embedded, pieces.training)
         joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
-        umap, clusters = stages.view(joint, opened.slices, pieces.view)
+        layout, clusters = stages.view(joint, opened.slices, pieces.view)
         sizes = np.cumsum([r.cells for r in opened.slices])[:-1]
         by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
         held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
-        write_outputs(stages, inputs, opened, embedded, aligned, umap, by_slice, held_out, started=started)
+        write_outputs(stages, inputs, opened, embedded, aligned, layout, by_slice, held_out, started=started)
     return Result(Path(out))

@@ -17,6 +17,7 @@ from anndata import AnnData
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
+from lloki._sums import require_whole, seal
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.cae.model import WEIGHTS
@@ -202,6 +203,7 @@ def _save_fitted(
         shutil.copytree(run, temporary)
         model.save(temporary)
         (temporary / "run.json").write_text(json.dumps(facts | {"panels": panels}, indent=1))
+        seal(temporary, place)
 
 
 def model_folder(run: Path) -> Path:
@@ -210,10 +212,11 @@ def model_folder(run: Path) -> Path:
     Raises
     ------
     ModelError
-        If there is none.
+        If there is none, or a file of it is damaged.
     """
     for folder in (run / "model", run):
         if (folder / "run.json").is_file() and (folder / "embedder").is_dir():
+            require_whole(folder)
             return folder
     raise ModelError(f"{run}: holds no finished run. Give the folder that lloki integrate wrote (--out).")
 

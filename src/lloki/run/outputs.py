@@ -17,6 +17,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki._sums import seal
 from lloki._version import __version__
 from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
@@ -51,7 +52,7 @@ def write_outputs(
     opened: Opened,
     embedded: Embedded,
     aligned: Aligned,
-    umap: NDArray[np.float32],
+    umap: NDArray[np.float32] | None,
     clusters: Mapping[str, NDArray[np.int64]],
     held_out: RunHeldOut,
     *,
@@ -64,6 +65,7 @@ def write_outputs(
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     if held_out.message:
         messages.append({"slice": "held-out genes", "text": held_out.message})
+    messages += [{"slice": name, "text": text} for name, text in recorder.notes]
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(
@@ -86,7 +88,8 @@ def write_outputs(
             "better_embedding": held_out.better,
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
-        adata.obsm[keys.UMAP] = umap
+        if umap is not None:
+            adata.obsm[keys.UMAP] = umap
         every = np.concatenate([clusters[s.name] for s in slices])
         names = [str(i) for i in range(int(every.max(initial=0)) + 1)]
         adata.obs[keys.CLUSTER] = pd.Categorical(every.astype(str), categories=names)
@@ -203,6 +206,7 @@ def save_model(
             "embedder_key": embedder_key,
         }
         (temporary / "run.json").write_text(json.dumps(facts, indent=1))
+        seal(temporary, folder)
 
 
 def _link(source: str, target: str) -> None:

@@ -166,9 +166,14 @@ def token_piece(
 
 
 def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece) -> Piece:
-    """Name UMAP and clusters: by the trained model and every slice, whatever their order."""
+    """Name UMAP, if wanted, and clusters: by the trained model and every slice, whatever their order."""
     parts = sorted((r.name, r.piece.key) for r in records)
-    return store.piece("view", "umap", training.key, parts, config.resolution, config.seed)
+    inputs = (training.key, parts, config.resolution, config.seed)
+    return (
+        store.piece("view", "umap", *inputs)
+        if config.umap
+        else store.piece("view", "clusters", *inputs, False)
+    )
 
 
 def held_out_piece(

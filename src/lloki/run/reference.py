@@ -16,7 +16,7 @@ from lloki._missing import text_labels
 from lloki.embed import Embedder, SliceSummary
 from lloki.fp import cell_sparsity, log_normalize, reference_sparsity
 from lloki.run.slices import SliceRecord
-from lloki.run.store import key_of, load_arrays, save_arrays
+from lloki.run.store import key_of, load_arrays, write_arrays
 
 TYPES = ("cell_type", "celltype")  # columns of cell types that no one needs to name
 
@@ -102,7 +102,7 @@ class Reference:
         """Write which genes each reference cell expresses: all that sparsity targets of new slices need."""
         pattern = self.counts.astype(bool).astype(np.int8)
         arrays = {"pattern": pattern, "genes": np.array(self.genes), "sparsity_all": self.sparsity_all}
-        save_arrays(path, arrays)
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Reference:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from anndata import AnnData, read_h5ad
+from anndata import AnnData
 
 from lloki.evaluate.verdict import Verdict
+from lloki.io.trust import read_checked
 from lloki.report.notebook import run_card
 
 
@@ -35,7 +36,7 @@ class Result:
     @cached_property
     def adata(self) -> AnnData:
         """All cells: ``obsm["X_lloki"]``, ``obsm["X_lloki_fp"]``, ``obs["slice"]`` and so on."""
-        return read_h5ad(self.folder / "integrated.h5ad")
+        return read_checked(self.folder / "integrated.h5ad")
 
     @cached_property
     def qc(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from lloki import keys
 from lloki._parts import Part
+from lloki._sums import require_whole
 from lloki.cae import CAEModel
 from lloki.embed import Factor, HoldsOut, SliceSummary, load_embedder, propagate_slice
 from lloki.errors import GeneError, ModelError
@@ -132,6 +133,7 @@ class _Models:
             If it holds no finished run.
         """
         folder = run / "model" if (run / "model").is_dir() else run
+        require_whole(folder)
         try:
             facts: Mapping[str, Any] = json.loads((folder / "run.json").read_text())
             fp, seed, panels = facts["config"]["fp"], int(facts["config"]["seed"]), facts["panels"]

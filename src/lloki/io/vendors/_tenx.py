@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from scipy import io, sparse
 
 from lloki.errors import InputError
+from lloki.io.trust import check_market, check_zarr, open_hdf5
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def cell_names(ids: np.ndarray) -> np.ndarray:
 
 
 def _h5(path: Path) -> Matrix:
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         group = file["matrix"]
         features = group["features"]
         types = features["feature_type"][:] if "feature_type" in features else None
@@ -99,6 +99,7 @@ def open_zip(path: Path) -> Any:
     import zarr
     from zarr.storage import ZipStore
 
+    check_zarr(path)
     return zarr.open_group(ZipStore(str(path), mode="r"), mode="r")
 
 
@@ -114,6 +115,8 @@ def _mex(path: Path) -> Matrix:
     names = pd.read_csv(find("features.tsv", "genes.tsv"), sep="\t", header=None, dtype=str)
     cells = pd.read_csv(find("barcodes.tsv"), sep="\t", header=None, dtype=str)[0].to_numpy(object)
     with gzip.open(matrix) if matrix.suffix == ".gz" else matrix.open("rb") as file:
+        check_market(iter(file), (len(names), len(cells)), matrix.stat().st_size, path=matrix)
+        file.seek(0)
         counts = sparse.csr_matrix(io.mmread(file).T, dtype=np.float32)
     if counts.shape != (len(cells), len(names)):
         raise InputError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from lloki.errors import InputError
+from lloki.io.trust import open_hdf5
 from lloki.io.vendors._export import Cells, Export, Vendor
 from lloki.io.vendors._tenx import text
 
@@ -21,7 +22,7 @@ def read(export: Export) -> Cells:
     ``gene`` and a count.
     """
     try:
-        with h5py.File(export.counts, "r") as file:
+        with open_hdf5(export.counts) as file:
             group = file["cellBin"]
             cell, gene, counted = (group[name][:] for name in ("cell", "gene", "cellExp"))
             step = float(
@@ -44,6 +45,8 @@ def read(export: Export) -> Cells:
             shape=(len(cell), len(gene)),
         )
         counts.check_format(full_check=True)
+    except InputError:
+        raise
     except (KeyError, IndexError, ValueError, OSError) as error:
         raise export.damaged(export.counts, f"is damaged, or not cellbin.gef ({error})") from error
     pixel = export.pixel_size or step / 1000.0
