@@ -79,7 +79,7 @@ def main() -> None:
         if options.dask:
             command += ["--scheduler", f"tcp://127.0.0.1:{PORT}"]
         print(f"undisturbed: {whole:.0f} s of wall, {len(known)} arrays and files")
-        print("| kill | at, s | finished pieces then | status | said | runs after it | same |")
+        print("| kill | at, s | finished pieces then | status | last line | runs after it | same |")
         print("|---|---|---|---|---|---|---|")
         draw, same = random.Random(options.seed), 0
         for kill in range(options.kills):
@@ -104,7 +104,7 @@ def disturbed(
             _kill(servers[:1] if options.victim == "scheduler" else servers[1:], number)
         if options.dask and options.victim == "worker":  # others take their place
             servers += [_worker(), _worker()]
-        _, said = run.communicate()
+        _, errors = run.communicate()
         pieces = len([p for p in (out / "work").rglob("*.npz")]) if out.exists() else 0
     again = 0
     with cluster(options.dask):
@@ -115,12 +115,12 @@ def disturbed(
                 break
     found = fingerprint(out) if ended.returncode == 0 else {}
     differ = sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
-    last = next(iter(said.strip().splitlines()[-1:]), "")
+    last = next(iter(errors.strip().splitlines()[-1:]), "")
     return {
         "at": f"{moment:.1f}",
         "pieces": pieces,
         "status": run.returncode,
-        "said": last[:150],
+        "line": last[:150],
         "runs": again,
         "same": "yes"
         if not differ

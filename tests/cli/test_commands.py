@@ -19,6 +19,7 @@ from lloki._log import logger
 from lloki.cli.console import reporting
 from lloki.cli.failures import stop_on_sigterm
 from lloki.errors import LlokiWarning, ModelError
+from lloki.genes import orthologs
 
 
 def test_check_of_good_slices_and_their_reference(lloki, tissue_files):
@@ -52,11 +53,13 @@ def test_check_reports_once_what_several_slices_share(lloki, tissue_files):
 
 def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
     adata = anndata.read_h5ad(tissue_files / "reference.h5ad")
-    adata.var_names = adata.var_names.str.upper()
+    human = orthologs("mouse", "human")
+    adata = adata[:, [gene in human for gene in adata.var_names]].copy()
+    adata.var_names = [human[gene] for gene in adata.var_names]
     adata.write_h5ad(tmp_path / "human.h5ad")
     result = lloki("check", tissue_files / "alphafish_1.h5ad", "--reference", tmp_path / "human.h5ad")
     assert result.exit_code == 1
-    assert "human" in result.stdout
+    assert "--orthologs" in result.stdout
 
 
 def test_check_with_a_reference_that_is_not_there(lloki, tissue_files, tmp_path):

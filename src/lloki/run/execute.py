@@ -25,7 +25,7 @@ R = TypeVar("R")
 ATTEMPTS = 3  # pools of processes for one set of units: a unit that keeps killing them must not loop for ever
 _CLOSE_S, _LOOK_S, _ARRIVAL_S = 5.0, 0.05, 10.0
 _LOST_S = 30.0  # without a scheduler: it may come back
-_ALONE_S = 60.0  # without workers, until that is said
+_ALONE_S = 60.0  # without workers, until that is reported
 _UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
@@ -245,7 +245,7 @@ class Workers:
             raise RunError(
                 f"Dask workers died again and again ({error}). The usual cause is too little memory a "
                 "worker: give "
-                "it more (--memory-limit), or fewer threads. The same command goes on from what is finished."
+                "it more (--memory-limit), or fewer threads. The same command resumes from what is finished."
             ) from error
         except (CancelledError, TimeoutError) as error:
             raise self._lost() from error
@@ -253,7 +253,7 @@ class Workers:
             raise RunError(
                 f"a Dask worker failed with {type(error).__name__}: {error}. Each worker needs this "
                 "version of "
-                "lloki and of its dependencies. The same command goes on from what is finished."
+                "lloki and of its dependencies. The same command resumes from what is finished."
             ) from error
 
     def _lost(self) -> RunError:
