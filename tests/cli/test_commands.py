@@ -228,3 +228,13 @@ def test_help_loads_nothing_heavy():
     code = f"import sys, lloki.cli; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_home_where_shells_leave_its_sign(lloki, finished, tmp_path, monkeypatch):
+    """In ``--out=~/run``, or in quotes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").symlink_to(finished[0])
+    done = lloki("export", "~/run", "--to", "cellxgene", "--out=~/exported")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "run"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import re
 import warnings
 import zipfile
@@ -388,3 +389,11 @@ def test_cells_without_a_slice_are_no_slice(good: Make, word: Any) -> None:
     joint.obs.loc[joint.obs_names[:3], "slice"] = word
     with pytest.raises(LlokiError, match="missing for 3 cells"):
         read_parts(joint)
+
+
+@pytest.mark.skipif(os.sep != "/", reason="there it is the path")
+def test_path_written_on_windows(good: Make, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    good().write_h5ad(tmp_path / "data" / "s.h5ad")
+    with pytest.raises(InputError, match=r"does not exist. .*data/s.h5ad does: write / in place of"):
+        io.read_slices([f"{tmp_path}/data\\s.h5ad"])

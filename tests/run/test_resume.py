@@ -205,3 +205,13 @@ def test_an_out_of_other_working_directory(files, integrate, tmp_path, monkeypat
     assert (tmp_path / "here" / "integrated.h5ad").exists()
     assert str(result.folder) == "here"
     assert lloki.project(files.alpha_2, run=tmp_path / "here").n_obs == 150
+
+
+def test_a_run_in_the_home_folder_is_found_again(base, integrate, same, tmp_path, monkeypatch):
+    shutil.copytree(base.folder, tmp_path / "run")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    again = integrate(out="~/run")
+    same(base, again)
+    assert again.folder == tmp_path / "run"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

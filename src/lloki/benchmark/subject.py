@@ -143,7 +143,7 @@ def open_subject(
     """
     if not inputs:
         raise ConfigError("name at least one run folder or .h5ad file")
-    files = [_file(Path(path)) for path in inputs]
+    files = [_file(Path(path).expanduser()) for path in inputs]
     first, where = _read(files[0]), str(files[0])
     run = files[0].parent if (files[0].parent / "run.json").exists() else None
     label_key = label_key or (_label_key(run) if run else None)

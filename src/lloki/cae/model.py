@@ -150,7 +150,7 @@ class CAEModel:
         """Write weights (safetensors) and all else (JSON) into ``folder``, which is made if need be."""
         from safetensors.torch import save_file
 
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors |= {f"{MIXTURE}{k}": torch.from_numpy(v) for k, v in vars(self.scaling.mixture).items()}
@@ -186,7 +186,7 @@ class CAEModel:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         require_whole(folder)
         try:
             settings = json.loads((folder / SETTINGS).read_text())

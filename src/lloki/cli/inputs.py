@@ -76,7 +76,7 @@ def _sample_of(file: str, name: str, sources: Sequence[Source]) -> str:
         if whole in (file, stem(file)):
             return whole
     tests = (
-        lambda s: Path(str(s.data)).resolve() == Path(file).resolve(),
+        lambda s: Path(str(s.data)).resolve() == Path(file).expanduser().resolve(),
         lambda s: s.sample == file,
         lambda s: Path(str(s.data)).name == file,
     )

@@ -56,7 +56,7 @@ class Tissue:
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``<slice>.h5ad`` and ``reference.h5ad``; return the paths, the reference last."""
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for data, name in [*((s, s.uns["name"]) for s in self.slices), (self.reference, "reference")]:

@@ -170,7 +170,7 @@ def get_embedder(
     made = _embedder_class(name)
     if made is None:
         raise ConfigError(f"no embedder is called {name!r}. Installed: {', '.join(embedder_names())}.")
-    options: dict[str, Any] = {"model": Path(model) if model else None, "seed": seed}
+    options: dict[str, Any] = {"model": Path(model).expanduser() if model else None, "seed": seed}
     if argument:
         options["key"] = argument
     try:

@@ -81,14 +81,14 @@ def export(
         if to != "spatialdata":
             raise ConfigError(f"in_place is for SpatialData; {to} writes files of its own.")
         options["in_place"] = True
-    adata = run if isinstance(run, ad.AnnData) else _read(Path(run))
+    adata = run if isinstance(run, ad.AnnData) else _read(Path(run).expanduser())
     if slice_key not in adata.obs:
         hint = f"Name the column of slices with slice_key. There are: {', '.join(map(str, adata.obs))}."
         raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", hint=hint)
     if to == "xenium-explorer" and slices is None:
         slices = _tables.xenium_slices(adata, slice_key)
     rows = chosen_slices(adata, slices, slice_key)
-    return FORMATS[to](Cells(adata, rows, slice_key), Path(out), **options)
+    return FORMATS[to](Cells(adata, rows, slice_key), Path(out).expanduser(), **options)
 
 
 def _read(path: Path) -> ad.AnnData:

@@ -83,6 +83,8 @@ def open_input(source: str | os.PathLike[str] | AnnData, *, unread: Collection[s
                     else []
                 )
                 hint = f"That folder holds: {some(sorted(near))}." if near else "Check the path."
+                if (slashed := Path(str(path).replace("\\", "/"))).exists():
+                    hint = f"{slashed} does: write / in place of \\."
                 raise InputError("does not exist", where=str(path), hint=hint)
             if holds_export(path):
                 return open_folder(path)

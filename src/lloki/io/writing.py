@@ -42,7 +42,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     -----
     A folder cannot replace another in one step: the old one is renamed first, and back if the move fails.
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     temporary = target.with_name(f".{target.stem[:100]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

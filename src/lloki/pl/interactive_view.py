@@ -53,7 +53,7 @@ class Interactive:
 
         with atomic(path) as temporary:
             temporary.write_text(self.html, encoding="utf-8")
-        return Path(path)
+        return Path(path).expanduser()
 
     def _repr_html_(self) -> str:
         source = html.escape(self.html, quote=True)

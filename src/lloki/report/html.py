@@ -102,7 +102,7 @@ def build_report(
     printers show, draw at most 60,000 cells each, chosen at random with a fixed seed; their captions say so.
     Everything from the data passes through the template's escaping, or is text of the viewer's data.
     """
-    out = Path(out)
+    out = Path(out).expanduser()
     path = out if out.suffix == ".html" else out / "report.html"
     by = panels.colorings(joint, label_key)
     in_tissue = {k: by[k] for k in (keys.CLUSTER, label_key) if k in by}

@@ -29,7 +29,7 @@ def write_page(template: str, out: str | Path, *, viewer: Viewer | None = None, 
     environment.filters |= {"number": words.number, "seconds": words.seconds, "listed": words.listed}
     content |= {"viewer": viewer, "theme": theme(), "viewer_style": style()}
     content["policy"] = policy(scripts=viewer is not None)
-    page, path = environment.get_template(template).render(content), Path(out)
+    page, path = environment.get_template(template).render(content), Path(out).expanduser()
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

@@ -214,7 +214,7 @@ def integrate(
         warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
     started = time.time()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
-    with Store(Path(out) / "work") as store, places:
+    with Store((folder := Path(out).expanduser()) / "work") as store, places:
         places.check_sight(store.folder)
         stages = Stages(store, config, chosen(progress), places, device)
         with store.recorder.measure("check", "all inputs"):
@@ -228,4 +228,4 @@ def integrate(
         by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
         held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
         write_outputs(stages, inputs, opened, embedded, aligned, layout, by_slice, held_out, started=started)
-    return Result(Path(out))
+    return Result(folder)

@@ -139,7 +139,7 @@ def plan(
     if aligns and reference is None:
         raise ConfigError(NO_REFERENCE)
     inputs = Inputs.of(slices, reference, read, project_only=options.get("project_only", ()))
-    store = Store(Path(out or "") / "work")
+    store = Store(Path(out or "").expanduser() / "work")
     examined = examine(inputs, store, embedder=embedder, aligns=aligns, copy=False)
     found = _findings(examined)
     stopped = examined.reading.errors and not read.skip_bad

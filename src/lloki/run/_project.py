@@ -99,7 +99,8 @@ def project(
     """
     device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
-    started, folder = time.time(), model_folder(Path(run))
+    started, folder = time.time(), model_folder(Path(run).expanduser())
+    out = None if out is None else Path(out).expanduser()
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])

@@ -91,7 +91,8 @@ def project_reference(
     reference has no positions and is not sparse. Time and memory grow with its cells.
     """
     device = str(choose_device(device))  # fails before any work if it is not available
-    folder = model_folder(Path(run))
+    folder = model_folder(Path(run).expanduser())
+    out = None if out is None else Path(out).expanduser()
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
@@ -130,8 +131,8 @@ def project_reference(
         "parameters": json.dumps(config.to_dict()),
     }
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_h5ad(Path(out) / "reference.h5ad", adata)
+        out.mkdir(parents=True, exist_ok=True)
+        write_h5ad(out / "reference.h5ad", adata)
     return adata
 
 

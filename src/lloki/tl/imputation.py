@@ -151,7 +151,7 @@ def impute(
 
         pairs = zip([*others, aim], [*given, own])
         cells = [Cells(part, s.expression, s.genes, s.embedding) for part, s in pairs]
-        without = Unseen(cells, None if run is None else Path(run), seed)
+        without = Unseen(cells, None if run is None else Path(run).expanduser(), seed)
     trial = analysis.held_out(
         given,
         wanted,
