@@ -255,7 +255,7 @@ def test_dask_workers_that_fail() -> None:
     distributed = pytest.importorskip("distributed")
     killed = distributed.KilledWorker("unit", SimpleNamespace(address="tcp://far:1"), 3)
     for error, text in [
-        (killed, "workers died again and again .* The same command goes on"),
+        (killed, "workers died again and again .* The same command resumes"),
         (ModuleNotFoundError("No module named 'lloki'"), "No module named .* Each worker needs this version"),
         (GeneError("has no gene", where="w"), "has no gene"),
     ]:
