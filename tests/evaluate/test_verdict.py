@@ -191,7 +191,7 @@ def test_slices_without_common_genes_need_a_third_one_or_the_reference():
     )
     verdict = judge(alone)
     assert verdict.answer == "with care"
-    assert "link a from b" in verdict.reason
+    assert "link a with b" in verdict.reason
     assert "as in the reference, which is the only bridge" in verdict.reason
     blind = replace(alone, slices=alone.slices.assign(reference_structure=np.nan, reference_z=np.nan))
     assert judge(blind).answer == "cannot tell"

@@ -406,7 +406,7 @@ def _linked(evidence: Evidence) -> Iterator[_Finding]:
         )
         return
     groups = [[s for s in slices if part[at[s]] == i] for i in range(parts)]
-    between = " from ".join(_listed(group) for group in groups[:2])
+    between = " with ".join(_listed(group) for group in groups[:2])
     like = evidence.slices["reference_z"] >= REFERENCE_Z
     like &= evidence.slices["reference_structure"] >= STRUCTURE
     text = f"Too few genes link {between}: whether like met like cannot be checked between them."
