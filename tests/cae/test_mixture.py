@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lloki.cae import CAEConfig, train
+from lloki.cae import CAEConfig, fit_token, train
 from lloki.cae.condition import Conditions
-from lloki.cae.mixture import Mixture
+from lloki.cae.mixture import Mixture, _offsets
 
 KINDS, WIDTH = 4, 12
 
@@ -130,3 +130,29 @@ def test_a_model_keeps_its_components(tmp_path):
     model.save(tmp_path)
     again = CAEModel.load(tmp_path)
     assert np.array_equal(again.encode(slices[1], "T|B"), model.encode(slices[1], "T|B"))
+
+
+def test_few_cells_are_little_evidence_of_an_offset():
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((200 + 20, 3)) + 5).astype(np.float32)
+    shares = np.zeros((len(x), 2), np.float32)
+    shares[:200, 0] = shares[200:, 1] = 1
+    means, offsets = _offsets(x, shares, np.zeros((2, 3), np.float32))
+    assert means == pytest.approx(np.stack([x[:200].mean(0), x[200:].mean(0)]), rel=1e-4)
+    assert offsets == pytest.approx(means * np.array([[200 / 220], [20 / 40]]), rel=1e-4)
+
+
+def test_training_and_a_fitted_token_tell_technologies_apart():
+    slices, _, _ = shifted(((0.25,) * 4,) * 4, each=400)
+    tokens = {"a": "X|p", "b": "X|q", "c": "Y|p"}
+    config = CAEConfig(steps=10, check_every=5, batch_size=100, components=6)
+    model = train(dict(zip("abc", slices)), tokens, config=config)
+    assert model.tokens == ("X|p", "X|q", "Y|p")
+    assert model.scaling.mixture.technology.tolist() == [0, 0, 1]
+    assert not model.scaling.mixture.offsets[2].any()  # the only panel of its technology
+    grown = fit_token(model, {"d": slices[3]}, token="Y|q", steps=5)
+    assert grown.scaling.mixture.technology.tolist() == [0, 0, 1, 1]
+    assert grown.scaling.mixture.offsets[3].any()
+    alone = fit_token(model, {"d": slices[3]}, token="Z|p", steps=5)
+    assert alone.scaling.mixture.technology.tolist() == [0, 0, 1, 2]
+    assert not alone.scaling.mixture.offsets[3].any()

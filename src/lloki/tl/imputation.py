@@ -17,6 +17,7 @@ from lloki._names import free_name
 from lloki._parts import Part, joint_embedding, named, read_parts, record
 from lloki.analysis.imputation import ENDS, METHODS
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
+from lloki.io._findings import number
 
 if TYPE_CHECKING:
     from lloki import analysis
@@ -233,25 +234,21 @@ def _wanted(
     return asked
 
 
-def _genes(n: int) -> str:
-    return "1 gene" if n == 1 else f"{n} genes"
-
-
 def _warn(table: pd.DataFrame, passed: pd.Series, min_score: float | None) -> None:
     from lloki import analysis
 
     texts, left_out = [], table.index[~passed]
     if len(left_out):
         reason = f"hold-out score below {min_score} or unknown"
-        texts.append(f"{_genes(len(left_out))} left out, {reason}: {_few(left_out)}.")
+        texts.append(f"{number(len(left_out), 'gene')} left out, {reason}: {_few(left_out)}.")
     kept = table[passed]
     within = kept.index[kept["validated"] == analysis.WITHIN]
     if len(within):
         reason = "validated within the only slice that measured them, not across slices"
-        texts.append(f"{_genes(len(within))} {reason}: {_few(within)}.")
+        texts.append(f"{number(len(within), 'gene')} {reason}: {_few(within)}.")
     blind = kept.index[kept["validated"] == analysis.NOT]
     if len(blind):
-        texts.append(f"{_genes(len(blind))} imputed without validation: {_few(blind)}.")
+        texts.append(f"{number(len(blind), 'gene')} imputed without validation: {_few(blind)}.")
     for text in texts:
         warnings.warn(text, LlokiWarning, stacklevel=4)
 
