@@ -8,7 +8,7 @@ from __future__ import annotations
 # obsm
 FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel; still holds batch effects
 METAGENES = "X_lloki_metagenes"  # (n, K) states of cells in the metagenes (tl.metagenes)
-JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
+JOINT = "X_lloki"  # batch-free embedding: (n, 128), non-negative, unless it is the inputs
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
 ALIGNED = "spatial_aligned"  # (n, 2|3) centroids in the frame of one slice; NaN where that is not known

@@ -104,6 +104,7 @@ CAE: dict[str, Any] = {
     "holdout": 0.1,
     "check_every": 10,
     "patience": 2,
+    "output": "inputs",
     "seed": 1,
 }
 
@@ -153,8 +154,8 @@ def keys(pieces: Pieces) -> dict[str, dict[str, str]]:
         "fit": {"": pieces.fit.key},
         "embedding": {name: unit.piece.key for name, unit in pieces.embedding.items()},
         "training": {"": pieces.training.key},
-        "view": {"": pieces.view.key},
-        "held_out": {"": pieces.held_out.key},
+        "view": {"": pieces.view.key, "inputs": pieces.view_of_inputs.key},
+        "held_out": {"": pieces.held_out.key, "inputs": pieces.held_out_of_inputs.key},
     }
 
 
@@ -330,7 +331,9 @@ def test_slices_fewer_and_slices_not_trained_on(planned, before, mine):
         ("summary", "alphafish_2"),
         ("embedding", "alphafish_2"),
         ("view", ""),
+        ("view", "inputs"),
         ("held_out", ""),
+        ("held_out", "inputs"),
     }
 
 

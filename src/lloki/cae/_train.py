@@ -123,7 +123,16 @@ def train(
         loop = Loop(loss, rng, cells.slices, first_pairs=warn_unpaired(cells, names))
         history = loop.run(config.total_steps(len(cells)), advance=advance, checkpoint=file)
     landmarks = Landmarks.choose(cells, slices=cells.slices, seed=config.seed)
-    return CAEModel(network.cpu().eval(), conditions, scaling, config, history, landmarks, device=device)
+    return CAEModel(
+        network.cpu().eval(),
+        conditions,
+        scaling,
+        config,
+        history,
+        landmarks,
+        output="inputs" if config.output == "inputs" else "latent",
+        device=device,
+    )
 
 
 def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:

@@ -54,6 +54,7 @@ class CAEOptions(TypedDict, total=False):
     holdout: float
     check_every: int
     patience: int
+    output: Literal["better", "latent", "inputs"]
     seed: int
 
 
@@ -129,6 +130,11 @@ class CAEConfig(Config):
         Steps between evaluations of the held-out loss, and evaluations without improvement after which
         training ends. Both are counted from the last search of pairs on, as losses under different pairs
         cannot be compared.
+    output
+        What a trained model makes of a cell: the ``"latent"`` space of the network, or its ``"inputs"``, in
+        which offsets and shifts are removed and no network has a say. ``"better"`` is the latent space,
+        unless a run finds that it predicts held-out genes across slices worse than the inputs do: where a
+        slice lacks types of another, the losses can mix what has no counterpart.
     seed
         Random seed.
     """
@@ -159,6 +165,7 @@ class CAEConfig(Config):
     holdout: float = 0.05
     check_every: int = 100
     patience: int = 5
+    output: Literal["better", "latent", "inputs"] = "better"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -171,6 +178,8 @@ class CAEConfig(Config):
             raise ConfigError(f"condition must be 'token', 'slice' or 'both', got {self.condition!r}")
         if self.distance not in ("squared", "euclidean"):
             raise ConfigError(f"distance must be 'squared' or 'euclidean', got {self.distance!r}")
+        if self.output not in ("better", "latent", "inputs"):
+            raise ConfigError(f"output must be 'better', 'latent' or 'inputs', got {self.output!r}")
 
     def total_steps(self, cells: int) -> int:
         """Return the maximum number of steps for this many cells, by ``steps`` or ``epochs``."""

@@ -36,7 +36,7 @@ def assemble(
     slices
         Checked slices.
     fp, joint
-        Slice → (n, d) and (n, 128).
+        Slice → its rows (n, d) and (n, d').
     facts
         Goes to ``uns["lloki"]``.
 

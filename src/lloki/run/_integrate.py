@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from anndata import AnnData
 
 from lloki._device import choose_device
@@ -222,10 +221,6 @@ def integrate(
         pieces = stages.plan(opened, made)
         embedded = stages.embed(opened, made, pieces)
         aligned = stages.align(opened, embedded, pieces.training)
-        joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
-        layout, clusters = stages.view(joint, opened.slices, pieces.view)
-        sizes = np.cumsum([r.cells for r in opened.slices])[:-1]
-        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
-        held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
-        write_outputs(stages, inputs, opened, embedded, aligned, layout, by_slice, held_out, started=started)
+        aligned, seen = stages.settle(opened, embedded, aligned, pieces)
+        write_outputs(stages, inputs, opened, embedded, aligned, seen, started=started)
     return Result(folder)

@@ -31,7 +31,6 @@ from lloki.report import build_report
 from lloki.report.figures import of_cells, write_figures
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
-from lloki.run.held_out import RunHeldOut
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
 from lloki.run.record import versions
@@ -39,7 +38,7 @@ from lloki.run.reference import Reference
 from lloki.run.reference_types import nearest_types
 from lloki.run.scores import labels_of, own_scores
 from lloki.run.slices import SliceRecord
-from lloki.run.stages import Aligned, Embedded, Stages
+from lloki.run.stages import Aligned, Embedded, Seen, Stages
 from lloki.run.store import load_arrays
 from lloki.run.verdict import evidence
 
@@ -52,15 +51,14 @@ def write_outputs(
     opened: Opened,
     embedded: Embedded,
     aligned: Aligned,
-    umap: NDArray[np.float32] | None,
-    clusters: Mapping[str, NDArray[np.int64]],
-    held_out: RunHeldOut,
+    seen: Seen,
     *,
     started: float,
 ) -> None:
     """Write model, tables, joint AnnData, report and, last, ``run.json``, the mark of a finished run."""
     folder, config, recorder = stages.store.folder.parent, stages.config, stages.store.recorder
     model, reference = aligned.model, opened.reference
+    umap, clusters, held_out = seen.umap, seen.clusters, seen.held_out
     slices, trained = opened.slices, [s.name for s in opened.trained]
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     if held_out.message:
@@ -86,6 +84,7 @@ def write_outputs(
             "hashes": json.dumps({s.name: s.hash for s in slices}),
             "messages": [f"{m['slice']}: {m['text']}" for m in messages],
             "better_embedding": held_out.better,
+            "joint_space": model.output,
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
         if umap is not None:

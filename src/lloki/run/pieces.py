@@ -34,6 +34,8 @@ class Pieces:
     training: Piece
     view: Piece
     held_out: Piece
+    view_of_inputs: Piece
+    held_out_of_inputs: Piece
 
 
 def plan_pieces(
@@ -47,9 +49,11 @@ def plan_pieces(
         *(store, config, opened.slices, features, summaries, embedder), fit.path, fit.key, device=device
     )
     training = training_piece(store, config, opened, embedding)
-    view = view_piece(store, config, opened.slices, training)
-    held_out = held_out_piece(store, config, opened, fit, embedding, view)
-    return Pieces(features, summaries, fit, embedding, training, view, held_out)
+    seen = []
+    for output in ("latent", "inputs"):
+        view = view_piece(store, config, opened.slices, training, output)
+        seen += [view, held_out_piece(store, config, opened, fit, embedding, view)]
+    return Pieces(features, summaries, fit, embedding, training, *seen)
 
 
 def feature_units(
@@ -165,10 +169,12 @@ def token_piece(
     return store.piece("token", token, model_key, token, parts, ending="")
 
 
-def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece) -> Piece:
-    """Name UMAP, if wanted, and clusters: by the trained model and every slice, whatever their order."""
+def view_piece(
+    store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece, output: str
+) -> Piece:
+    """Name UMAP, if wanted, and clusters: by the trained model, its output, and every slice in any order."""
     parts = sorted((r.name, r.piece.key) for r in records)
-    inputs = (training.key, parts, config.resolution, config.seed)
+    inputs = (training.key, output, parts, config.resolution, config.seed)
     return (
         store.piece("view", "umap", *inputs)
         if config.umap

@@ -60,10 +60,29 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What LLOKI-CAE made of them: the model, and slice → (n, 128)."""
+    """What LLOKI-CAE made of them: the model, and slice → rows of all its cells."""
 
     model: CAEModel
     joint: Rows
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the joint embedding looks.
+
+    Attributes
+    ----------
+    umap
+        (cells, 2), slices in the order given; None without a layout.
+    clusters
+        Slice → (n,) clusters of its cells.
+    held_out
+        The scores by held-out genes.
+    """
+
+    umap: NDArray[np.float32] | None
+    clusters: dict[str, NDArray[np.int64]]
+    held_out: held_out.RunHeldOut
 
 
 @dataclass(frozen=True)
@@ -139,10 +158,35 @@ class Stages:
         folder = self.store.cached(piece, make)
         checkpoint.unlink(missing_ok=True)
         forget(checkpoint)
-        model = CAEModel.load(folder, device=self.device)
+        return self.encoded(CAEModel.load(folder, device=self.device), opened, embedded)
+
+    def settle(
+        self, opened: Opened, embedded: Embedded, aligned: Aligned, pieces: Pieces
+    ) -> tuple[Aligned, Seen]:
+        """Lay out, cluster and score; give the network's inputs instead where its latent space is worse.
+
+        All is then done again, on the inputs.
+        """
+        of = {"latent": (pieces.view, pieces.held_out)}
+        of["inputs"] = (pieces.view_of_inputs, pieces.held_out_of_inputs)
+        seen = self._seen(opened, embedded, aligned, *of[aligned.model.output])
+        if self.config.cae.output == "better" and seen.held_out.network_takes_away:
+            aligned = self.encoded(aligned.model.giving("inputs"), opened, embedded)
+            seen = self._seen(opened, embedded, aligned, *of["inputs"])
+        return aligned, seen
+
+    def encoded(self, model: CAEModel, opened: Opened, embedded: Embedded) -> Aligned:
+        """Encode all slices by a model of them."""
         with self.store.recorder.measure("encode", "all slices"):
             joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
         return Aligned(model, joint)
+
+    def _seen(self, opened: Opened, embedded: Embedded, aligned: Aligned, view: Piece, score: Piece) -> Seen:
+        joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
+        umap, clusters = self.view(joint, opened.slices, view)
+        ends = np.cumsum([r.cells for r in opened.slices])[:-1]
+        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, ends)))
+        return Seen(umap, by_slice, self.held_out(opened, embedded, aligned, by_slice, score))
 
     def held_out(
         self,
@@ -165,7 +209,7 @@ class Stages:
             write_arrays(path, held_out.arrays(scores))
             advance(1)
 
-        return held_out.load(self.store.cached(piece, make))
+        return held_out.load(self.store.cached(piece, make), aligned.model.output)
 
     def encode(self, model: CAEModel, r: SliceRecord, rows: Rows, *, trained: bool) -> NDArray[np.float32]:
         """Joint embedding of one slice; ``trained``: by its own part of the condition, where it has one."""
