@@ -259,7 +259,8 @@ def align_batches(
     -------
     CAEModel
         For further slices of these technologies and panels: ``model.encode(x, token)``. Written into each
-        AnnData: ``obsm["X_lloki"]`` float32, (n, 128) unless ``output="inputs"``, and ``uns["lloki"]["align_batches"]``.
+        AnnData: ``obsm["X_lloki"]`` float32, (n, 128) unless ``output="inputs"``, and
+        ``uns["lloki"]["align_batches"]``.
 
     Raises
     ------
