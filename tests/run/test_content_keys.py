@@ -96,6 +96,7 @@ CAE: dict[str, Any] = {
     "refreshes": 1,
     "pair_cells": 50,
     "pair_slices": 2,
+    "most_cells": 200,
     "steps": 31,
     "epochs": 2,
     "batch_size": 100,

@@ -33,7 +33,8 @@ def again(base: Result, integrate: Callable[..., Result], tmp_path: Path) -> Cal
 
     def run(**changed: Any) -> Result:
         shutil.copytree(base.folder / "work", tmp_path / "run" / "work", dirs_exist_ok=True)
-        shutil.rmtree(tmp_path / "run" / "work" / "held_out", ignore_errors=True)
+        for stage in ("encode", "held_out"):
+            shutil.rmtree(tmp_path / "run" / "work" / stage, ignore_errors=True)
         return integrate(**changed)
 
     return run
@@ -273,7 +274,7 @@ def test_an_embedder_that_cannot_leave_genes_out_is_not_scored(files, integrate,
 
 def test_of_many_slices_every_batch_has_some():
     def record(name: str, token: str) -> SliceRecord:
-        return SliceRecord(name, token, "", None, (), pd.DataFrame(), np.zeros((0, 2)))
+        return SliceRecord(name, token, "", None, (), 0, pd.DataFrame())
 
     records = [record(f"a{i}", "x|p") for i in range(30)] + [record(f"b{i}", "y|q") for i in range(3)]
     chosen = held_out.choose(records, 0)

@@ -98,7 +98,9 @@ class Rerun:
             if slot == keys.JOINT:
                 aligned = stages.align(opened, embedded, pieces.training)
                 if config.cae.output == "better" and self.record["held_out"].get("output") == "inputs":
-                    aligned = stages.encoded(aligned.model.giving("inputs"), opened, embedded)
+                    aligned = stages.encoded(
+                        aligned.model.giving("inputs"), opened, embedded, pieces.training
+                    )
                 parts = aligned.joint
         return np.concatenate([parts[r.name] for r in opened.slices])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def train(
     Parameters
     ----------
     embeddings
-        Slice name → (n_i, d) embedding, the same d for all. The order of the names does not matter.
+        Slice name → (n_i, d) embedding, the same d for all. The order of the names does not matter. Of a
+        token of more than `CAEConfig.most_cells` cells, so many are trained on.
     tokens
         Slice name → batch token, ``technology|panel``; slices that share one are one batch to the network,
         unless `CAEConfig.condition` says otherwise.
@@ -89,6 +91,7 @@ def train(
     Memory: the inputs once more, 8·n_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
+    embeddings, labels = _sampled(embeddings, tokens, labels, config)
     names, slices = checked(embeddings)
     for name in names:
         if name not in tokens:
@@ -133,6 +136,36 @@ def train(
         output="inputs" if config.output == "inputs" else "latent",
         device=device,
     )
+
+
+def sample_sizes(sizes: Mapping[str, int], tokens: Mapping[str, str], most: int) -> dict[str, int]:
+    """Numbers of cells that are trained on: of a token of more than ``most``, the same share of a slice."""
+    total: Counter[str] = Counter()
+    for name, n in sizes.items():
+        total[tokens.get(name, "")] += n
+    of = {name: max(most, total[tokens.get(name, "")]) for name in sizes}
+    return {name: max(1, n * most // of[name]) if of[name] > most else n for name, n in sizes.items()}
+
+
+def _sampled(
+    embeddings: Mapping[str, NDArray[np.floating]],
+    tokens: Mapping[str, str],
+    labels: Labels | None,
+    config: CAEConfig,
+) -> tuple[Mapping[str, NDArray[np.floating]], Labels | None]:
+    """Draw the cells that are trained on, with their labels; all of them unless a token has too many."""
+    sizes = {name: len(x) for name, x in embeddings.items()}
+    wanted = sample_sizes(sizes, tokens, config.most_cells)
+    if wanted == sizes:
+        return embeddings, labels
+    rows, known = {}, dict(labels or {})
+    for i, name in enumerate(sorted(sizes)):
+        rng = np.random.default_rng([config.seed, i])
+        drawn = np.sort(rng.permutation(sizes[name])[: wanted[name]])
+        rows[name] = embeddings[name][drawn]
+        if name in known and len(known[name]) == sizes[name]:
+            known[name] = [known[name][j] for j in drawn]
+    return rows, None if labels is None else known
 
 
 def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:

@@ -12,7 +12,7 @@ from lloki.errors import ConfigError
 
 _POSITIVE = (
     *("latent", "token_dim", "unit", "n_pairs", "n_neighbors", "neighbors_per_step", "pair_cells"),
-    *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
+    *("pair_slices", "most_cells", "steps", "batch_size", "learning_rate", "check_every", "patience"),
 )
 _NOT_NEGATIVE = (
     "reconstruction",
@@ -46,6 +46,7 @@ class CAEOptions(TypedDict, total=False):
     refreshes: int
     pair_cells: int
     pair_slices: int
+    most_cells: int
     steps: int
     epochs: int | None
     batch_size: int
@@ -115,6 +116,9 @@ class CAEConfig(Config):
         `lloki.cae.cells.COMPARISONS` where there are many slices.
     pair_slices
         Maximum number of partner slices for each slice, drawn anew at each refresh.
+    most_cells
+        Maximum number of cells of a batch token that are trained on, drawn with the same share of each of its
+        slices; all cells are encoded. It bounds memory: the default steps draw four million cells in all.
     steps
         Number of optimizer steps. Not epochs, as an epoch of a small data set is a handful of steps.
     epochs
@@ -157,6 +161,7 @@ class CAEConfig(Config):
     refreshes: int = 4
     pair_cells: int = 10_000
     pair_slices: int = 6
+    most_cells: int = 1_000_000
     steps: int = 2000
     epochs: int | None = None
     batch_size: int = 2000

@@ -88,20 +88,21 @@ def _counts(
 
 
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:
-    columns = dict.fromkeys(column for s in slices for column in s.obs.columns)
+    tables = [s.obs for s in slices]
+    columns = dict.fromkeys(column for table in tables for column in table.columns)
     sizes = [s.cells for s in slices]
-    joined = {c: _column([s.obs.get(c) for s in slices], sizes) for c in columns}
-    return pd.DataFrame(joined, index=_names(slices))
+    joined = {c: _column([table.get(c) for table in tables], sizes) for c in columns}
+    return pd.DataFrame(joined, index=_names(tables))
 
 
-def _names(slices: Sequence[SliceRecord]) -> pd.Index:
+def _names(tables: Sequence[pd.DataFrame]) -> pd.Index:
     """Input names; of slices whose names clash with another's, all are prefixed with the sample's name."""
-    seen = Counter(name for s in slices for name in s.obs.index)
+    seen = Counter(name for table in tables for name in table.index)
     names: list[str] = []
-    for s in slices:
-        own = list(map(str, s.obs.index))
+    for table in tables:
+        own = list(map(str, table.index))
         if any(seen[name] > 1 for name in own):
-            sample = str(s.obs[keys.SAMPLE].iloc[0])
+            sample = str(table[keys.SAMPLE].iloc[0])
             own = [f"{sample}:{name}" for name in own]
         names += own
     index = pd.Index(names, dtype=object)

@@ -211,13 +211,13 @@ def integrate(
     if idle := config.without_effect(made):
         text = f"{', '.join(idle)} has no effect: {config.embedder} has nothing propagated in expression"
         warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
-    started = time.time()
+    started = time.perf_counter()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
     with Store((folder := Path(out).expanduser()) / "work") as store, places:
         places.check_sight(store.folder)
         stages = Stages(store, config, chosen(progress), places, device)
         with store.recorder.measure("check", "all inputs"):
-            opened = open_inputs(inputs, store, config, made)
+            opened = open_inputs(inputs, store, config, made, workers=places)
         pieces = stages.plan(opened, made)
         embedded = stages.embed(opened, made, pieces)
         aligned = stages.align(opened, embedded, pieces.training)

@@ -43,6 +43,10 @@ from lloki.run.store import load_arrays
 from lloki.run.verdict import evidence
 
 REFERENCE = "reference.npz"  # of the folder "model"
+_OF_FEATURES = (  # not the expression
+    *("sparsity_before", "targets", "sparsity_after"),
+    *("w1_reference", "w1_before", "w1_after", "iterations"),
+)
 
 
 def write_outputs(
@@ -112,7 +116,8 @@ def write_outputs(
                 reference,
                 held_out,
                 clusters,
-                {s.name: (embedded.rows[s.name], aligned.joint[s.name]) for s in slices},
+                embedded.rows,
+                aligned.joint,
                 None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
                 metrics,
                 seed=config.seed,
@@ -174,7 +179,7 @@ def write_outputs(
         )
     with recorder.measure("write", "figures"):
         write_figures(folder, of_cells(adata, config.label_key))
-    run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
+    run |= {"stages": recorder.as_list(), "seconds": round(time.perf_counter() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(run, indent=1, default=str))
 
@@ -229,25 +234,30 @@ def quality_control(
     """
     table, sparsity = [], {}
     for s in slices:
+        obs = s.obs
         row: dict[str, Any] = {
             "slice": s.name,
-            "technology": str(s.obs[keys.TECHNOLOGY].iloc[0]),
-            "panel": str(s.obs[keys.PANEL].iloc[0]),
+            "technology": str(obs[keys.TECHNOLOGY].iloc[0]),
+            "panel": str(obs[keys.PANEL].iloc[0]),
             "cells": s.cells,
-            "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
+            "cells_flagged": int((obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
-        if CONTROL_COUNTS in s.obs:
-            row |= {"control_rate": overall_control_rate(load_arrays(s.piece.path)["counts"], s.obs)}
+        if CONTROL_COUNTS in obs:
+            row |= {
+                "control_rate": overall_control_rate(
+                    load_arrays(s.piece.path, only=("counts",))["counts"], s.obs
+                )
+            }
         covered = embedder.coverage(s.genes)
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
             row |= {"genes_in_reference": len(s.coverage.used)}
         if s.name in features and not config.features(embedder).alpha:
-            before = load_arrays(features[s.name])["sparsity_before"]
+            before = load_arrays(features[s.name], only=("sparsity_before",))["sparsity_before"]
             row |= {"sparsity_before": float(before.mean())}
         elif s.name in features:
-            fp = load_arrays(features[s.name])
+            fp = load_arrays(features[s.name], only=_OF_FEATURES)
             sparsity[s.name] = {
                 "before": fp["sparsity_before"],
                 "target": fp["targets"],
@@ -256,7 +266,7 @@ def quality_control(
             row |= {f"sparsity_{name}": float(values.mean()) for name, values in sparsity[s.name].items()}
             row |= {name: float(fp[name]) for name in ("w1_reference", "w1_before", "w1_after")}
             row |= {"fp_iterations": int(fp["iterations"])}
-        found = load_arrays(embedding[s.name])
+        found = load_arrays(embedding[s.name], only=("latent_alpha",))
         if "latent_alpha" in found:
             row |= {"latent_alpha": float(found["latent_alpha"])}
         table.append(row)

@@ -6,18 +6,23 @@ the keys of the pieces it is made from. No key holds the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lloki.cae.model import Output
 from lloki.embed import Embedder, settings_of
 from lloki.run.config import RunConfig
 from lloki.run.opening import Opened
 from lloki.run.reference import Reference
 from lloki.run.slices import SliceRecord
 from lloki.run.store import Piece, Store, hash_of_files
-from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit
+from lloki.run.units import EmbeddingUnit, EncodeUnit, FeatureUnit, SummaryUnit
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ def feature_units(
     if reference is None:
         return {}
     units, fp = {}, config.features(embedder)
+    known: dict[tuple[str, ...], NDArray[np.float64]] = {}  # of each panel once, however many slices have it
     for r in records:
-        sparsity = reference.sparsity(r.genes, mode=fp.reference_genes)
+        if r.genes not in known:
+            known[r.genes] = reference.sparsity(r.genes, mode=fp.reference_genes)
+        sparsity = known[r.genes]
         units[r.name] = FeatureUnit(
             piece=store.piece("features", r.name, r.piece.key, sparsity, fp),
             cells=r.cells,
@@ -141,7 +149,7 @@ def embedding_units(
             source=r.piece.path,
             features=feature.path if feature else None,
             summary=summary,
-            model=fitted,
+            model=Path(os.path.abspath(fitted)),  # workers may have another working directory
             propagation=latent,
             seed=config.seed,
             device=device,
@@ -167,6 +175,39 @@ def token_piece(
     """Name a model with one more batch token: by the model and the embeddings of the slices that have it."""
     parts = sorted((name, embedding[name].piece.key) for name in names)
     return store.piece("token", token, model_key, token, parts, ending="")
+
+
+def encode_units(
+    store: Store,
+    records: Sequence[SliceRecord],
+    embedding: Mapping[str, EmbeddingUnit],
+    model: Path,
+    model_key: str,
+    output: Output,
+    *,
+    own: Collection[str],
+    device: str,
+) -> dict[str, EncodeUnit]:
+    """Joint embeddings of every slice: by the model, the rows before, and whether the slice has a part.
+
+    ``own`` are the slices that the model was trained with, which may have a part of the condition.
+    """
+    units = {}
+    for r in records:
+        name = r.name if r.name in own else None
+        units[r.name] = EncodeUnit(
+            piece=store.piece(
+                "encode", r.name, model_key, output, embedding[r.name].piece.key, r.token, name
+            ),
+            cells=r.cells,
+            source=embedding[r.name].path,
+            model=Path(os.path.abspath(model)),
+            token=r.token,
+            slice_name=name,
+            output=output,
+            device=device,
+        )
+    return units
 
 
 def view_piece(

@@ -30,7 +30,8 @@ def evidence(
     reference: Reference | None,
     held_out: RunHeldOut,
     clusters: Mapping[str, NDArray[np.integer]],
-    rows: Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]],
+    before: Mapping[str, NDArray[np.floating]],
+    joint: Mapping[str, NDArray[np.floating]],
     labels: Mapping[str, NDArray] | None,
     metrics: Mapping[str, Any],
     *,
@@ -48,7 +49,7 @@ def evidence(
         Scores of both embeddings.
     clusters
         Slice → (n,) clusters in the joint space.
-    rows
+    before, joint
         Slice → (n, d) and (n, e), before and after the autoencoder.
     labels
         Slice → (n,) known types, ``""`` where unknown.
@@ -78,8 +79,8 @@ def evidence(
         names = [r.name for r in chosen]
         known = np.concatenate([labels[name] for name in names])
         where = np.repeat(names, [len(labels[name]) for name in names])
-        before, joint = (np.concatenate([rows[name][i] for name in names]) for i in range(2))
-        types["types"] = type_agreement(before, joint, known, where, seed=seed)
+        one, other = (np.concatenate([rows[name] for name in names]) for rows in (before, joint))
+        types["types"] = type_agreement(one, other, known, where, seed=seed)
         types["names"] = shared_names(known, where)
     return Evidence(
         metrics=metrics,
