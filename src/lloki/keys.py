@@ -8,7 +8,8 @@ from __future__ import annotations
 # obsm
 FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel; still holds batch effects
 METAGENES = "X_lloki_metagenes"  # (n, K) states of cells in the metagenes (tl.metagenes)
-JOINT = "X_lloki"  # batch-free embedding: (n, 128), non-negative, unless it is the inputs
+JOINT = "X_lloki"  # batch-free embedding: (n, 128) non-negative latent space, or the network's inputs
+LATENT = "X_lloki_latent"  # (n, 128) the latent space, only where X_lloki is the inputs
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
 ALIGNED = "spatial_aligned"  # (n, 2|3) centroids in the frame of one slice; NaN where that is not known

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lloki
 from lloki import keys
 from lloki.cae import CAEModel
 from lloki.embed import Factor
@@ -197,7 +198,7 @@ def test_a_spoiled_joint_embedding_is_reported(base, again, monkeypatch):
     assert result.adata.uns["lloki"]["better_embedding"] == "X_lloki_fp"
 
 
-def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, integrate, monkeypatch):
+def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, files, monkeypatch):
     monkeypatch.setattr(held_out, "TAKES_AWAY", -1.0)
     result = again(cae={"steps": 30, "batch_size": 256})
     found, known = result.run["held_out"], base.run["held_out"]
@@ -216,6 +217,16 @@ def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, int
         given = CAEModel.load(base.folder / "model").scaling.apply(rows, model.tokens.index(token))
         np.testing.assert_allclose(adata[part.index].obsm[keys.JOINT], given, atol=1e-5)
         np.testing.assert_allclose(model.encode(rows, token, slice_name=name), given, atol=1e-5)
+    order = base.adata.obs_names
+    np.testing.assert_allclose(adata[order].obsm[keys.LATENT], base.adata.obsm[keys.JOINT], atol=1e-5)
+    assert keys.LATENT not in base.adata.obsm
+    lloki.tl.metagenes(adata, n_metagenes=3, iterations=1, pretraining=2)  # they need non-negative features
+    assert adata.uns["lloki"]["metagenes"]["parameters"].count(keys.LATENT)
+    one = lloki.project(files.alpha_1, run=result.folder)
+    np.testing.assert_allclose(
+        one.obsm[keys.JOINT], adata[adata.obs["slice"] == "alphafish_1"].obsm[keys.JOINT], atol=1e-5
+    )
+    assert one.obsm[keys.LATENT].shape == (one.n_obs, 128)
     ordered = adata[np.argsort(adata.obs["slice"].astype(str), kind="stable")]
     run = result.run
     seen = view(ordered.obsm["X_lloki"], resolution=run["parameters"]["resolution"], seed=run["seed"])[1]

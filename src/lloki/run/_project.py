@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from lloki import keys
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
@@ -157,6 +159,9 @@ def project(
                 "messages": [f"{m['slice']}: {m['text']}" for m in messages],
             },
         )
+        if model.output == "inputs":
+            latent = stages.encode(records, embedded, weights, key, "latent", own=named)
+            adata.obsm[keys.LATENT] = np.concatenate([latent[r.name] for r in records])
         if out is not None:
             record = {
                 "lloki": __version__,

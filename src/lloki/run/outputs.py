@@ -91,6 +91,8 @@ def write_outputs(
             "joint_space": model.output,
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
+        if seen.latent is not None:
+            adata.obsm[keys.LATENT] = np.concatenate([seen.latent[s.name] for s in slices])
         if umap is not None:
             adata.obsm[keys.UMAP] = umap
         every = np.concatenate([clusters[s.name] for s in slices])

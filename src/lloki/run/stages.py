@@ -90,11 +90,14 @@ class Seen:
         Slice → (n,) clusters of its cells.
     held_out
         The scores by held-out genes.
+    latent
+        Slice → rows of the latent space, where the joint embedding is the network's inputs.
     """
 
     umap: NDArray[np.float32] | None
     clusters: dict[str, NDArray[np.int64]]
     held_out: held_out.RunHeldOut
+    latent: StoredRows | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,9 @@ class Stages:
         if self.config.cae.output == "better" and seen.held_out.network_takes_away:
             aligned = self.encoded(aligned.model.giving("inputs"), opened, embedded, pieces.training)
             seen = self._seen(opened, embedded, aligned, *of["inputs"])
+        if aligned.model.output == "inputs":
+            latent = self.encoded(aligned.model.giving("latent"), opened, embedded, pieces.training).joint
+            seen = replace(seen, latent=latent)
         return aligned, seen
 
     def encoded(self, model: CAEModel, opened: Opened, embedded: Embedded, training: Piece) -> Aligned:
