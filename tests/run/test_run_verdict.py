@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lloki.evaluate import gene_correlations, gene_structure, spatial_coherence, type_agreement
+from lloki.evaluate import (
+    cell_kinds,
+    gene_correlations,
+    gene_structure,
+    likeness,
+    spatial_coherence,
+    type_agreement,
+)
 from lloki.run import Result
 
 
@@ -84,6 +91,36 @@ def test_cells_without_a_counterpart_are_counted_by_the_clusters_of_their_slice(
         mine, others = share.loc[name], share.drop(index=name).max()
         alone = mine[(mine >= 0.005) & (others < 0.05 * mine)].sum()
         assert row(base, "slices", slice=name)["alone"] == pytest.approx(alone)
+
+
+def test_clusters_of_each_slice_are_compared_with_the_kinds_of_the_reference(base: Result, files):
+    reference, clusters = ad.read_h5ad(files.reference), base.adata.obs["lloki_cluster"].astype(int)
+    for path in files.slices:
+        a = ad.read_h5ad(path)
+        own = clusters[(base.adata.obs["slice"] == path.stem).to_numpy()].to_numpy()
+        genes = list(a.var_names)
+        kinds = cell_kinds(reference.X, list(reference.var_names), among=genes)
+        table = likeness(a.X, genes, own, kinds)
+        table = table[table["itself"] >= 0.5]
+        mean = np.average(table["like"], weights=table["cells"])
+        found = row(base, "slices", slice=path.stem)
+        assert path.stem not in base.adata.uns["lloki"]["unlike_reference"]
+        assert found["reference_like"] == pytest.approx(mean, abs=0.03)
+        assert mean > 0.4
+        for cluster, like in zip(table["cluster"], table["like"]):
+            named = str(cluster) in found["reference_clusters"].split(" of ")[0].replace(",", "").split()
+            assert named == (like < 0.4) or abs(like - 0.4) < 0.05
+
+
+def test_another_tissue_as_the_reference_is_named(files, integrate):
+    other = ad.read_h5ad(files.reference)
+    other.var_names = np.random.default_rng(0).permutation(other.var_names)  # its types have other markers
+    result = integrate(reference=other)
+    assert result.verdict.answer != "yes"
+    assert any("resembles a kind of cell of the reference" in reason for reason in result.verdict.reasons)
+    structure = {r["slice"]: r["reference_structure"] for r in result.verdict.evidence["slices"]}
+    unlike = [name for name, value in structure.items() if value is not None and value < 0.2]
+    assert list(result.adata.uns["lloki"]["unlike_reference"]) == unlike != []
 
 
 def test_types_are_compared_by_the_labels_and_embeddings_of_the_run(again):
