@@ -57,6 +57,7 @@ OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 UNIT = "spatial_unit"  # of obsm["spatial"]: "micrometre", "pixel"…, absent where it is not known
 NOTES = "lloki_notes"  # what a reader of an instrument's folder decided, for the user
 UNS = "lloki"  # parameters, versions, hashes, seed
+UNLIKE_REFERENCE = "unlike_reference"  # in UNS: slices whose genes do not go together as in the reference
 NEAREST_TYPES = "nearest_reference_types"  # in UNS, by cluster: type of most near reference cells, its share
 
 # suffix of an input obs column whose name is ours

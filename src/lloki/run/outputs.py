@@ -23,7 +23,7 @@ from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
-from lloki.evaluate.verdict import judge
+from lloki.evaluate.verdict import fits_reference, judge
 from lloki.io import atomic
 from lloki.io.messages import rank_of
 from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
@@ -112,19 +112,20 @@ def write_outputs(
         metrics = {str(name): value for name, value in last.items()}
     with recorder.measure("write", "verdict"):
         ends = np.cumsum([s.cells for s in slices])[:-1]
-        verdict = judge(
-            evidence(
-                opened.trained,
-                reference,
-                held_out,
-                clusters,
-                embedded.rows,
-                aligned.joint,
-                None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
-                metrics,
-                seed=config.seed,
-            )
+        found = evidence(
+            opened.trained,
+            reference,
+            held_out,
+            clusters,
+            embedded.rows,
+            aligned.joint,
+            None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
+            metrics,
+            seed=config.seed,
         )
+        verdict = judge(found)
+        unlike = found.slices["slice"][~fits_reference(found.slices)]
+        adata.uns[keys.UNS][keys.UNLIKE_REFERENCE] = list(map(str, unlike))  # alignment asks
     with recorder.measure("write", "reference types"):
         fitted = load_embedder(embedded.embedder)
         types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
