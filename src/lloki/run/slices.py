@@ -77,6 +77,8 @@ class SliceRecord:
         ``uns["lloki"]`` of the checked slice: source, scale, species, messages.
     coverage
         Which of its genes the reference has; ``None`` where no reference is used.
+    stored
+        Number of its counts above 0.
     """
 
     name: str
@@ -88,6 +90,7 @@ class SliceRecord:
     spatial: np.ndarray
     info: dict[str, Any] = field(default_factory=dict)
     coverage: PanelCoverage | None = None
+    stored: int = 0
 
     @property
     def cells(self) -> int:
@@ -150,4 +153,5 @@ def take_slice(
         spatial=arrays["spatial"],
         info=dict(adata.uns[keys.UNS]),
         coverage=found,
+        stored=int(adata.X.nnz),
     )
