@@ -16,7 +16,7 @@ import psutil
 
 from lloki._version import __version__
 
-PACKAGES = ("anndata", "igraph", "numba", "numpy", "pynndescent", "scipy", "torch", "umap-learn")
+PACKAGES = ("anndata", "igraph", "numba", "numpy", "scipy", "torch", "umap-learn")
 
 
 @dataclass

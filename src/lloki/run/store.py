@@ -35,8 +35,8 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         "summary": 1,
         "fit": 2,
         "embedding": 2,
-        "training": 2,
-        "token": 2,
+        "training": 3,
+        "token": 3,
         "view": 2,
         "held_out": 2,
         # of lloki.benchmark
