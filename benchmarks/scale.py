@@ -140,6 +140,16 @@ def quality(out: Path) -> dict[str, float]:
     }
 
 
+def estimate(folder: Path, cells: int, options: list[str]) -> dict[str, float]:
+    """What the dry run expects, now: seconds of wall time, GB of memory and disk."""
+    from lloki.run import plan
+
+    data = folder / f"tissue-{cells}"
+    slices = [data / f"{name}.h5ad" for name in PANELS]
+    planned = plan(slices, reference=data / "reference.h5ad", umap="--no-map" not in options)
+    return {"wall": planned.seconds, "peak": planned.memory / 2**30, "disk": planned.disk / 1e9}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -170,6 +180,13 @@ def main() -> None:
         if n == few:
             print(f"| cells | {' | '.join(scores)} |\n{'|---' * (len(scores) + 1)}|")
         print(f"| {n:,} | {' | '.join(f'{v:.3f}' for v in scores.values())} |", flush=True)
+    print(
+        "\n| cells | wall s | estimate | peak GB | estimate | disk GB | estimate |" + "\n" + "|---" * 7 + "|"
+    )
+    for n in done:
+        expected, real = estimate(options.folder.resolve(), n, options.options), done[n]["stages"]["all"]
+        both = (f"{real[k]:.1f} | {expected[k]:.1f}" for k in ("wall", "peak", "disk"))
+        print(f"| {n:,} | {' | '.join(both)} |", flush=True)
 
 
 if __name__ == "__main__":

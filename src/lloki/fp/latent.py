@@ -215,7 +215,7 @@ def _mean(
     near: NDArray[np.integer], cells: NDArray[np.integer], coords: Doubles, width: float, x: Floats
 ) -> Floats:
     """(m, d) weighted mean of the rows of x (n, d) over the neighbors of ``cells`` (m,), some at a time."""
-    mean = np.empty((len(cells), x.shape[1]), np.float32)
+    mean = np.empty((len(cells), x.shape[1]), np.result_type(x, np.float32))
     for part in blocks(len(cells), BLOCK):
         mean[part] = _average(near[part], cells[part], coords, width) @ x
     return mean

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from lloki.cae.config import CAEConfig
 START, BASE = 13.0, 0.62e9
 EACH = 1.6  # seconds of folds of genes that a slice takes whatever its size
 REFERENCE = 6e-9  # `Kernels.entry` of the machine on which seconds were measured
-FEW = 2048  # cells of the smallest search that is timed
+FEW = 1024  # cells of the smallest search that is timed
 FOLDS, ASKED, TRIED = 5, 2_000, 10_000  # of the choice of a share of neighbors, and of the held-out score
 LAID_OUT, ANCHORS, LANDMARKS, SEARCHED = 200_000, 50_000, 5_000, 10_000
 
@@ -77,8 +78,9 @@ class Size:
     token: str
 
 
+@lru_cache(maxsize=8)
 def timed(cae: CAEConfig, columns: int, *, clock: Callable[[], float] = time.perf_counter) -> Kernels:
-    """Time the kernels; ``columns`` are those of the embedding."""
+    """Time the kernels, once in a process; ``columns`` are those of the embedding."""
     from lloki.embed.factor import stabilize
     from lloki.graph import cosine_neighbors, leiden
 
@@ -95,10 +97,8 @@ def timed(cae: CAEConfig, columns: int, *, clock: Callable[[], float] = time.per
         return max(min(found), 1e-6)
 
     x = rng.standard_normal((FEW * 4, 128)).astype(np.float32)
-    few, many, wide = (
-        best(lambda n=n, d=d: cosine_neighbors(np.ascontiguousarray(x[:n, :d]), 30))
-        for n, d in ((FEW, 16), (FEW * 4, 16), (FEW * 4, 128))
-    )
+    sizes = ((FEW, 16), (FEW * 4, 16), (FEW * 4, 128))
+    few, many, wide = (best(partial(cosine_neighbors, np.ascontiguousarray(x[:n, :d]), 30)) for n, d in sizes)
     pairs = np.array([FEW, FEW * 4]) ** 2 / 2  # time = rows * row + pairs * (pair + columns * pair_column)
     column = max(wide - many, 0.1 * wide) / (112 * pairs[1])
     pair = max((many - 4 * few) / (pairs[1] - 4 * pairs[0]) - 16 * column, 0.1 * many / pairs[1])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from lloki._parallel import blocks, map_ordered
 from lloki._progress import Advance
@@ -78,16 +79,19 @@ def _centers(rows: SparseRows | DenseRows, full: Longs, seed: int, threads: int 
     centers = rows.block(drawn[:n])
     parts = blocks(len(drawn), BLOCK)
     for _ in range(ROUNDS):
-        total = np.zeros(centers.shape)
+        total: NDArray[np.float64] = np.zeros(centers.shape)
 
         def assign(part: slice, of: Floats = centers) -> tuple[Longs, Floats]:
             mine = rows.block(drawn[part])
             return (mine @ of.T).argmax(axis=1), mine
 
         for nearest, mine in map_ordered(assign, parts, threads=threads):
-            np.add.at(total, nearest, mine)  # of whole numbers: exact in any order
+            own = sparse.csr_matrix(
+                (np.ones(len(mine)), (nearest, np.arange(len(mine)))), shape=(n, len(mine))
+            )
+            total += own @ mine.astype(np.float64)  # of whole numbers: exact in any order
         length = np.sqrt(np.square(total).sum(axis=1, keepdims=True))
-        moved = np.rint(total / np.maximum(length, 1) * whole(total.shape[1])).astype(np.float32)
+        moved = np.rint(total / np.maximum(length, 1) * whole(centers.shape[1])).astype(np.float32)
         centers = np.where(length > 0, moved, centers)
     return centers
 
