@@ -88,7 +88,7 @@ def train(
     The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
     Time: steps x batch_size cells through the network, the searches of pairs (bounded by
     `CAEConfig.pair_cells`), and once the neighbors within each slice (`lloki.graph.cosine_neighbors`).
-    Memory: the inputs once more, 8·n_neighbors bytes a cell, and a batch.
+    Memory: the inputs once more, 4·n_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
     embeddings, labels = _sampled(embeddings, tokens, labels, config)
@@ -107,10 +107,10 @@ def train(
     if checkpoint is not None:
         known = [] if label is None else [label.numpy()]
         file = Checkpoint(checkpoint, fingerprint((names, token_of, config), [*slices, *known]))
-    scaling = Scaling.fit(slices, token_of, conditions.technologies, config=config)
+    scaling, joined = Scaling.fit(slices, token_of, conditions.technologies, config=config)
     rng = torch.Generator().manual_seed(config.seed)
     cells = Cells.gather(
-        scaling.join(slices, token_of),
+        joined,
         sizes,
         conditions.rows(names),
         holdout=config.holdout,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import anndata as ad
@@ -28,6 +27,7 @@ def assemble(
     fp: Mapping[str, NDArray[np.float32]],
     joint: Mapping[str, NDArray[np.float32]],
     facts: Mapping[str, Any],
+    counts: bool = True,
 ) -> AnnData:
     """Put all slices together, in the order given.
 
@@ -39,6 +39,8 @@ def assemble(
         Slice → its rows (n, d) and (n, d').
     facts
         Goes to ``uns["lloki"]``.
+    counts
+        Whether to put the counts in; `counts_of_slices` gives them one slice after another.
 
     Returns
     -------
@@ -50,12 +52,14 @@ def assemble(
 
     Notes
     -----
-    Time and memory grow with the stored counts of all slices.
+    Time and memory grow with the cells, and with the stored counts of all slices if they are wanted.
     """
-    x, genes, measured = _counts([(s.piece.path, s.genes) for s in slices])
+    genes, measured = _measured([s.genes for s in slices])
     var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
-    joined = AnnData(X=x, obs=_obs(slices), var=var)
-    joined.layers[keys.COUNTS] = x.copy()  # X is what others normalize in place
+    joined = AnnData(obs=_obs(slices), var=var)
+    if counts:
+        joined.X = sparse.vstack(list(counts_of_slices(slices, genes)), format="csr")
+        joined.layers[keys.COUNTS] = joined.X.copy()  # X is what others normalize in place
     joined.varm[keys.MEASURED] = measured
     joined.obsm[keys.FP] = np.concatenate([fp[s.name] for s in slices])
     joined.obsm[keys.JOINT] = np.concatenate([joint[s.name] for s in slices])
@@ -69,22 +73,25 @@ def assemble(
     return joined
 
 
-def _counts(
-    parts: Sequence[tuple[Path, Sequence[str]]],
-) -> tuple[sparse.csr_matrix, list[str], NDArray[np.bool_]]:
-    """Stack the counts of all slices over the union of their genes; only stored values take memory."""
-    genes = sorted({gene for _, names in parts for gene in names})
+def _measured(panels: Sequence[Sequence[str]]) -> tuple[list[str], NDArray[np.bool_]]:
+    """List the genes of all panels, and which panel has which: (genes, panels)."""
+    genes = sorted({gene for names in panels for gene in names})
     at = {gene: i for i, gene in enumerate(genes)}
-    measured = np.zeros((len(genes), len(parts)), dtype=bool)
-    blocks = []
-    for i, (path, names) in enumerate(parts):
-        x = load_arrays(path)["counts"]
-        columns = np.array([at[gene] for gene in names], dtype=np.int32)
-        measured[columns, i] = True
+    measured = np.zeros((len(genes), len(panels)), dtype=bool)
+    for i, names in enumerate(panels):
+        measured[[at[gene] for gene in names], i] = True
+    return genes, measured
+
+
+def counts_of_slices(slices: Sequence[SliceRecord], genes: Sequence[str]) -> Iterator[sparse.csr_matrix]:
+    """Give the counts of each slice over all genes, one slice at a time; only stored values take memory."""
+    at = {gene: i for i, gene in enumerate(genes)}
+    for s in slices:
+        x = load_arrays(s.piece.path)["counts"]
+        columns = np.array([at[gene] for gene in s.genes], dtype=np.int32)
         wide = sparse.csr_matrix((x.data, columns[x.indices], x.indptr), shape=(x.shape[0], len(genes)))
         wide.sort_indices()
-        blocks.append(wide)
-    return sparse.vstack(blocks, format="csr"), genes, measured
+        yield wide
 
 
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:

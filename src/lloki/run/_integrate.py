@@ -167,7 +167,7 @@ def integrate(
     -----
     Results do not depend on ``workers``, ``scheduler``, the number of threads or the order of the slices.
     Memory grows with the largest slice in the per-slice stages, then with all cells times the columns of the
-    two embeddings (about 1 kB a cell) and all stored counts.
+    two embeddings (about 1 kB a cell).
     """
     config = RunConfig.make(
         embedder=embedder,

@@ -28,10 +28,11 @@ from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import ReadOptions, atomic
 from lloki.io.messages import rank_of
 from lloki.run._assemble import assemble
+from lloki.run._write import write_h5ad
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.opening import read_slices_once
-from lloki.run.outputs import REFERENCE, discard, quality_control, write_h5ad
+from lloki.run.outputs import REFERENCE, discard, quality_control
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
 from lloki.run.slices import Demands, Message, SliceRecord

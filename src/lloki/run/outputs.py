@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
@@ -29,7 +27,8 @@ from lloki.io.messages import rank_of
 from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
 from lloki.report.figures import of_cells, write_figures
-from lloki.run._assemble import assemble
+from lloki.run._assemble import assemble, counts_of_slices
+from lloki.run._write import counts_of, write_h5ad
 from lloki.run.config import RunConfig
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
@@ -90,7 +89,7 @@ def write_outputs(
             "better_embedding": held_out.better,
             "joint_space": model.output,
         }
-        adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
+        adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts, counts=False)
         if seen.latent is not None:
             adata.obsm[keys.LATENT] = np.concatenate([seen.latent[s.name] for s in slices])
         if umap is not None:
@@ -131,10 +130,11 @@ def write_outputs(
         types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
         if types is not None:
             adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
-    with recorder.measure("write", "benchmark"):
-        scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):
-        write_h5ad(folder / "integrated.h5ad", adata)
+        most = sum(s.piece.path.stat().st_size for s in slices)
+        write_h5ad(folder / "integrated.h5ad", adata, counts_of_slices(slices, adata.var_names), size=most)
+    with recorder.measure("write", "benchmark"), counts_of(folder / "integrated.h5ad", adata):
+        scores, about = own_scores(adata, config)
         unseen = None if held_out.why else held_out.table
         tables = {"qc.csv": qc, "quality.csv": figures, "held_out.csv": unseen, "benchmark.csv": scores}
         for name, table in tables.items():
@@ -169,7 +169,7 @@ def write_outputs(
         "benchmark": about,
         "held_out": held_out.to_dict(),
     }
-    with recorder.measure("write", "report.html"):
+    with recorder.measure("write", "report.html"), counts_of(folder / "integrated.h5ad", adata):
         build_report(
             adata,
             qc=qc,
@@ -274,38 +274,6 @@ def quality_control(
             row |= {"latent_alpha": float(found["latent_alpha"])}
         table.append(row)
     return pd.DataFrame(table), sparsity
-
-
-def write_h5ad(path: Path, adata: AnnData) -> None:
-    """Write an AnnData, whole or not at all.
-
-    The space is taken, and given back, before: HDF5 takes the whole interpreter with it when the disk becomes
-    full under an open file.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full or the place cannot be written.
-    """
-    with atomic(path) as temporary:
-        _try_space(temporary, _size(adata))
-        adata.write_h5ad(temporary)
-
-
-def _size(adata: AnnData) -> int:
-    """About the bytes of an ``.h5ad``, rather too many."""
-    arrays = [adata.X.data, adata.X.indices, adata.X.indptr, *adata.obsm.values(), *adata.varm.values()]
-    tables = [frame.memory_usage(index=True, deep=True).sum() for frame in (adata.obs, adata.var)]
-    return int(1.05 * (sum(a.nbytes for a in arrays) + sum(tables))) + 2**20
-
-
-def _try_space(path: Path, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-        path.unlink()
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def discard(path: Path) -> None:

@@ -82,6 +82,8 @@ class SliceRecord:
         ``uns["lloki"]`` of the checked slice: source, scale, species, messages.
     coverage
         Which of its genes the reference has; ``None`` where no reference is used.
+    stored
+        Number of its counts above 0.
     """
 
     name: str
@@ -93,6 +95,7 @@ class SliceRecord:
     table: Path | pd.DataFrame
     info: dict[str, Any] = field(default_factory=dict)
     coverage: PanelCoverage | None = None
+    stored: int = 0
 
     @property
     def obs(self) -> pd.DataFrame:
@@ -158,6 +161,7 @@ def take_slice(
         cells=adata.n_obs,
         table=table,
         info=dict(adata.uns[keys.UNS]),
+        stored=int(adata.X.nnz),
     )
 
 
