@@ -28,12 +28,14 @@ scheduler: tcp://head:8786
 
 def test_commands_and_options_exist():
     text = (WORKFLOW / "Snakefile").read_text()
-    calls = re.findall(r"lloki ([a-z-]+) ((?:.|\n)*?)(?:\n\n|\Z)", text.replace('"\n        "', ""))
+    shells = re.findall(r"shell:\n((?:        .*\n)+)", text)
+    calls = [re.search(r"lloki ([a-z-]+) ((?:.|\n)*)", shell).groups() for shell in shells]
     assert {command for command, _ in calls} >= {"check", "integrate", "project", "impute", "align", "export"}
     commands = typer.main.get_command(app).commands
     for command, rest in calls:
         known = {option for parameter in commands[command].params for option in parameter.opts}
         used = set(re.findall(r"(?<!\w)--[a-z-]+", rest))
+        assert "--out" in used or command == "check"
         assert used <= known, command
     integrate = {option for parameter in commands["integrate"].params for option in parameter.opts}
     assert {"--scheduler", "--reference", "--samplesheet"} <= integrate
