@@ -9,9 +9,9 @@ its peak taken twice: until the results are being written (the folder ``model`` 
 run. A line through the peaks, base + bytes x cells, says what the client holds of each cell; that the number
 of slices adds nothing is seen in the remainder of each row. CPU-seconds are those of all processes.
 
-The last lines extrapolate to 200 slices of 50,000 cells. They assume that the line continues, that the work of
-a slice grows with its cells by the exponent between the two sizes of slices measured, and that training does
-as many steps.
+The last lines extrapolate to 200 slices of 50,000 cells. They assume that the line continues, that the work
+of a slice grows with its cells by the exponent between the two sizes of slices measured, and that training
+does as many steps.
 """
 
 from __future__ import annotations
