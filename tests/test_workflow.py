@@ -21,6 +21,7 @@ project: {new: n.h5ad}
 impute: [a]
 align: ["b c"]
 transfer_labels: cell_type
+label_sources: ["b c"]
 export: [csv]
 scheduler: tcp://head:8786
 """
@@ -58,7 +59,7 @@ def test_snakemake_reads_the_rules(tmp_path):
         "lloki project n.h5ad --run results/run --out results/projected/new",
         "lloki impute results/run/integrated.h5ad a --out results/imputed/a",
         "--fixed a --moving 'b c' --out 'results/aligned/b c'",
-        "lloki transfer-labels results/run/integrated.h5ad --label-key cell_type",
+        "lloki transfer-labels results/run/integrated.h5ad --label-key cell_type --source 'b c' --out",
         "lloki export results/run --to csv --out results/export/csv",
     ):
         assert call in shown, call
