@@ -21,6 +21,7 @@ project: {new: n.h5ad}
 impute: [a]
 align: ["b c"]
 transfer_labels: cell_type
+label_sources: ["b c"]
 export: [csv]
 scheduler: tcp://head:8786
 """
@@ -28,12 +29,14 @@ scheduler: tcp://head:8786
 
 def test_commands_and_options_exist():
     text = (WORKFLOW / "Snakefile").read_text()
-    calls = re.findall(r"lloki ([a-z-]+) ((?:.|\n)*?)(?:\n\n|\Z)", text.replace('"\n        "', ""))
+    shells = re.findall(r"shell:\n((?:        .*\n)+)", text)
+    calls = [re.search(r"lloki ([a-z-]+) ((?:.|\n)*)", shell).groups() for shell in shells]
     assert {command for command, _ in calls} >= {"check", "integrate", "project", "impute", "align", "export"}
     commands = typer.main.get_command(app).commands
     for command, rest in calls:
         known = {option for parameter in commands[command].params for option in parameter.opts}
         used = set(re.findall(r"(?<!\w)--[a-z-]+", rest))
+        assert "--out" in used or command == "check"
         assert used <= known, command
     integrate = {option for parameter in commands["integrate"].params for option in parameter.opts}
     assert {"--scheduler", "--reference", "--samplesheet"} <= integrate
@@ -56,7 +59,7 @@ def test_snakemake_reads_the_rules(tmp_path):
         "lloki project n.h5ad --run results/run --out results/projected/new",
         "lloki impute results/run/integrated.h5ad a --out results/imputed/a",
         "--fixed a --moving 'b c' --out 'results/aligned/b c'",
-        "lloki transfer-labels results/run/integrated.h5ad --label-key cell_type",
+        "lloki transfer-labels results/run/integrated.h5ad --label-key cell_type --source 'b c' --out",
         "lloki export results/run --to csv --out results/export/csv",
     ):
         assert call in shown, call

@@ -27,6 +27,9 @@ _CLOSE_S, _LOOK_S, _ARRIVAL_S = 5.0, 0.05, 10.0
 _GPU = "GPU"  # what a Dask worker with one is started with: --resources GPU=1
 _LOST_S = 30.0  # without a scheduler: it may come back
 _ALONE_S = 60.0  # without workers, until that is reported
+# One unit at a time in a Dask worker, whatever its threads: a unit uses all cores, and two at once can fail
+# on Python 3.11 when both read files or compile (SystemError: AST constructor recursion depth mismatch).
+_ALONE = threading.Lock()
 _UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
@@ -283,7 +286,8 @@ class _InSight:
             from distributed import get_worker
 
             raise _blind(Path(self.mark).parent, get_worker().address)
-        return self.function(unit)
+        with _ALONE:
+            return self.function(unit)
 
 
 def _gpu_workers(dask_scheduler: Any) -> int:
