@@ -56,7 +56,7 @@ def cell_kinds(
     genes
         Their names.
     among
-        Genes of the slice to compare with: kinds are told apart by genes that it measures.
+        Genes of the slice to compare with: kinds are separated by genes that it measures.
     n_kinds
         At most so many. Twice as many as there are types do no harm.
     seed
