@@ -38,6 +38,11 @@ def halves(n: int = 2600, k: int = 5) -> tuple[Cells, Cells]:
     return first, second
 
 
+def fields_of_halves() -> list[Fields]:
+    fixed, moving = halves()
+    return [make_fields(c, 0.8 * fixed.spacing, BANDS, seed=0) for c in (fixed, moving)]
+
+
 def small(seed: int, side: int = 15, bands: int = 2, channels: int = 3) -> Fields:
     """Images of noise in a round tissue."""
     rng = np.random.default_rng(seed)
@@ -308,6 +313,22 @@ def test_a_broad_summit_made_of_two_is_as_uncertain_as_they_are_apart():
     assert torn > 1.5 * still
 
 
+def test_squares_that_pull_apart_widen_the_standard_error(monkeypatch):
+    """Their slopes sum to about that of the evidence, and with larger ones the pose is less certain."""
+    refinement = Refinement(*fields_of_halves())
+    for pose in (Rigid.make(2, (10.0, 10.0)), Rigid.make(-3, (-20.0, 5.0))):
+        slopes = refinement._slopes(pose)
+        assert len(slopes) > 9
+        ends = [[refinement.evidence(refinement._moved(pose, w)) for w in (v, -v)] for v in np.eye(3)]
+        slope = np.array([(high - low) / 2 for high, low in ends])
+        assert np.linalg.norm(slopes.sum(0) - slope) < 0.35 * np.linalg.norm(slope)
+    pose = refinement.climb(Rigid.make(0)).transform
+    slopes = refinement._slopes(pose)
+    known = refinement.precision(pose).distance
+    monkeypatch.setattr(Refinement, "_slopes", lambda self, transform: 10 * slopes)
+    assert refinement.precision(pose).distance > 3 * known
+
+
 def test_channels_that_pull_apart_make_the_pose_uncertain():
     """Two channels ask for another pose than the rest, all over the tissue."""
     still, torn = moved_in_part(lambda xy: xy[:, 0] > -1, (0, 1))
@@ -337,13 +358,14 @@ def test_a_pose_that_one_channel_decides_has_no_support(odd):
 
 
 def test_the_lowest_of_all_channels_left_out_counts():
-    fields = [small(5, channels=4), small(6, channels=4)]
-    refinement, pose = Refinement(*fields), Rigid.make(10, (3.0, 2.0))
+    fields = fields_of_halves()
+    refinement, pose = Refinement(*fields), Rigid.make(0.0)
     values = []
-    for k in range(4):
+    for k in range(fields[0].values.shape[1]):
         values.append(Refinement(*(without(f, k) for f in fields)).evidence(pose))
     found = refinement.support(pose, [Rigid.make(170)])
     assert found.z == pytest.approx(z_score(min(values)), abs=1e-4)
+    assert found.z < z_score(refinement.evidence(pose)) - 0.1
     assert refinement.support(pose, []).rival is None
 
 
