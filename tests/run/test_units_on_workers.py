@@ -76,7 +76,7 @@ def test_inputs_are_read_on_workers(files, tmp_path):
 
 def test_an_input_that_a_worker_sees_otherwise_is_read_here(files, tmp_path, monkeypatch):
     """Another file may lie at that path on the worker's machine; or the input is in memory."""
-    there, read = There(), []
+    there, read, given = There(), [], []
     real = reading.take_input
     monkeypatch.setattr(
         reading, "take_input", lambda unit, **how: read.append(unit.number) or real(unit, **how)
@@ -86,13 +86,15 @@ def test_an_input_that_a_worker_sees_otherwise_is_read_here(files, tmp_path, mon
     def elsewhere(function: Any, units: Sequence[Any], **where: Any) -> Iterator[Any]:
         path, size, time = units[0].seen
         changed = [replace(units[0], seen=(path, size + 1, time)), *units[1:]]
-        return run(function, changed, **where)
+        given.extend(run(function, changed, **where))
+        return iter(given)
 
     monkeypatch.setattr(there, "run", elsewhere)
     adata = ad.read_h5ad(files.beta)
     adata.uns["technology"] = "Betaseq"
     found = _read(files, tmp_path / "run", there, [files.alpha_1, adata, files.alpha_2])
     assert [unit.number for unit in there.units] == [2, 0]
+    assert [taken is None for taken in given] == [False, True]
     assert read == [2, 0, 1]
     assert [taken.slices[0].cells for taken in found] == [150, 150, 150]
 
