@@ -15,6 +15,8 @@ import pytest
 
 import lloki
 from lloki import keys
+from lloki._progress import chosen
+from lloki.benchmark.rerun import Rerun
 from lloki.cae import CAEModel
 from lloki.embed import Factor
 from lloki.evaluate import HeldOutScore
@@ -23,7 +25,7 @@ from lloki.run import Result, held_out
 from lloki.run._view import view
 from lloki.run.held_out import RunHeldOut
 from lloki.run.slices import SliceRecord
-from lloki.run.store import load_arrays
+from lloki.run.store import Store, load_arrays
 
 NAMES = ["alphafish_1", "alphafish_2", "betaseq_1"]
 
@@ -217,6 +219,9 @@ def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, fil
         given = CAEModel.load(base.folder / "model").scaling.apply(rows, model.tokens.index(token))
         np.testing.assert_allclose(adata[part.index].obsm[keys.JOINT], given, atol=1e-5)
         np.testing.assert_allclose(model.encode(rows, token, slice_name=name), given, atol=1e-5)
+    with Store(result.folder / "elsewhere") as store, Rerun(result.folder, store, chosen(False)) as rerun:
+        rows = rerun.embedding(rerun.config, keys.JOINT)  # of lloki.benchmark
+    np.testing.assert_array_equal(rows, adata.obsm[keys.JOINT])
     order = base.adata.obs_names
     np.testing.assert_allclose(adata[order].obsm[keys.LATENT], base.adata.obsm[keys.JOINT], atol=1e-5)
     assert keys.LATENT not in base.adata.obsm
@@ -231,6 +236,21 @@ def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, fil
     run = result.run
     seen = view(ordered.obsm["X_lloki"], resolution=run["parameters"]["resolution"], seed=run["seed"])[1]
     assert ordered.obs["lloki_cluster"].astype(int).tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize("output", ["latent", "inputs"])
+def test_the_latent_space_takes_away_only_where_it_predicts_worse(output):
+    def found(latent: float, inputs: float) -> RunHeldOut:
+        one, other = (latent, inputs) if output == "latent" else (inputs, latent)
+        table = scores(0.7, one).before.table
+        made = (HeldOutScore(table.assign(across=x, ratio=x)) for x in (0.7, one, other))
+        return RunHeldOut(*made, output)
+
+    assert found(0.60, 0.62).network_takes_away
+    assert not found(0.62, 0.60).network_takes_away
+    assert not found(0.61, 0.62).network_takes_away  # within what is seen where nothing is wrong
+    assert not found(np.nan, np.nan).network_takes_away
+    assert found(0.60, 0.62).latent_and_inputs == pytest.approx((0.60, 0.62))
 
 
 def test_a_latent_space_that_is_asked_for_stays(again, monkeypatch):

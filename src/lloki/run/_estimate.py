@@ -15,15 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lloki.cae.config import CAEConfig
+from lloki.cae import CAEConfig, sample_sizes
+from lloki.cae.cells import COMPARISONS
+from lloki.cae.correction import CELLS as LANDMARKS
+from lloki.evaluate.held_out import QUERIES, TARGETS
+from lloki.fp.latent import FOLDS, SAMPLE
+from lloki.run import held_out
+from lloki.run._view import ANCHORS
+from lloki.run._view import MOST as LAID_OUT
 
 # Seconds of what depends neither on cells nor on the method, and bytes of the interpreter with its libraries.
 START, BASE = 13.0, 0.62e9
 EACH = 1.6  # seconds of folds of genes that a slice takes whatever its size
 REFERENCE = 6e-9  # `Kernels.entry` of the machine on which seconds were measured
 FEW = 1024  # cells of the smallest search that is timed
-FOLDS, ASKED, TRIED = 5, 2_000, 10_000  # of the choice of a share of neighbors, and of the held-out score
-LAID_OUT, ANCHORS, LANDMARKS, SEARCHED = 200_000, 50_000, 5_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def costs(
     if latent:
         seconds += EACH * speed * len(n)
         seconds += k.compare(float((n**2 / 2).sum()), columns, cells) + 40 * k.entry * 100 * cells
-        seconds += FOLDS * k.compare(float((n * np.minimum(n, ASKED)).sum()), columns)
+        seconds += FOLDS * k.compare(float((n * np.minimum(n, SAMPLE)).sum()), columns)
         memory += (8 * 140 + 4 * 100) * most + 4 * most * max(g) / FOLDS
     found["embedding"] = Cost(seconds, BASE + memory, 4 * columns * cells)
     found["LLOKI-CAE"] = _training(n, [s.token for s in slices], k, cae, columns)
@@ -211,11 +216,14 @@ def costs(
     )
     seconds = START * speed + 500 * k.entry * cells + 20 * k.entry * stored
     if joint:
-        seconds += 0.75 * EACH * speed * len(n)
-        seconds += 3 * (2.5 * k.entry * entries + k.compare(float((n * np.minimum(n, TRIED)).sum()), columns))
-        compared = len(n) * (len(n) + 1) * min(most, ASKED) * min(most, TRIED)
-        seconds += 3 * k.compare(compared, columns) + 3 * k.compare(compared, cae.latent)
-    disk = 2 * 8.2 * stored + cells * (4 * (columns + cae.latent) + 200) + 2e6
+        share = min(1.0, held_out.MOST_SLICES / len(n))  # of the slices that are compared
+        seconds += 0.75 * EACH * speed * share * len(n)
+        looked = share * float((n * np.minimum(n, TARGETS)).sum())
+        seconds += held_out.FOLDS * (2.5 * k.entry * share * entries + k.compare(looked, columns))
+        compared = share * len(n) * (share * len(n) + 1) * min(most, QUERIES) * min(most, TARGETS)
+        seconds += held_out.FOLDS * (2 * k.compare(compared, columns) + k.compare(compared, cae.latent))
+    # of the results, and of the joint rows of every slice in the store
+    disk = 2 * 8.2 * stored + cells * (4 * (columns + 2 * cae.latent) + 200) + 2e6
     found["scores and report"] = Cost(
         seconds + k.write * disk,
         BASE + cells * (4 * (columns + cae.latent) + 800) + 30 * stored / len(n),
@@ -225,10 +233,13 @@ def costs(
 
 
 def _training(n: NDArray, tokens: Sequence[str], k: Kernels, cae: CAEConfig, columns: int) -> Cost:
+    names = [str(i) for i in range(len(n))]
+    trained = sample_sizes(dict(zip(names, map(int, n))), dict(zip(names, tokens)), cae.most_cells)
+    n = np.array([trained[name] for name in names], float)
     cells, kinds = n.sum(), len(set(tokens))
     seconds = k.compare(float((n**2 / 2).sum()), columns, cells)
     pairs = min(len(n) * (len(n) - 1) / 2, len(n) * cae.pair_slices)
-    each = min(n.mean(), cae.pair_cells, (1.5e9 / max(pairs, 1)) ** 0.5)
+    each = min(n.mean(), cae.pair_cells, (COMPARISONS / max(pairs, 1)) ** 0.5)
     seconds += pairs * each**2 * (k.pair + k.pair_column * columns)
     seconds += cae.refreshes * pairs * each**2 * (k.pair + k.pair_column * cae.latent)
     if kinds > 1 and cae.mnn_rounds:
@@ -237,5 +248,7 @@ def _training(n: NDArray, tokens: Sequence[str], k: Kernels, cae: CAEConfig, col
         seconds += rounds * kinds * (kinds + 3) / 2 * k.compare(marks**2, columns)
         seconds += 3 * k.compare(cells * marks, columns)
     seconds += cae.total_steps(int(cells)) * k.step * 1.2
-    memory = BASE + 8 * columns * cells + 4 * cae.n_neighbors * cells + 1e3 * min(cells, SEARCHED * len(n))
+    memory = (
+        BASE + 8 * columns * cells + 4 * cae.n_neighbors * cells + 1e3 * min(cells, cae.pair_cells * len(n))
+    )
     return Cost(seconds, memory + 2e8, 2e6)

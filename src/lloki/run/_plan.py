@@ -93,8 +93,7 @@ class Plan(Checked):
     seconds, memory, disk
         Estimate of a run on this machine, as busy as it is now: what is left to compute, and the most bytes
         of memory and of disk. Of a run with a pretrained embedder, without the embedder; with a scheduler, of
-        a run without it. Kernels that were timed for a second or so are what it is made from; on made-up
-        tissue it was within a factor of 2 (`benchmarks/scale.py`).
+        a run without it. It is made from kernels that are timed for some seconds.
     """
 
     stages: list[PlannedStage] = field(default_factory=list)

@@ -197,7 +197,7 @@ def _candidates_exact(
                 _kernels.offer_within(similarity, keys, cuts[i].start)
             else:
                 with locks[j]:  # i < j always: two threads cannot wait for each other
-                    _kernels.offer_between(similarity, keys, cuts[i].start, cuts[j].start)
+                    _kernels.offer_between(similarity, keys, keys, cuts[i].start, cuts[j].start, 1)
         return int(similarity.size) * (1 if i == j else 2)
 
     # Pairs far apart in this order share no block, so threads seldom wait for one another.

@@ -110,7 +110,7 @@ def _both_ways(a: Tensor, b: Tensor, k: int, types: tuple[Tensor, Tensor] | None
             if types is not None:
                 unlike = differ(types[0][i : i + _SQUARE, None], types[1][None, j : j + _SQUARE])
                 cosine.masked_fill_(unlike, -torch.inf)
-            _kernels.offer_both(cosine.numpy(), forward, backward, i, j)
+            _kernels.offer_between(cosine.numpy(), forward, backward, i, j, -_kernels.OFFSET)
     return _ranked(forward), _ranked(backward)
 
 
