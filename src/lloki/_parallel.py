@@ -9,13 +9,14 @@ keeps the libraries inside a chunk single-threaded, and reduces in the order of 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from lloki._settings import settings
 
@@ -36,6 +37,18 @@ def n_threads() -> int:
         return os.cpu_count() or 1
 
 
+_found: tuple[int, ThreadpoolController] | None = None
+
+
+def _libraries() -> ThreadpoolController:
+    """Libraries with threads of their own. To look for them takes 10 ms: only after an import."""
+    global _found
+    modules = len(sys.modules)  # a library is loaded by a module
+    if _found is None or _found[0] != modules:
+        _found = modules, ThreadpoolController()
+    return _found[1]
+
+
 _limit_lock = Lock()
 _limit_users = 0
 _limit = ExitStack()
@@ -45,8 +58,7 @@ _limit = ExitStack()
 def single_threaded() -> Iterator[None]:
     """BLAS, OpenMP and torch use one thread inside the block; restored when the last such block is left.
 
-    The setting is the process's, and finding the libraries takes milliseconds: only the outermost of nested
-    or concurrent blocks sets it.
+    The setting is the process's: only the outermost of nested or concurrent blocks sets it.
     """
     global _limit_users
     with _limit_lock:
@@ -55,7 +67,7 @@ def single_threaded() -> Iterator[None]:
 
             _limit.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
-            _limit.enter_context(threadpool_limits(1))
+            _limit.enter_context(_libraries().limit(limits=1))
         _limit_users += 1
     try:
         yield

@@ -75,6 +75,14 @@ def test_a_model_gives_its_inputs_where_these_are_asked_for(
         inputs.encode(x, "nobody's")
 
 
+def test_both_outputs_are_what_each_gives(model: CAEModel, data: dict[str, np.ndarray]) -> None:
+    for of in (model, model.giving("inputs")):
+        both = of.encode_both(data["a"], "xenium|p2")
+        for output, rows in both.items():
+            np.testing.assert_array_equal(rows, model.giving(output).encode(data["a"], "xenium|p2"))
+        assert sorted(both) == ["inputs", "latent"]
+
+
 @pytest.mark.parametrize(("wanted", "width"), [("latent", 16), ("inputs", 8), ("better", 16)])
 def test_training_gives_what_the_settings_ask_for(data: dict[str, np.ndarray], wanted, width) -> None:
     trained = train(data, {"a": "p2", "b": "p1"}, config=replace(CONFIG, output=wanted))

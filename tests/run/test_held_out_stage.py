@@ -178,14 +178,14 @@ def test_genes_of_the_fold_that_leak_into_the_rows_raise_the_score(base, again, 
 
 
 def test_a_spoiled_joint_embedding_is_reported(base, again, monkeypatch):
-    encode = CAEModel.encode
+    encode = CAEModel.encode_both
 
-    def spoiled(self, x, token, *, slice_name=None, **named):
-        rows = encode(self, x, token, slice_name=slice_name, **named)
-        order = np.random.default_rng(len(rows)).permutation(len(rows))
-        return rows[order] if slice_name == "betaseq_1" else rows
+    def spoiled(self, x, token, *, slice_name=None):
+        both = encode(self, x, token, slice_name=slice_name)
+        order = np.random.default_rng(len(x)).permutation(len(x))
+        return {k: rows[order] for k, rows in both.items()} if slice_name == "betaseq_1" else both
 
-    monkeypatch.setattr(CAEModel, "encode", spoiled)
+    monkeypatch.setattr(CAEModel, "encode_both", spoiled)
     result = again()
     found, known = result.run["held_out"], base.run["held_out"]
     assert found["before"] == known["before"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -127,7 +127,22 @@ class CAEModel:
         InputError
             If ``x`` has another width than the training data, or values that are not finite.
         """
-        index = self._index(token)
+        index, x = self._index(token), self._checked(x)
+        if self.output == "inputs":
+            return self.scaling.apply(x, index)
+        return self._latent(
+            lambda rows: self.scaling.apply(x[rows], index), len(x), token, slice_name, chunk, threads
+        )
+
+    def encode_both(
+        self, x: NDArray[np.floating], token: str, *, slice_name: str | None = None
+    ) -> dict[Output, NDArray[np.float32]]:
+        """Embed cells as `encode` does, in the latent space and as inputs, which it is made of."""
+        inputs = self.giving("inputs").encode(x, token)
+        latent = self._latent(lambda rows: inputs[rows], len(inputs), token, slice_name)
+        return {"latent": latent, "inputs": inputs}
+
+    def _checked(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         x = np.asarray(x, dtype=np.float32)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise InputError(
@@ -136,19 +151,29 @@ class CAEModel:
             )
         if not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
-        if self.output == "inputs":
-            return self.scaling.apply(x, index)
-        z = np.empty((len(x), self.config.latent), np.float32)
+        return x
+
+    def _latent(
+        self,
+        inputs: Callable[[slice], NDArray[np.float32]],
+        n: int,
+        token: str,
+        slice_name: str | None,
+        chunk: int = 4096,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Send n cells through the network, some at a time."""
+        z = np.empty((n, self.config.latent), np.float32)
         device = choose_device(self.device)
         vector = self.conditions.vector(self.network, token, slice_name).to(device)
         network = self.network.to(device)
 
         def part(rows: slice) -> None:
             with torch.inference_mode():
-                scaled = torch.from_numpy(self.scaling.apply(x[rows], index)).to(device)
+                scaled = torch.from_numpy(inputs(rows)).to(device)
                 z[rows] = network.encode(scaled, vector.expand(len(scaled), -1)).cpu().numpy()
 
-        for _ in map_ordered(part, blocks(len(x), chunk), threads=threads if device.type == "cpu" else 1):
+        for _ in map_ordered(part, blocks(n, chunk), threads=threads if device.type == "cpu" else 1):
             pass
         return z
 

@@ -201,8 +201,8 @@ def score(
 
     Notes
     -----
-    At most 10 slices are compared, of as many batches as possible, and 10,000 cells of each; the others of a
-    large slice are neighbors in propagation. Time grows with slices x (cells x 10,000 x d) for that.
+    At most 10 slices are compared, of as many batches as possible, and 5,000 cells of each; the others of a
+    large slice are neighbors in propagation. Time grows with slices x (cells x 5,000 x d) for that.
     """
     chosen = choose(records, seed)
     shared = Counter(gene for r in chosen for gene in set(r.genes))
@@ -210,16 +210,15 @@ def score(
     before: list[Fold] = [{} for _ in folds]
     after: list[Fold] = [{} for _ in folds]
     other: list[Fold] = [{} for _ in folds]
-    models = ((after, model), (other, model.giving(_other(model.output))))
     groups = {}
     for r in chosen:
         cells, found = _unseen(units[r.name], embedder, folds, seed)
         groups[r.name] = clusters[r.name][cells]
         for i, unseen in found:
             before[i][r.name] = unseen
-            for kept, of in models:
-                rows = of.encode(unseen.rows, r.token, slice_name=r.name)
-                kept[i][r.name] = replace(unseen, rows=rows)
+            rows = model.encode_both(unseen.rows, r.token, slice_name=r.name)
+            after[i][r.name] = replace(unseen, rows=rows[model.output])
+            other[i][r.name] = replace(unseen, rows=rows[_other(model.output)])
     return RunHeldOut(
         held_out_score(before, clusters=groups, seed=seed),
         held_out_score(after, clusters=groups, seed=seed),

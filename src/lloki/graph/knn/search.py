@@ -23,6 +23,8 @@ Rows: TypeAlias = sparse.spmatrix | sparse.sparray | NDArray[np.floating]
 BLOCK = 1024
 # Rows up to which every pair is compared: about 20 minutes on one core for half a million of 300 genes.
 EXACT = 500_000
+# Targets that are rounded once for all queries, in place of once for each block of them.
+ROUNDED = 100_000
 # Candidates kept beyond k by the first, coarser pass, so that rounding does not push out true neighbors.
 SPARE = 40
 
@@ -133,7 +135,8 @@ def nearest(
 
     Notes
     -----
-    Time grows with n·m·d, memory with 12·n·(k + 40) bytes and 4·block·(block + 2d) a thread.
+    Time grows with n·m·d, memory with 12·n·(k + 40) bytes, 4·block·(block + 2d) a thread, and 4·d bytes for
+    each of up to 100,000 targets.
     """
     left, right = (
         rows_of(x if sparse.issparse(x) else np.asarray(x, np.float32)) for x in (queries, targets)
@@ -144,10 +147,14 @@ def nearest(
     skip = np.full(left.n, -1, np.int64) if exclude is None else np.asarray(exclude, np.int64)
     keys = np.zeros((left.n, min(k + SPARE, right.n - (exclude is not None))), np.int64)
 
+    cuts = blocks(right.n, block)
+    ready = [right.block(others) for others in cuts] if right.n <= ROUNDED else None
+
     def compare(rows: slice) -> int:
         own = left.block(rows)
-        for others in blocks(right.n, block):
-            _kernels.offer_across(own @ right.block(others).T, keys, skip, rows.start, others.start)
+        for i, others in enumerate(cuts):
+            theirs = right.block(others) if ready is None else ready[i]
+            _kernels.offer_across(own @ theirs.T, keys, skip, rows.start, others.start)
         return rows.stop - rows.start
 
     some = int(np.clip(left.n // 8, 1, block))  # a few pieces even of few queries, for threads
