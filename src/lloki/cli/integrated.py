@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAGES = {  # of each command, in the folder of its other files
     "alignment.html",
     "annotation.html",
+    "compare.html",
     "imputation.html",
     "labels.html",
     "neighborhood.html",

@@ -1,0 +1,316 @@
+"""Power, false discovery and cost of `lloki compare`, on made-up studies and on splits of real slices.
+
+    python benchmarks/compare.py power [--seeds 50]
+    python benchmarks/compare.py null FOLDER [--splits 200]
+    python benchmarks/compare.py real FOLDER
+    python benchmarks/compare.py cost [--slices 20] [--cells 20000]
+
+`power` makes studies of two conditions (`lloki.datasets.conditions`) in designs of four to six donors a side,
+with planted differences, with none, and with condition and platform confounded, and compares them with a
+cell-level Wilcoxon test of all genes of all panels, with zeros where a panel lacks a gene. The joint
+embedding is a stand-in, a center for each type and noise: the tests, not the integration, are measured here.
+
+`null` splits real slices at random: FOLDER holds merfish_moffitt_poa_animal1.h5ad,
+merfish_moffitt_poa_animal7.h5ad,
+merfish_zhuang_mop.h5ad and molcart_mouse_cortex.h5ad. Each section is cut in two at its median x; halves of
+one
+animal or data set are assigned to two conditions at random. Where there are no labels, k-means clusters stand
+for types; principal components of the shared genes stand for the embedding.
+
+`real` compares animal 1 with animal 7. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.stats import mannwhitneyu
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import TruncatedSVD
+
+import lloki
+from lloki import keys
+from lloki.compare import benjamini_hochberg
+from lloki.datasets import Conditions, conditions
+from lloki.fp import log_normalize
+
+ALPHA = 0.05
+STUDY = {"condition_key": "condition", "control": "healthy", "donor_key": "donor"}
+DESIGNS = {  # name: options of `conditions`
+    "every donor on three platforms": {"slices_per_donor": 3},
+    "every donor on one platform": {"slices_per_donor": 1},
+    "no difference, three platforms": {"slices_per_donor": 3, "strength": 0.0},
+    "no difference, one platform": {"slices_per_donor": 1, "strength": 0.0},
+    "partly confounded": {"confounding": "partial"},
+    "partly confounded, no difference": {"confounding": "partial", "strength": 0.0},
+    "confounded": {"confounding": "complete"},
+    "confounded, no difference": {"confounding": "complete", "strength": 0.0},
+}
+
+
+def embed(slices: Sequence[ad.AnnData], seed: int) -> None:
+    """Write a stand-in for a joint embedding: types lie in directions of their own, cells around them."""
+    rng = np.random.default_rng([seed, 7])
+    centers = np.abs(np.random.default_rng(7).normal(0, 1, (20, 16)))
+    for s in slices:
+        kind = s.obs["cell_type"].cat.codes.to_numpy()
+        s.obsm[keys.JOINT] = np.abs(centers[kind] + rng.normal(0, 0.4, (len(kind), 16)))
+
+
+def judge(found: lloki.compare.Comparison, made: Conditions) -> dict[str, float]:
+    """Count findings and false ones of each table, and planted differences that were found."""
+    out: dict[str, float] = {}
+    planted = {(row.type, row.gene): row.effect for row in made.expression.itertuples()}
+    changed = {*made.composition, *made.moved}
+    for name, table in found.tables.items():
+        own = table[table["q_value"] <= ALPHA]
+        if name == "composition":
+            right = [made.composition.get(r.group, 0) * r.effect > 0 for r in own.itertuples()]
+            out["power composition"] = sum(right) / max(len(made.composition), 1)
+        elif name == "expression":
+            right = [planted.get((r.type, r.gene), 0) * r.effect > 0 for r in own.itertuples()]
+            hits = {(r.type, r.gene) for r, good in zip(own.itertuples(), right) if good}
+            for panels, group in made.expression.groupby("n_panels"):
+                there = [(r.type, r.gene) in hits for r in group.itertuples()]
+                out[f"power genes on {panels}"] = float(np.mean(there))
+            clean = own["spill_over"] == ""
+            out["unflagged expression"] = int(clean.sum())
+            out["false unflagged expression"] = int((clean & ~np.array(right, bool)).sum())
+        elif name == "abundance":
+            right = [made.composition.get(r.type, 0) * r.effect > 0 for r in own.itertuples()]
+            out["power abundance"] = len(set(own["type"]) & set(made.composition)) / max(
+                len(made.composition), 1
+            )
+        else:
+            # shares and positions of these types change: whatever involves them may
+            right = [bool({r.type, r.neighbor} & changed) for r in own.itertuples()]
+            pair = [{r.type, r.neighbor} == set(made.moved) for r in own.itertuples()]
+            out["power arrangement"] = float(any(pair))
+        if not made.composition:
+            right = [False] * len(own)
+        out[f"found {name}"], out[f"false {name}"] = len(own), len(own) - sum(right)
+    return out
+
+
+def naive(made: Conditions) -> dict[str, float]:
+    """Compare cells, not donors, over all genes of any panel, zeros where a panel lacks one."""
+    joined = ad.concat(made.slices, join="outer", fill_value=0)
+    x, kind = log_normalize(sparse.csr_matrix(joined.X)), joined.obs["cell_type"].astype(str).to_numpy()
+    diseased = (joined.obs["condition"] == "disease").to_numpy()
+    p, names = [], []
+    for t in np.unique(kind):
+        sides = [x[(kind == t) & (diseased == d)].toarray() for d in (True, False)]
+        if min(map(len, sides)) < 10:
+            continue
+        p.append(mannwhitneyu(*sides, method="asymptotic").pvalue)
+        names += [(t, gene) for gene in joined.var_names]
+    q = benjamini_hochberg(np.concatenate(p))
+    hits = {name for name, value in zip(names, q) if value <= ALPHA}
+    planted = {(row.type, row.gene) for row in made.expression.itertuples()}
+    return {
+        "naive found": len(hits),
+        "naive false": len(hits - planted),
+        "naive power": len(hits & planted) / max(len(planted), 1),
+    }
+
+
+def power(seeds: int, cells: int, first: int) -> None:
+    rows = []
+    for seed in range(first, first + seeds):
+        for name, options in DESIGNS.items():
+            made = conditions(n_donors=4 + seed % 3, n_cells=cells, n_reference=1, seed=seed, **options)
+            embed(made.slices, seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = lloki.tl.compare(made.slices, label_key="cell_type", **STUDY)
+            row = {"design": name, "seed": seed, **judge(found, made)}
+            if seed < first + 10:
+                row |= naive(made)
+            rows.append(row)
+            print(seed, name, len(found.evidence), flush=True)
+    table = pd.DataFrame(rows)
+    table.to_csv("power.csv", index=False)
+    report_power(table)
+
+
+def report_power(table: pd.DataFrame) -> None:
+    kinds = list(lloki.compare.COLUMNS)
+    for kind in [*kinds, "unflagged expression"]:
+        found = "found" if kind in kinds else ""
+        table[f"FDP {kind}"] = table[f"false {kind}"] / table[f"{found} {kind}".strip()].clip(lower=1)
+    table["found"], table["false"] = (
+        table[[f"{w} {k}" for k in kinds]].sum(axis=1) for w in ("found", "false")
+    )
+    table["any"], table["FDP"] = table["found"] > 0, table["false"] / table["found"].clip(lower=1)
+    table["naive FDP"] = table["naive false"] / table["naive found"].clip(lower=1)
+    by = table.groupby("design", sort=False)
+    shown = by[[c for c in table.columns if c.startswith(("FDP", "power", "naive", "any"))]].mean()
+    print(shown.T.to_markdown(floatfmt=".3f") if _has_tabulate() else shown.T.round(3).to_string())
+    print(by[[f"found {k}" for k in kinds]].mean().T.round(2).to_string())
+
+
+def _has_tabulate() -> bool:
+    try:
+        import tabulate  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def halves(file: Path, seed: int = 0) -> list[ad.AnnData]:
+    """Cut each section of a file in two at the median x; write clusters and principal components."""
+    adata = ad.read_h5ad(file)
+    adata = adata[np.asarray(adata.X.sum(axis=1)).ravel() > 0].copy()
+    x = log_normalize(sparse.csr_matrix(adata.X))
+    adata.obsm[keys.JOINT] = TruncatedSVD(20, random_state=seed).fit_transform(x)
+    if "cell_type" not in adata.obs:
+        clusters = MiniBatchKMeans(10, random_state=seed, n_init=3).fit_predict(adata.obsm[keys.JOINT])
+        adata.obs["cell_type"] = [f"cluster {c}" for c in clusters]
+    out = []
+    for name in sorted(adata.obs["slice"].astype(str).unique()):
+        rows = np.flatnonzero(adata.obs["slice"].astype(str) == name)
+        right = adata.obsm["spatial"][rows, 0] > np.median(adata.obsm["spatial"][rows, 0])
+        for side, chosen in (("left", ~right), ("right", right)):
+            part = ad.AnnData(
+                sparse.csr_matrix(adata.X[rows[chosen]]), adata.obs[["cell_type"]].iloc[rows[chosen]].copy()
+            )
+            part.var_names = adata.var_names
+            part.obsm[keys.SPATIAL] = np.asarray(adata.obsm["spatial"][rows[chosen]], float)
+            part.obsm[keys.JOINT] = adata.obsm[keys.JOINT][rows[chosen]]
+            part.obs["slice"] = f"{file.stem} {name} {side}"
+            part.obs[keys.TECHNOLOGY] = str(adata.uns["technology"])
+            out.append(part)
+    return out
+
+
+def null(folder: Path, splits: int) -> None:
+    one, seven = (folder / f"merfish_moffitt_poa_animal{i}.h5ad" for i in (1, 7))
+    tasks = {
+        "hypothalamus": [p for file in (one, seven) for p in halves(file)],
+        "cortex": [
+            p
+            for file in ("merfish_zhuang_mop.h5ad", "molcart_mouse_cortex.h5ad")
+            for p in halves(folder / file)
+        ],
+    }
+    # principal components of two files are no joint embedding: one of the genes they share
+    for parts in tasks.values():
+        shared = sorted(set.intersection(*(set(p.var_names) for p in parts)))
+        x = sparse.vstack([log_normalize(sparse.csr_matrix(p[:, shared].X)) for p in parts])
+        width = min(20, len(shared) - 1)
+        joint = TruncatedSVD(width, random_state=0).fit_transform(x)
+        for part, own in zip(parts, np.split(joint, np.cumsum([p.n_obs for p in parts])[:-1])):
+            part.obsm[keys.JOINT] = own
+    rows = []
+    for name, parts in tasks.items():
+        for split in range(splits // 2):
+            rng = np.random.default_rng([split, 1])
+            side: dict[str, str] = {}
+            for technology in sorted({p.obs[keys.TECHNOLOGY].iloc[0] for p in parts}):
+                own = [p.obs["slice"].iloc[0] for p in parts if p.obs[keys.TECHNOLOGY].iloc[0] == technology]
+                for i, each in enumerate(rng.permutation(own)):
+                    side[each] = "ab"[i % 2]
+            for p in parts:
+                p.obs["condition"] = side[p.obs["slice"].iloc[0]]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = lloki.tl.compare(
+                    parts, condition_key="condition", control="a", label_key="cell_type", seed=split
+                )
+            rows.append(
+                {"task": name, "split": split}
+                | {k: int((t["q_value"] <= ALPHA).sum()) for k, t in found.tables.items()}
+            )
+            print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    table.to_csv("null.csv", index=False)
+    counts = table.drop(columns=["task", "split"])
+    table["any"] = counts.sum(axis=1) > 0
+    print(table.groupby("task")["any"].agg(["mean", "size"]))
+    print("any finding:", table["any"].mean())
+    print((counts > 0).mean())
+
+
+def real(folder: Path) -> None:
+    """Compare sections of animal 1 (four) with those of animal 7 (two): as animals, and as slices."""
+    parts = []
+    for animal in ("1", "7"):
+        adata = ad.read_h5ad(folder / f"merfish_moffitt_poa_animal{animal}.h5ad")
+        adata.obs["slice"] = [f"animal {animal} {s}" for s in adata.obs["slice"]]
+        adata.obs["animal"] = f"animal {animal}"
+        adata.obs[keys.TECHNOLOGY] = "MERFISH"
+        adata.obs = adata.obs[["slice", "animal", "cell_type", keys.TECHNOLOGY]]
+        parts.append(adata)
+    joined = ad.concat(parts, index_unique="-", keys=["1", "7"])
+    joined = joined[np.asarray(joined.X.sum(axis=1)).ravel() > 0].copy()
+    joined.obsm[keys.JOINT] = TruncatedSVD(20, random_state=0).fit_transform(
+        log_normalize(sparse.csr_matrix(joined.X))
+    )
+    for donor, least in (("animal", 3), (None, 3), (None, 2)):
+        found = lloki.tl.compare(
+            joined,
+            condition_key="animal",
+            control="animal 1",
+            donor_key=donor,
+            label_key="cell_type",
+            min_units=least,
+        )
+        print(f"\nunits: {donor or 'slices'}, min_units {least}; findings: {len(found.evidence)}")
+        print(found.identified[0].text)
+        print(found.evidence[["strength", "statement", "effect", "q_value"]].head(12).to_string())
+        print({k: (len(t), int((t["q_value"] <= ALPHA).sum())) for k, t in found.tables.items()})
+
+
+def cost(n_slices: int, n_cells: int) -> None:
+    made = conditions(n_donors=n_slices // 2, slices_per_donor=1, n_cells=n_cells, n_reference=1)
+    embed(made.slices, 0)
+    start, cpu = time.perf_counter(), time.process_time()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = lloki.tl.compare(made.slices, label_key="cell_type", **STUDY)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{n_slices} slices x {n_cells} cells: {time.process_time() - cpu:.1f} CPU s, "
+        f"{time.perf_counter() - start:.1f} s, peak memory {after / 2**20:.2f} GB ({before / 2**20:.2f} "
+        f"before), "
+        f"{len(found.evidence)} findings"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    own = commands.add_parser("power")
+    own.add_argument("--seeds", type=int, default=50)
+    own.add_argument("--first", type=int, default=0)
+    own.add_argument("--cells", type=int, default=1000)
+    for name in ("null", "real"):
+        own = commands.add_parser(name)
+        own.add_argument("folder", type=Path)
+        own.add_argument("--splits", type=int, default=200)
+    own = commands.add_parser("cost")
+    own.add_argument("--slices", type=int, default=20)
+    own.add_argument("--cells", type=int, default=20_000)
+    options = parser.parse_args()
+    if options.command == "power":
+        power(options.seeds, options.cells, options.first)
+    elif options.command == "null":
+        null(options.folder, options.splits)
+    elif options.command == "real":
+        real(options.folder)
+    else:
+        cost(options.slices, options.cells)
+
+
+if __name__ == "__main__":
+    main()

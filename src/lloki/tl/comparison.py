@@ -1,0 +1,269 @@
+"""Comparison of conditions, on AnnData."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+import lloki
+from lloki import keys
+from lloki._keywords import keywords
+from lloki._parts import Part, joint_embedding, owners, read_parts, record, write_column
+from lloki.errors import InputError, LlokiWarning
+from lloki.genes import panel_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    import lloki.compare
+    from lloki.compare import Comparison
+
+
+@keywords
+def compare(
+    adatas: AnnData | Sequence[AnnData],
+    *,
+    condition_key: str,
+    control: str,
+    donor_key: str | None = None,
+    label_key: str | None = None,
+    domain_key: str | None = None,
+    use_rep: str = keys.JOINT,
+    slice_key: str = keys.SLICE,
+    layer: str | None = None,
+    key_added: str = keys.COMPARE,
+    **options: Unpack[lloki.compare.CompareOptions],
+) -> Comparison:
+    """Compare conditions over slices of any platforms and panels, with donors as replicates.
+
+    What is compared: composition, expression of each type, abundance in the joint space without labels, and
+    who is beside whom. A difference that cannot be distinguished from one between instruments is not tested
+    as one of expression; nor are genes where a panel lacks them, or imputed values.
+
+    Parameters
+    ----------
+    adatas
+        All slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each; with counts,
+        positions and a joint embedding.
+    condition_key
+        ``obs`` column of conditions; a slice has one.
+    control
+        The condition that all others are compared with.
+    donor_key
+        ``obs`` column of donors, the replicates; a slice has one. Default: each slice is one, which is only
+        right if no two are of one donor.
+    label_key
+        ``obs`` column of cell types or clusters. Default ``"lloki_label"``, else ``"lloki_cluster"``; if
+        there is neither, only abundance in the joint space is compared.
+    domain_key
+        ``obs`` column of spatial domains, whose extent is compared. Default ``"lloki_domain"`` if there.
+    use_rep
+        ``obsm`` key of the joint embedding.
+    slice_key
+        ``obs`` column that names the slices, as squidpy's ``library_key``.
+    layer
+        Layer of counts, where ``X`` does not hold them.
+    key_added
+        Prefix of the ``obs`` column.
+    options
+        Fields of :class:`lloki.compare.CompareConfig`, such as ``alpha=0.1`` or ``min_units=4``.
+
+    Returns
+    -------
+    Comparison
+        ``.evidence`` (findings), ``.design``, ``.composition``, ``.expression``, ``.abundance`` and
+        ``.neighborhood``. Written into ``adatas``:
+
+        ``obs["lloki_compare_abundance"]``
+            log2 difference in abundance of the neighborhoods that a cell is in; NaN where there is none, or
+            with more than two conditions.
+        ``uns["lloki"]["compare"]``
+            Parameters, version, the findings and what the design can distinguish.
+
+    Raises
+    ------
+    InputError
+        If a column is absent, a slice has no or two conditions or donors, a donor is in two conditions, or
+        only one condition is there.
+    ConfigError
+        If an option is unknown or out of its range.
+
+    Warns
+    -----
+    LlokiWarning
+        If conditions and instruments are confounded, there are too few donors for a test, there are no
+        labels, or slices stand for donors.
+
+    Notes
+    -----
+    Method: :func:`lloki.compare.compare`. The technology is read from ``obs["technology"]``, else
+    ``uns["technology"]``; the panel from ``obs["panel"]``, else from the genes that a slice measured.
+    """
+    from lloki import compare as method
+
+    config = method.CompareConfig.from_dict(options)
+    parts = sorted(read_parts(adatas, slice_key=slice_key), key=lambda part: part.name)
+    label_key = _labels_of(parts, label_key)
+    if domain_key is None and all(keys.DOMAIN in own.obs for own in owners(parts)):
+        domain_key = keys.DOMAIN
+    facts = [_facts(part, condition_key, donor_key) for part in parts]
+    method.Design.of(facts, control)  # before the matrices are read: its errors are those of a mistyped name
+    parts = [Part(p.name, p.own, p.rows[p.usable]) for p in parts]
+    for part in parts:
+        if not len(part.rows):
+            raise InputError("no cell has counts", where=part.name, hint="Leave the slice out.")
+    joint_embedding(parts, use_rep)
+    counts = _counts(parts, facts, layer)
+    slices = [
+        method.ConditionSlice(
+            fact if fact.panel else method.SliceFacts(**{**asdict(fact), "panel": panel_name(genes)}),
+            x,
+            genes,
+            part.positions(),
+            part.embedding(use_rep),
+            _column(part, label_key),
+            _column(part, domain_key),
+            _scores(part),
+        )
+        for part, fact, (x, genes) in zip(parts, facts, counts)
+    ]
+    found = method.compare(slices, control, config)
+    effect = found.cell_effect
+    write_column(parts, f"{key_added}_abundance", effect)
+    names = {
+        **{
+            "condition_key": condition_key,
+            "control": control,
+            "donor_key": donor_key,
+            "label_key": label_key,
+        },
+        **{"domain_key": domain_key, "use_rep": use_rep, "slice_key": slice_key, "key_added": key_added},
+    }
+    identified = json.dumps([asdict(each) for each in found.identified])
+    record(owners(parts), "compare", config.to_dict() | names, identified=identified, evidence=found.evidence)
+    if donor_key is None:
+        text = (
+            "Each slice counts as a donor. If some are of one donor, set donor_key: slices are no replicates."
+        )
+        warnings.warn(text, LlokiWarning, stacklevel=3)
+    for each in found.identified:
+        if not each.apart or min(each.n_control, each.n_condition) < config.min_units:
+            warnings.warn(each.text, LlokiWarning, stacklevel=3)
+    return found
+
+
+def _labels_of(parts: Sequence[Part], label_key: str | None) -> str | None:
+    """Find the column of labels: the one named, else those of lloki.
+
+    Raises
+    ------
+    InputError
+        If the one named is absent from a slice, or holds no label at all.
+    """
+    if label_key is None:
+        for key in (keys.LABEL, keys.CLUSTER):
+            if all(key in own.obs for own in owners(parts)):
+                return key
+        text = "There are no labels and no clusters: only abundance in the joint space is compared."
+        warnings.warn(f"{text} Name a column by label_key.", LlokiWarning, stacklevel=4)
+        return None
+    slot = f"obs[{label_key!r}]"
+    known = [part.labels(label_key) for part in parts]
+    for part, labels in zip(parts, known):
+        if labels is None:
+            there = ", ".join(map(str, part.own.obs)) or "none"
+            hint = f"Name another label_key. There are: {there}."
+            raise InputError("the column is absent", where=part.name, slot=slot, hint=hint)
+    unlabeled = [
+        part.name for part, labels in zip(parts, known) if labels is not None and not (labels != "").any()
+    ]
+    if len(unlabeled) == len(parts):
+        raise InputError(
+            "holds no label", slot=slot, hint="Name another label_key, or transfer labels first."
+        )
+    if unlabeled:
+        text = f"{', '.join(unlabeled)}: no cell has a label in {slot}; only abundance is compared there."
+        warnings.warn(text, LlokiWarning, stacklevel=4)
+    return label_key
+
+
+def _facts(part: Part, condition_key: str, donor_key: str | None) -> lloki.compare.SliceFacts:
+    from lloki.compare import SliceFacts
+
+    technology = _only(part, keys.TECHNOLOGY, needed=False) or str(part.own.uns.get(keys.TECHNOLOGY, ""))
+    if not technology:
+        hint = "Add the column: conditions are only compared within a technology."
+        raise InputError("the column is absent", where=part.name, slot=f"obs[{keys.TECHNOLOGY!r}]", hint=hint)
+    return SliceFacts(
+        part.name,
+        part.name if donor_key is None else _only(part, donor_key),
+        _only(part, condition_key),
+        technology,
+        _only(part, keys.PANEL, needed=False),
+    )
+
+
+def _only(part: Part, key: str, *, needed: bool = True) -> str:
+    """Return the one value of a column in a slice.
+
+    Raises
+    ------
+    InputError
+        If it has several, or none where it is needed.
+    """
+    values, slot = part.column(key), f"obs[{key!r}]"
+    if values is None:
+        if not needed:
+            return ""
+        there = ", ".join(map(str, part.own.obs)) or "none"
+        raise InputError("the column is absent", where=part.name, slot=slot, hint=f"There are: {there}.")
+    known = sorted(set(values) - {""})
+    lost = int((values == "").sum())
+    if needed and lost:
+        text = "has no value" if not known else f"has no value in {lost} of {len(values)} cells"
+        raise InputError(text, where=part.name, slot=slot, hint="Fill it in, or leave the slice out.")
+    if len(known) > 1:
+        text = f"holds {len(known)} values in one slice: {', '.join(known[:4])}"
+        hint = "Each slice has one; split the slice, or correct the column."
+        raise InputError(text, where=part.name, slot=slot, hint=hint)
+    return known[0] if known else ""
+
+
+def _counts(
+    parts: Sequence[Part], facts: Sequence[lloki.compare.SliceFacts], layer: str | None
+) -> list[tuple[sparse.csr_matrix, tuple[str, ...]]]:
+    """Read the counts of each slice over the genes it measured.
+
+    Where nothing records them, slices of one technology (and panel, if named) are taken to have measured the
+    same: the genes that any of them has counts of. A gene that one slice happens to lack is a zero there.
+    """
+    found = [part.counts(layer) for part in parts]
+    groups: dict[tuple[str, str], set[str]] = {}
+    unknown = [part.panel() is None for part in parts]
+    for fact, (_, genes), guess in zip(facts, found, unknown):
+        if guess:
+            groups.setdefault((fact.technology, fact.panel), set()).update(genes)
+    out = []
+    for fact, (x, genes), guess in zip(facts, found, unknown):
+        names = tuple(sorted(groups[fact.technology, fact.panel])) if guess else tuple(genes)
+        if guess:
+            at = np.searchsorted(names, genes)
+            x = sparse.csr_matrix((x.data, at[x.indices], x.indptr), shape=(x.shape[0], len(names)))
+        out.append((x, names))
+    return out
+
+
+def _column(part: Part, key: str | None) -> NDArray[np.str_] | None:
+    return None if key is None else part.labels(key)
+
+
+def _scores(part: Part) -> NDArray[np.float64] | None:
+    key = keys.NEIGHBORHOOD_SCORE
+    return part.own.obs[key].iloc[part.rows].to_numpy(float) if key in part.own.obs else None
