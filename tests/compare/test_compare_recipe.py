@@ -196,7 +196,7 @@ def test_counts_at_one_rate_have_one_logarithm_whatever_the_depth(seed):
     y, v, mask = log_rates(counts, totals, np.ones(counts.shape, bool), d, min_count=10)
     assert mask.all()
     np.testing.assert_allclose(y.mean(axis=1), np.log2(0.1), atol=0.03)  # no bias by depth
-    np.testing.assert_allclose(y.var(axis=1) / v.mean(axis=1), 1, atol=0.15)
+    np.testing.assert_allclose(y.var(axis=1) / v.mean(axis=1), 1, atol=0.25)
     assert not log_rates(counts, totals, np.ones(counts.shape, bool), d, min_count=100)[2].any()
 
 
@@ -234,9 +234,20 @@ def test_distances_do_not_depend_on_the_unit_of_positions():
     mean, _, cells = distances(xy, code, 3, 5)
     np.testing.assert_allclose(distances(xy * 0.138 + 7, code, 3, 5)[0], mean, atol=1e-9)
     assert cells[0, 1] == (code == 0).sum()
-    gap = [np.linalg.norm(xy[code == 1] - p, axis=1).min() for p in xy]
-    by_hand = np.log2(gap)[code == 0].mean() - np.log2(gap)[code == 2].mean()
-    assert mean[0, 1] == pytest.approx(by_hand)
+    far = np.where(code == 1, np.linalg.norm(xy[:, None] - xy, axis=2), np.inf)
+    np.fill_diagonal(far, np.inf)
+    logs = np.log2(far.min(axis=1))
+    assert mean[0, 1] == pytest.approx(logs[code == 0].mean() - logs.mean())
+
+
+def test_distances_do_not_change_when_other_types_replace_cells_at_random():
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 100, (6000, 2))
+    code = np.where(xy[:, 0] < 50, 0, 1)
+    code[rng.random(6000) < 0.05] = 2
+    before = distances(xy, code, 3, 5)[0]
+    code[rng.random(6000) < 0.2] = 2
+    np.testing.assert_allclose(distances(xy, code, 3, 5)[0], before, atol=0.15)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lloki.compare.abundance import abundance
-from lloki.compare.composition import composition
+from lloki.compare.abundance import compare_abundance
+from lloki.compare.composition import compare_composition
 from lloki.compare.config import CompareConfig
 from lloki.compare.design import Design, Identified, identify
 from lloki.compare.evidence import rank_evidence
-from lloki.compare.expression import expression, mark_spill_over
+from lloki.compare.expression import compare_expression, mark_spill_over
 from lloki.compare.inputs import Cohort, ConditionSlice
 from lloki.compare.multiplicity import adjust_tables
-from lloki.compare.neighborhood import neighborhood
+from lloki.compare.neighborhood import compare_neighborhood
 
 Doubles = NDArray[np.float64]
 _SHARED = ("effect", "low", "high", "q_value", "n_units")
@@ -115,13 +115,13 @@ def compare(
     by_name = {s.facts.name: s for s in slices}
     cohort = Cohort(design, tuple(by_name[facts.name] for facts in design.slices))
     identified = identify(design, config.min_units)
-    raw = {"composition": composition(cohort, identified, config)}
+    raw = {"composition": compare_composition(cohort, identified, config)}
     done(1)
-    raw["expression"] = expression(cohort, config)
+    raw["expression"] = compare_expression(cohort, config)
     done(1)
-    raw["abundance"], cell_effect = abundance(cohort, identified, config)
+    raw["abundance"], cell_effect = compare_abundance(cohort, identified, config)
     done(1)
-    raw["neighborhood"] = neighborhood(cohort, identified, config)
+    raw["neighborhood"] = compare_neighborhood(cohort, identified, config)
     done(1)
     tables = adjust_tables(raw, config.alpha)
     expressed = tables["expression"]

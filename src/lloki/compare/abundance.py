@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 _CHUNK = 25  # neighborhoods whose similarities to all cells are in memory at a time
 
 
-def abundance(
+def compare_abundance(
     cohort: Cohort, identified: list[Identified], config: CompareConfig
 ) -> tuple[pd.DataFrame, Doubles]:
     """Compare the numbers of cells in neighborhoods of the joint space (Dann et al. 2022, Milo).
@@ -43,7 +43,9 @@ def abundance(
     chosen = []
     for s, start in zip(cohort.slices, starts):
         rng = np.random.default_rng([config.seed, zlib.crc32(s.facts.name.encode())])
-        chosen.append(start + np.sort(rng.choice(len(s.xy), min(each, len(s.xy)), replace=False)))
+        # by position, so that the order of cells in a file is no matter
+        order = np.lexsort(np.asarray(s.xy).T)
+        chosen.append(start + order[np.sort(rng.choice(len(order), min(each, len(order)), replace=False))])
     index = np.concatenate(chosen)
     unit = np.repeat(design.observation, sizes)
     totals = np.bincount(unit, minlength=len(design.unit)).astype(float)

@@ -16,7 +16,7 @@ from lloki.compare.linear import compare_conditions
 Doubles = NDArray[np.float64]
 
 
-def composition(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
+def compare_composition(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
     """Compare the composition of types, and of domains where there are some.
 
     Returns

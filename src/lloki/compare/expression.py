@@ -65,7 +65,7 @@ class Pseudobulk:
         return cls(tuple(genes), counts, cells, measured)
 
 
-def expression(cohort: Cohort, config: CompareConfig) -> pd.DataFrame:
+def compare_expression(cohort: Cohort, config: CompareConfig) -> pd.DataFrame:
     """Compare the expression of every type.
 
     Counts are summed by unit and panel group over the cells of a type. Only genes that a panel measures are

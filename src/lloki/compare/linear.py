@@ -5,9 +5,11 @@ For each feature, the value of unit u in panel group k is modelled as
 .. math:: y_{uk} = \alpha_k + \beta_{c(u)} + \varepsilon_{uk}, \quad
           \mathrm{var}(\varepsilon_{uk}) = \sigma^2 (\tau_k^2 + v_{uk})
 
-with the sampling variance v of a count and a spread :math:`\tau_k` between donors that all
-features share; :math:`\sigma^2` is the feature's own, moderated by empirical Bayes (Smyth 2004), and tests refer to
-a t distribution. A Wald test of a negative-binomial model finds too much with four to six donors a side.
+with the sampling variance v of a count and a spread :math:`\tau_k` between donors that all features share;
+:math:`\sigma^2` is the feature's own, moderated by empirical Bayes (Smyth 2004), and tests refer to a t
+distribution: a Wald test of a negative-binomial model finds too much with four to six donors a side.
+Observations of one donor on several panels are correlated, equally in all features; the variance is then that
+between donors, with their degrees of freedom.
 """
 
 from __future__ import annotations
@@ -37,7 +39,22 @@ class _Pattern:
     x: Doubles
     contrasts: dict[str, Doubles]
     whiten: Doubles | None  # (m, m), where donors were measured more than once
-    df: int
+    strata: Doubles  # (m, q) basis of the panel groups, conditions and donors
+    df: int  # between donors
+
+    def between(self, residual: Doubles, w: Doubles) -> Doubles:
+        """(f,) sums of squares between donors, of the residuals (m, f) of `fit`.
+
+        What remains within donors says nothing of the spread between them.
+        """
+        if self.strata.shape[1] == len(self.rows):  # no donor twice
+            return (residual**2).sum(axis=0)
+        basis = np.sqrt(w).T[:, :, None] * self.strata
+        if self.whiten is not None:
+            basis = np.einsum("ij,fjq->fiq", self.whiten, basis)
+        gram = np.einsum("fmq,fms->fqs", basis, basis)
+        onto = np.einsum("fmq,mf->fq", basis, residual)
+        return np.einsum("fq,fq->f", onto, np.linalg.solve(gram, onto[:, :, None])[:, :, 0])
 
     def fit(self, y: Doubles, w: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
         """Weighted least squares of values (m, f).
@@ -104,7 +121,7 @@ def compare_conditions(
         beta, gram, residual, _ = p.fit(y[np.ix_(p.rows, p.features)], w)
         fits.append((p, w, beta, gram))
         if p.df > 0:
-            variance[p.features], df[p.features] = (residual**2).sum(axis=0) / p.df, p.df
+            variance[p.features], df[p.features] = p.between(residual, w) / p.df, p.df
     posterior, total = moderate(variance, df, limit_prior=limit_prior)
     tables = [
         _differences(p, w, beta, gram, y, posterior, total, design, adjust, min_units)
@@ -133,12 +150,12 @@ def _patterns(mask: NDArray[np.bool_], design: Design, adjust: bool) -> list[_Pa
         if not contrasts:
             continue
         unit = design.unit[rows]
-        # two observations of a donor are no two replicates: at most one degree of freedom for each donor
-        n_units = len(np.unique(unit))
-        between = len(np.unique(design.condition[rows]))
-        df = min(len(rows) - x.shape[1], n_units - between)
+        strata, sizes, _ = np.linalg.svd(
+            np.hstack([x, unit[:, None] == np.unique(unit)]), full_matrices=False
+        )
+        strata = strata[:, sizes > 1e-8 * sizes[0]]
         features = np.flatnonzero(np.ravel(which) == i)
-        found.append(_Pattern(features, rows, x, contrasts, None, df))
+        found.append(_Pattern(features, rows, x, contrasts, None, strata, strata.shape[1] - x.shape[1]))
     return found
 
 
@@ -158,8 +175,7 @@ def _spread(y: Doubles, v: Doubles, design: Design, patterns: list[_Pattern]) ->
                 continue
             own = v[np.ix_(p.rows, p.features)]
             w = 1.0 / (spread[p.rows][:, None] + own)
-            plain = _Pattern(p.features, p.rows, p.x, p.contrasts, None, p.df)
-            _, _, r, h = plain.fit(y[np.ix_(p.rows, p.features)], w)
+            _, _, r, h = p.fit(y[np.ix_(p.rows, p.features)], w)
             r2, slack = r**2 / w, np.maximum(1 - h, 0)
             cut = np.quantile(r2.sum(axis=0), 0.95)
             keep = r2.sum(axis=0) <= cut  # features that differ wildly between donors do not speak for others
@@ -258,7 +274,7 @@ def _differences(
         known = np.where(df > 0, df, 1.0)
         p_value = np.where(tested, 2 * stats.t.sf(np.abs(effect) / se, known), np.nan)
         reach = np.where(tested, stats.t.ppf(0.975, known), np.nan) * se
-        panels, by_panel, het = _by_panel(p, w, y, s2, known, effect, other, used, design)
+        panels, by_panel, het = _by_panel(p, w, y, effect, other, used, design)
         tables.append(
             pd.DataFrame(
                 {
@@ -283,35 +299,32 @@ def _differences(
 
 
 def _by_panel(
-    p: _Pattern,
-    w: Doubles,
-    y: Doubles,
-    s2: Doubles,
-    df: Doubles,
-    effect: Doubles,
-    other: str,
-    used: NDArray[np.bool_],
-    design: Design,
+    p: _Pattern, w: Doubles, y: Doubles, effect: Doubles, other: str, used: NDArray[np.bool_], design: Design
 ) -> tuple[list[str], Doubles, Doubles]:
     """Panels that inform a difference, their own (k, f), NaN without a control there, and p (f,) of equality.
 
-    Cochran's Q of these differences, in units of the moderated variance, has an F distribution.
+    Cochran's Q of these differences over the mean square within panels and conditions has an F distribution.
     """
     token, condition = design.token[p.rows], design.condition[p.rows]
     names, rows = sorted(set(token[used])), []
-    q, free = np.zeros(len(p.features)), -1
+    q, within = np.zeros((2, len(p.features)))
+    panels, free = 0, 0
     for name in names:
-        sides = [(token == name) & (condition == c) for c in (design.control, other)]
-        if not all(side.any() for side in sides):
+        weights, means = [], []
+        for c in (design.control, other):
+            own = (token == name) & (condition == c)
+            values, weight = y[np.ix_(p.rows[own], p.features)], w[own]
+            weights.append(weight.sum(axis=0))
+            means.append((weight * values).sum(axis=0) / np.maximum(weights[-1], 1e-300))
+            within += (weight * (values - means[-1]) ** 2).sum(axis=0)
+            free += max(int(own.sum()) - 1, 0)
+        if any((weight == 0).all() for weight in weights):
             rows.append(np.full(len(p.features), np.nan))
             continue
-        weight = [w[side].sum(axis=0) for side in sides]
-        mean = [
-            (w[side] * y[np.ix_(p.rows[side], p.features)]).sum(axis=0) / total
-            for side, total in zip(sides, weight)
-        ]
-        rows.append(mean[1] - mean[0])
-        q += (rows[-1] - effect) ** 2 / (s2 * (1 / weight[0] + 1 / weight[1]))
-        free += 1
-    het = stats.f.sf(q / free, free, df) if free > 0 else np.full(len(q), np.nan)
-    return names, np.array(rows), het
+        rows.append(means[1] - means[0])
+        q += (rows[-1] - effect) ** 2 / (1 / weights[0] + 1 / weights[1])
+        panels += 1
+    if panels < 2 or free < 1:
+        return names, np.array(rows), np.full(len(q), np.nan)
+    ratio = q / (panels - 1) / np.maximum(within / free, 1e-300)
+    return names, np.array(rows), stats.f.sf(ratio, panels - 1, free)

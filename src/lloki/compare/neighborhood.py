@@ -16,7 +16,7 @@ from lloki.compare.inputs import Cohort
 Doubles = NDArray[np.float64]
 
 
-def neighborhood(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
+def compare_neighborhood(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
     """Compare the arrangement of types in space.
 
     Returns
@@ -27,8 +27,8 @@ def neighborhood(cohort: Cohort, identified: list[Identified], config: CompareCo
         log2 ratio of the pairs of neighboring cells of two types to those expected if the types of a slice
         were shuffled over its cells. The expectation is exact: no shuffling is needed.
     ``"distance"``
-        Mean log2 distance of cells of a type to the nearest of another, less that of all other cells.
-        Independent of the unit of the positions and of how many there are of the other type.
+        Mean log2 distance of cells of a type to the nearest of another, less that of all cells. Independent
+        of the unit of the positions and of how many there are of the other type.
     ``"program"``
         Mean score of a neighborhood program that an earlier analysis left.
     """
@@ -107,25 +107,30 @@ def distances(
 
     Returns
     -------
-    (t, t) mean log2 distance, less that of all cells that are neither; variance of the log2 distances; cells
-    of the type. 0 where either type has fewer than ``min_cells`` cells.
+    (t, t) mean log2 distance, less that of all cells to the nearest other cell of the second type; variance
+    of the log2 distances; cells of the first type. 0 where either has fewer than ``min_cells`` cells.
+
+    Notes
+    -----
+    All cells, the second type's own among them, stand for the tissue: their mean does not change if cells of
+    other types are exchanged in place.
     """
     mean, var, cells = np.zeros((3, n_types, n_types))
-    sizes = np.bincount(code[code >= 0], minlength=n_types)
-    for b in np.flatnonzero(sizes >= min_cells):
-        rest = np.flatnonzero((code >= 0) & (code != b))
-        gap, _ = cKDTree(xy[code == b]).query(xy[rest])
-        logs = np.log2(np.maximum(gap, 1e-3 * max(float(np.median(gap)) if len(gap) else 1.0, 1e-300)))
-        own = code[rest]
-        number = np.bincount(own, minlength=n_types).astype(float)
+    known = np.flatnonzero(code >= 0)
+    own = code[known]
+    sizes = np.bincount(own, minlength=n_types)
+    for b in np.flatnonzero(sizes >= max(min_cells, 2)):
+        both, _ = cKDTree(xy[code == b]).query(xy[known], 2)
+        gap = np.where(own == b, both[:, 1], both[:, 0])
+        logs = np.log2(np.maximum(gap, max(1e-3 * float(np.median(gap)), 1e-300)))
+        number = sizes.astype(float)
         total = np.bincount(own, logs, minlength=n_types)
         square = np.bincount(own, logs**2, minlength=n_types)
         for a in np.flatnonzero(sizes >= min_cells):
-            others = number.sum() - number[a]
-            if a == b or others < min_cells:
+            if a == b:
                 continue
             at = total[a] / number[a]
-            mean[a, b] = at - (total.sum() - total[a]) / others
+            mean[a, b] = at - logs.mean()
             var[a, b] = max(square[a] / number[a] - at**2, 0.0)
             cells[a, b] = number[a]
     return mean, var, cells

@@ -122,7 +122,7 @@ def conditions(
             donor = f"{condition}{i + 1}"
             own = _donor(biology, planted, shares, condition == DISEASE, donor_spread, _stream(seed, donor))
             if confounding == "complete":
-                used = [platforms[-int(condition == DISEASE)]]
+                used = [platforms[-1 if condition == DISEASE else 0]]
             elif confounding == "partial":
                 used = list(platforms[-2:] if condition == DISEASE else platforms[:2])
             else:
@@ -220,13 +220,17 @@ def _slice(
 
 
 def _move(kind: NDArray[np.intp], xy: NDArray, share: float, rng: np.random.Generator) -> None:
-    """Exchange a share of the moved type with cells next to the other: in place, composition unchanged."""
+    """Exchange a share of the moved type with the nearest cells next to the other."""
     moved, toward = _anatomy.CELL_TYPES.index(MOVED), _anatomy.CELL_TYPES.index(TOWARD)
     who, goals = np.flatnonzero(kind == moved), np.flatnonzero(kind == toward)
     if not share or not len(who) or not len(goals):
         return
     near = cKDTree(xy).query(xy[goals], min(7, len(xy)))[1][:, 1:].ravel()
-    free = rng.permutation(np.unique(near[~np.isin(kind[near], [moved, toward])]))
+    free = np.unique(near[~np.isin(kind[near], [moved, toward])])
     who = rng.permutation(who)[: min(round(share * len(who)), len(free))]
-    free = free[: len(who)]
-    kind[who], kind[free] = kind[free], moved
+    # each takes the nearest place, so that the cell it replaces stays in its layer
+    for cell in who:
+        gap = np.linalg.norm(xy[free] - xy[cell], axis=1)
+        place = free[gap.argmin()]
+        kind[cell], kind[place] = kind[place], moved
+        free = free[free != place]

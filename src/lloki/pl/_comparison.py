@@ -104,7 +104,7 @@ def neighborhoods_by_type(ax: Axes, table: pd.DataFrame, alpha: float, *, label:
 
 
 def contact_map(ax: Axes, contacts: pd.DataFrame, alpha: float, *, label: str) -> None:
-    """Draw the change of contacts of every pair of types; findings have a dot, pairs not compared are blank."""
+    """Draw the change of contacts of every pair of types; findings have a dot; not compared: blank."""
     names = sorted(set(contacts["type"]) | set(contacts["neighbor"]))
     value = np.full((len(names), len(names)), np.nan)
     dots: list[tuple[int, int]] = []

@@ -135,8 +135,11 @@ def compare(
         for part, fact, (x, genes) in zip(parts, facts, counts)
     ]
     found = method.compare(slices, control, config)
-    effect = found.cell_effect
-    write_column(parts, f"{key_added}_abundance", effect)
+    write_column(parts, f"{key_added}_abundance", found.cell_effect)
+    by_name = {part.name: part.own.obs_names[part.rows] for part in parts}
+    found.abundance["cell"] = [
+        by_name[s][i] for s, i in zip(found.abundance["slice"], found.abundance["cell"])
+    ]
     names = {
         **{
             "condition_key": condition_key,
@@ -224,7 +227,7 @@ def _only(part: Part, key: str, *, needed: bool = True) -> str:
             return ""
         there = ", ".join(map(str, part.own.obs)) or "none"
         raise InputError("the column is absent", where=part.name, slot=slot, hint=f"There are: {there}.")
-    known = sorted(set(values) - {""})
+    known = sorted(set(map(str, values)) - {""})
     lost = int((values == "").sum())
     if needed and lost:
         text = "has no value" if not known else f"has no value in {lost} of {len(values)} cells"

@@ -220,7 +220,7 @@ def _neighborhood(found: Comparison, alpha: float, label: str) -> Section:
     text = (
         "Contacts: pairs of neighboring cells of two types, over those expected if the types of the "
         "slice were "
-        "shuffled. Distances: from one type to the nearest cell of another, relative to all other cells."
+        "shuffled. Distances: from one type to the nearest cell of another, relative to all cells."
     )
     shown = []
     for condition, own in table[table["kind"] == "contact"].groupby("condition"):
