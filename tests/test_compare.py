@@ -76,7 +76,7 @@ def test_planted_differences_are_found_and_no_others(done):
         some = {(r.type, r.gene) for r in made.expression.itertuples() if r.n_panels == n}
         own = [r for r in genes.itertuples() if (r.type, r.gene) in some]
         assert own
-        assert {r.panels.count(";") for r in own} == {panels}
+        assert max(r.panels.count(";") for r in own) == panels
     moved = found.neighborhood.set_index(["kind", "type", "neighbor"])
     assert moved.loc[("contact", "Endo", "OPC"), "effect"] > 0.3
     assert moved.loc[("distance", "OPC", "Endo"), "effect"] < 0
@@ -99,6 +99,8 @@ def test_the_tables_have_their_columns_and_the_slots_are_written(done, tmp_path)
     effect = np.concatenate([s.obs[f"{keys.COMPARE}_abundance"] for s in slices])
     kind = np.concatenate([s.obs["cell_type"].astype(str) for s in slices])
     assert np.nanmean(effect[kind == "Micro"]) > 0.3
+    lloki.tl.compare(slices, **STUDY, **FEW, key_added="mine")
+    assert all("mine_abundance" in s.obs for s in slices)
     slices[0].write_h5ad(tmp_path / "a.h5ad")
     entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["compare"]
     assert len(entry["evidence"]) == len(found.evidence)
@@ -113,9 +115,10 @@ def test_one_anndata_or_many_and_any_order_give_the_same(done):
     assert list(again.evidence["statement"]) == list(found.evidence["statement"])
 
 
-def test_nothing_is_found_where_nothing_is_planted():
+def test_nothing_is_found_where_nothing_is_planted(tmp_path):
     slices, _ = study(strength=0.0, seed=3, donor_spread=0.3)
     assert not len(lloki.tl.compare(slices, **STUDY, **FEW).evidence)
+    slices[0].write_h5ad(tmp_path / "a.h5ad")  # an empty table can be stored
 
 
 def test_confounded_conditions_have_no_findings_of_expression(confounded):

@@ -222,8 +222,8 @@ def identify(design: Design, min_units: int) -> list[Identified]:
         if apart:
             alone = sorted(set(design.token[design.condition == other]) - set(tokens))
             text = f"{other} and {design.control} are compared within {_several(tokens)}"
-            bridges = [t for t in tokens if len(set(design.condition[used & (design.token == t)])) < 2]
-            if bridges:
+            both = [t for t in tokens if {design.control, other} <= set(design.condition[design.token == t])]
+            if len(both) < len(tokens):
                 text += ", linked by donors that were measured on more than one panel"
             text += "."
             if alone:

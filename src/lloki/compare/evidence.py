@@ -70,7 +70,7 @@ def _by_type(found: pd.DataFrame) -> pd.DataFrame:
     return by.first().assign(number=by.size()).reset_index()
 
 
-def _finding(name: str, row: dict[str, Any], technologies: Mapping[str, str]) -> dict[str, Any]:
+def _finding(name: str, row: Mapping[Any, Any], technologies: Mapping[str, str]) -> dict[str, Any]:
     panels = str(row["panels"]).split(";")
     instruments = {technologies[p] for p in panels}
     doubts, confounded = [], bool(row.get("confounded", False))
@@ -114,7 +114,7 @@ def _finding(name: str, row: dict[str, Any], technologies: Mapping[str, str]) ->
     }
 
 
-def _next(row: dict[str, Any], panels: list[str], instruments: set[str]) -> str:
+def _next(row: Mapping[Any, Any], panels: list[str], instruments: set[str]) -> str:
     """Name what would refute a finding against which nothing speaks so far."""
     if row.get("spill_over") == "unknown":
         return (
@@ -127,7 +127,7 @@ def _next(row: dict[str, Any], panels: list[str], instruments: set[str]) -> str:
     return f"no effect in new donors: {int(row['n_units'])} support it"
 
 
-def _feature(name: str, row: dict[str, Any]) -> str:
+def _feature(name: str, row: Mapping[Any, Any]) -> str:
     if name == "composition":
         return str(row["group"])
     if name == "expression":
@@ -137,7 +137,7 @@ def _feature(name: str, row: dict[str, Any]) -> str:
     return " – ".join(str(row[k]) for k in ("type", "neighbor") if row[k])
 
 
-def _statement(name: str, row: dict[str, Any]) -> str:
+def _statement(name: str, row: Mapping[Any, Any]) -> str:
     up = row["effect"] > 0
     if name == "composition":
         return f"{'More' if up else 'Fewer'} {row['group']} relative to the other {row['grouping']}s"

@@ -102,13 +102,14 @@ def _of_type(bulk: Pseudobulk, t: int, cohort: Cohort, config: CompareConfig) ->
 def _ambient(bulk: Pseudobulk, t: int, design: Design) -> NDArray[np.bool_]:
     """(n, g) genes of which ambient transcripts may be half of what a type has, on a panel group.
 
-    They would show every change of another type. Conditions are not looked at.
+    They would show every change of another type. Conditions are not looked at. Rates are those of a cell, not
+    of its transcripts: the fewer a cell has of its own, the more of them are ambient.
     """
     found = np.zeros(bulk.measured.shape, bool)
     for token in design.tokens:
         own = design.token == token
-        mine, all_types = bulk.counts[t, own].sum(axis=0), bulk.counts[:, own].sum(axis=(0, 1))
-        rate, mixed = mine / max(mine.sum(), 1.0), all_types / max(all_types.sum(), 1.0)
+        rate = bulk.counts[t, own].sum(axis=0) / max(bulk.cells[t, own].sum(), 1.0)
+        mixed = bulk.counts[:, own].sum(axis=(0, 1)) / max(bulk.cells[:, own].sum(), 1.0)
         found[own] = rate < 2 * _AMBIENT * mixed
     return found
 
@@ -135,7 +136,7 @@ def mark_spill_over(
         return table
     bulk, design = Pseudobulk.of(cohort), cohort.design
     totals = bulk.counts.sum(axis=2)
-    mixed = bulk.counts.sum(axis=0) / np.maximum(totals.sum(axis=0), 1)[:, None]
+    mixed = bulk.counts.sum(axis=0) / np.maximum(bulk.cells.sum(axis=0), 1)[:, None]
     rest: dict[int, Pseudobulk] = {}
     away: dict[tuple[int, int], pd.DataFrame] = {}
     for i in np.flatnonzero(findings):
@@ -150,7 +151,8 @@ def mark_spill_over(
             continue
         sides = [on & (design.condition == c) for c in (design.control, row["condition"])]
         change = mixed[sides[1], gene].mean() - mixed[sides[0], gene].mean()
-        half = rate[t] * (2.0 ** (row["effect"] / 2) - 1)
+        own_rate = bulk.counts[t, on, gene].sum() / max(bulk.cells[t, on].sum(), 1.0)
+        half = own_rate * (2.0 ** (row["effect"] / 2) - 1)
         if _AMBIENT * change * np.sign(row["effect"]) >= abs(half):
             table.loc[i, "spill_over"] = "ambient"
             continue

@@ -110,21 +110,22 @@ def compare(
 
     config = method.CompareConfig.from_dict(options)
     parts = sorted(read_parts(adatas, slice_key=slice_key), key=lambda part: part.name)
-    label_key = _labels_of(parts, label_key)
     if domain_key is None and all(keys.DOMAIN in own.obs for own in owners(parts)):
         domain_key = keys.DOMAIN
     facts = [_facts(part, condition_key, donor_key) for part in parts]
     method.Design.of(facts, control)  # before the matrices are read: its errors are those of a mistyped name
-    parts = [Part(p.name, p.own, p.rows[p.usable]) for p in parts]
+    label_key = _labels_of(parts, label_key)
+    counts = _counts(parts, facts, layer)
+    usable = [part.usable for part in parts]
+    parts = [Part(p.name, p.own, p.rows[own]) for p, own in zip(parts, usable)]
     for part in parts:
         if not len(part.rows):
             raise InputError("no cell has counts", where=part.name, hint="Leave the slice out.")
     joint_embedding(parts, use_rep)
-    counts = _counts(parts, facts, layer)
     slices = [
         method.ConditionSlice(
             fact if fact.panel else method.SliceFacts(**{**asdict(fact), "panel": panel_name(genes)}),
-            x,
+            x[own],
             genes,
             part.positions(),
             part.embedding(use_rep),
@@ -132,7 +133,7 @@ def compare(
             _column(part, domain_key),
             _scores(part),
         )
-        for part, fact, (x, genes) in zip(parts, facts, counts)
+        for part, fact, (x, genes), own in zip(parts, facts, counts, usable)
     ]
     found = method.compare(slices, control, config)
     write_column(parts, f"{key_added}_abundance", found.cell_effect)
