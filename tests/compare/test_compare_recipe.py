@@ -156,12 +156,17 @@ def test_variances_are_shrunk_toward_each_other():
     true = 0.5 * 8 / rng.chisquare(8, 20_000)
     s2 = true * rng.chisquare(6, 20_000) / 6
     shrunk, df = moderate(s2, np.full(20_000, 6.0), limit_prior=False)
-    assert df[0] == pytest.approx(14, abs=1)
+    assert np.median(df) == pytest.approx(14, abs=1)
     assert np.mean((np.log(shrunk) - np.log(true)) ** 2) < 0.6 * np.mean((np.log(s2) - np.log(true)) ** 2)
     assert moderate(s2, np.full(20_000, 6.0))[1][0] <= 12
+    s2[0] = 1000.0
+    shrunk, df = moderate(s2, np.full(20_000, 6.0), limit_prior=False)
+    assert shrunk[0] > 990  # a variance like no other is believed
+    assert df[0] < 6.1
     np.testing.assert_array_equal(moderate(s2[:5], np.full(5, 6.0))[0], s2[:5])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_q_values_follow_the_definition(p):
     p = np.array([*p, np.nan])
@@ -176,17 +181,17 @@ def test_q_values_follow_the_definition(p):
 def test_any_finding_in_any_table_is_as_rare_as_alpha():
     rng = np.random.default_rng(0)
     hits = 0
-    for _ in range(2000):
+    for _ in range(600):
         tables = {str(i): pd.DataFrame({"p_value": rng.uniform(size=20)}) for i in range(4)}
         hits += any((t["q_value"] <= 0.05).any() for t in adjust_tables(tables, 0.05).values())
-    assert hits / 2000 < 0.065
+    assert hits / 600 < 0.075
     strong = {str(i): pd.DataFrame({"p_value": [1e-9, 0.5]}) for i in range(4)}
     assert adjust_tables(strong, 0.05)["0"]["q_value"][0] == pytest.approx(2e-9)
     one = {**strong, **{str(i): pd.DataFrame({"p_value": [0.5, 0.6]}) for i in (1, 2, 3)}}
     assert adjust_tables(one, 0.05)["0"]["q_value"][0] == pytest.approx(8e-9)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000))
 def test_counts_at_one_rate_have_one_logarithm_whatever_the_depth(seed):
     rng = np.random.default_rng(seed)

@@ -66,22 +66,22 @@ def compare_abundance(
     effects = np.full(n, np.nan)
     if not len(found):
         return found, effects
-    at = found["feature"].to_numpy()
-    found.insert(0, "neighborhood", at)
+    row = found["feature"].to_numpy()
+    found.insert(0, "neighborhood", row)
     names = np.array([*cohort.types, ""])
     main = (
         np.where(kinds.sum(axis=1) > 0, kinds.argmax(axis=1), -1) if cohort.types else np.full(len(index), -1)
     )
-    found["type"] = names[main[at]]
-    found["type_share"] = (kinds.max(axis=1, initial=0.0) / np.maximum(kinds.sum(axis=1), 1))[at]
+    found["type"] = names[main[row]]
+    found["type_share"] = (kinds.max(axis=1, initial=0.0) / np.maximum(kinds.sum(axis=1), 1))[row]
     found["slice"] = np.array([s.facts.name for s in cohort.slices])[
-        np.searchsorted(starts, index[at], side="right") - 1
+        np.searchsorted(starts, index[row], side="right") - 1
     ]
-    found["cell"] = (index - starts[np.searchsorted(starts, index, side="right") - 1])[at]
+    found["cell"] = (index - starts[np.searchsorted(starts, index, side="right") - 1])[row]
     found["n_cells"] = k
     if len(design.others) == 1:
         total, times = np.zeros(n), np.zeros(n)
-        for i, effect in zip(at, found["effect"]):
+        for i, effect in zip(row, found["effect"]):
             total[members[i]] += effect
             times[members[i]] += 1
         effects = np.where(times > 0, total / np.maximum(times, 1), np.nan)

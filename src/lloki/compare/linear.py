@@ -27,6 +27,7 @@ from lloki.compare.design import Design
 Doubles = NDArray[np.float64]
 _ROUNDS = 4  # alternating estimates of weights and spread; they settle after two or three
 _MOST_PRIOR = 100.0  # degrees of freedom: beyond these a t distribution hardly changes
+_UNUSUAL = 0.1  # tail probability of a variance, below which it is shrunk less
 _SQUEEZE = 10  # features below which a prior variance cannot be estimated, and each keeps its own
 
 
@@ -219,7 +220,9 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
 
     Notes
     -----
-    Smyth (2004): moments of the log variances give the prior's variance and degrees of freedom.
+    Smyth (2004): moments of the log variances give the prior's variance and degrees of freedom. A variance
+    that is unusually large for them is shrunk less, as a gene that varies between donors like no other would
+    seem significant (after Phipson et al. 2016).
     """
     used = (df > 0) & (variance > 0)
     if used.sum() < _SQUEEZE:
@@ -231,8 +234,10 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
     prior = min(2 * _trigamma_inverse(rest), most) if rest > 0 else most
     center = np.exp(e.mean() + digamma(prior / 2) - np.log(prior / 2))
     with np.errstate(invalid="ignore"):
-        shrunk = np.where(df > 0, (prior * center + df * variance) / (prior + df), np.nan)
-    return shrunk, np.where(df > 0, df + prior, 0.0)
+        tail = stats.f.sf(variance / center, np.maximum(df, 1), prior)
+        own = prior * np.minimum(1.0, np.nan_to_num(tail, nan=1.0) / _UNUSUAL)
+        shrunk = np.where(df > 0, (own * center + df * variance) / (own + df), np.nan)
+    return shrunk, np.where(df > 0, df + own, 0.0)
 
 
 def _trigamma_inverse(value: float) -> float:

@@ -90,7 +90,8 @@ def contacts(xy: Doubles, code: NDArray[np.int64], n_types: int, k: int) -> tupl
     one, other = np.repeat(code, k + 1), code[near.ravel()]
     self = near.ravel() == np.repeat(np.arange(len(xy)), k + 1)
     kept = (one >= 0) & (other >= 0) & ~self
-    seen = np.bincount(one[kept] * n_types + other[kept], minlength=n_types**2).reshape(n_types, n_types)
+    pairs_of = np.bincount(one[kept] * n_types + other[kept], minlength=n_types**2)
+    seen += pairs_of.reshape(n_types, n_types)
     sizes = np.bincount(code[code >= 0], minlength=n_types).astype(float)
     total = sizes.sum()
     if total > 1:

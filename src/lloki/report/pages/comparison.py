@@ -148,7 +148,7 @@ def _design(found: Comparison, control: str) -> Section:
         "Design",
         [each.text for each in found.identified],
         [Shown.of(figure, "design", alt, caption)],
-        [Table.of(design.astype({"n_units": object}), headings)],
+        [Table.of(design.assign(units=design["units"].str.replace(";", ", ")), headings)],
     )
 
 
