@@ -26,7 +26,7 @@ from lloki.compare.design import Design
 
 Doubles = NDArray[np.float64]
 _ROUNDS = 4  # alternating estimates of weights and spread; they settle after two or three
-_MOST_PRIOR = 100.0  # degrees of freedom: beyond these a t distribution hardly changes
+_MOST_PRIOR = 3.0  # degrees of freedom of the prior over a feature's own: genes depend on each other too
 _UNUSUAL = 0.1  # tail probability of a variance, below which it is shrunk less
 _SQUEEZE = 10  # features below which a prior variance cannot be estimated, and each keeps its own
 
@@ -211,7 +211,7 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
     variance, df
         Of each feature.
     limit_prior
-        The prior has at most the degrees of freedom of a feature, their median. Right where features depend
+        The prior has at most the degrees of freedom of a feature, their median; else three times these. Right where features depend
         on each other or are few, as shares and neighborhoods: their variances look more alike than they are.
 
     Returns
@@ -230,7 +230,7 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
     half = df[used] / 2
     e = np.log(variance[used]) - digamma(half) + np.log(half)
     rest = e.var(ddof=1) - polygamma(1, half).mean()
-    most = float(np.median(df[used])) if limit_prior else _MOST_PRIOR
+    most = float(np.median(df[used])) * (1.0 if limit_prior else _MOST_PRIOR)
     prior = min(2 * _trigamma_inverse(rest), most) if rest > 0 else most
     center = np.exp(e.mean() + digamma(prior / 2) - np.log(prior / 2))
     with np.errstate(invalid="ignore"):
