@@ -211,8 +211,9 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
     variance, df
         Of each feature.
     limit_prior
-        The prior has at most the degrees of freedom of a feature, their median; else three times these. Right where features depend
-        on each other or are few, as shares and neighborhoods: their variances look more alike than they are.
+        The prior has at most the degrees of freedom of a feature, their median; else three times these. Right
+        where features depend on each other or are few, as shares and neighborhoods: their variances look more
+        alike than they are.
 
     Returns
     -------
