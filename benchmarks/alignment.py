@@ -139,10 +139,17 @@ def judged(found: Rigid, put: Rigid, xy: np.ndarray) -> dict[str, float]:
 
 
 def lloki_run(
-    x: list[np.ndarray], fixed: np.ndarray, moving: np.ndarray, put: Rigid, **settings
+    x: list[np.ndarray],
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    put: Rigid,
+    *,
+    shared: int | None = None,
+    **settings,
 ) -> tuple[Rigid, dict]:
     clock = time.process_time()
-    result = align(x[0], fixed, x[1], put.apply(moving), config=AlignConfig(**settings))
+    config = AlignConfig(**settings)
+    result = align(x[0], fixed, x[1], put.apply(moving), shared_genes=shared, config=config)
     facts = result.to_dict()
     del facts["parameters"], facts["matrix"], facts["inverse"], facts["translation"]
     facts["rivals"] = facts["rivals"][:3]
@@ -181,7 +188,9 @@ def half_run(
         corner = low + rng.random(2) * extent * (1 - np.sqrt(crop))
         keep = ((moving >= corner) & (moving <= corner + extent * np.sqrt(crop))).all(1)
     put = random_pose(moving[keep], seed=replicate, mirrored=mirrored)
-    found, facts = lloki_run([x[0], x[1][keep]], fixed, moving[keep], put, allow_reflection=mirrored)
+    shared = len(set(parts[0].var_names) & set(parts[1].var_names))
+    cropped = [x[0], x[1][keep]]
+    found, facts = lloki_run(cropped, fixed, moving[keep], put, shared=shared, allow_reflection=mirrored)
     return facts | judged(found, put, moving[keep]) | {"cells": [len(fixed), int(keep.sum())]}
 
 

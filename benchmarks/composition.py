@@ -182,17 +182,24 @@ def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
 
 
 def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
-    """Print shares and mixing before and after the autoencoder."""
+    """Print shares and mixing before and after the autoencoder, and in its inputs."""
     header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory")
-    tokens = {"A": "A", "B": "B"}
+    tokens = {"A": "MERFISH|A", "B": "MERFISH|B"}
     controls: dict[str, pd.Series] = {}
     for case in WITH_CAE:
         held = cut(parts, case)
         found = embed(held, reference)
         propagated, _ = propagate(held, found)
         model = train(propagated, tokens)
+        index = {name: model.tokens.index(token) for name, token in tokens.items()}
+        inputs = {name: model.scaling.apply(x, index[name]) for name, x in propagated.items()}
         joint = {name: model.encode(x, tokens[name]) for name, x in propagated.items()}
-        stages = {"factor model": found.rows, "propagated": propagated, "autoencoder": joint}
+        stages = {
+            "factor model": found.rows,
+            "propagated": propagated,
+            "inputs": inputs,
+            "autoencoder": joint,
+        }
         for stage, rows in stages.items():
             shares = own_type(rows, held, "B", "A")
             control = controls.setdefault(stage, shares)

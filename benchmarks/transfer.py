@@ -1,16 +1,17 @@
-"""Reliability of label transfer: accuracy, coverage, calibration, and detection of unknown cells.
+"""Reliability of label transfer: accuracy, coverage, calibration, detection of unknown cells, vocabularies.
 
-    python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--reference FILE] [--figures FOLDER]
+    python benchmarks/transfer.py RUN [RUN ...] [--labels cell_type] [--reference FILE] [--no-unknown]
 
-RUN is a folder of `lloki integrate`. Prints two Markdown tables. First, the labels of one slice at a time are
+RUN is a folder of `lloki integrate`. Prints Markdown tables. First, the labels of one slice at a time are
 hidden and transferred from the other slices; with --reference, from labeled single cells
-(`lloki.project_reference`) and from both as well: accuracy and macro-F1 of the most likely type, accuracy
-among cells whose type is present in the source (possible), share of cells that got a label (coverage) and
-accuracy among them (kept), expected calibration error (ECE) of the confidence on the hidden slice, and the
-predicted ECE of the result. Second, each type in turn is removed from the source as well: the share of its
-cells that are unknown, the same when the type is known, and the share of the other cells; how well the
-novelty score alone, and with the confidence, separates cells of the missing type from others (AUROC); and the
-type they are most often mistaken for.
+(`lloki.project_reference`) and from both as well: the head that was used, accuracy and macro-F1 of its most
+likely type and, to compare, of neighbors alone and of logistic regression on pairwise shared genes alone;
+share of cells that got a label (coverage) and accuracy among them (kept), expected calibration error (ECE) of
+the confidence on the hidden slice, and the predicted ECE of the result. Second, each type in turn is removed
+from the source as well: the share of its cells that are unknown, and of other cells, with neighbors alone,
+and with the head that is used where both thresholds are scaled until as many of the other cells are unknown.
+Third, with --reference, one slice's types are renamed: without a map, with the suggested one, and as if names
+agreed.
 """
 
 from __future__ import annotations
@@ -22,26 +23,39 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
 import lloki
-from lloki.analysis import LabelTransfer, expected_error, reliability, transfer_labels
+from lloki.analysis import LabelTransfer, expected_error, reliability
+from lloki.errors import VocabularyError
 
 FEWEST = 30  # cells of a type in the hidden slice, for the test of unknown
+THRESHOLD, NOVELTY = 0.5, 0.01  # the defaults
 
 
-def hidden(
-    x: np.ndarray, labels: np.ndarray, slices: np.ndarray, name: str, without: str = ""
-) -> LabelTransfer:
-    seen = np.where((slices == name) | (labels == without), "", labels)
-    keep = (slices == name) | (seen != "") | (labels == "")
-    found = transfer_labels(x[keep], seen[keep], slices[keep])
-    return found, np.flatnonzero(keep)
+def transferred(
+    adata: ad.AnnData, hidden: str, reference: ad.AnnData | None = None, **options: object
+) -> tuple[LabelTransfer, ad.AnnData]:
+    """Hide the labels in ``obs["known"]`` of a slice, and transfer the others'."""
+    copy = adata.copy()
+    copy.obs["known"] = copy.obs["known"].where(copy.obs["slice"] != hidden)
+    found = lloki.tl.transfer_labels(copy, label_key="known", reference=reference, **options)
+    return found, copy[(adata.obs["slice"] == hidden).to_numpy() & (adata.obs["truth"] != "").to_numpy()]
 
 
-def column_of(adata: ad.AnnData, key: str) -> np.ndarray:
-    column = adata.obs[key]
-    return np.where(column.isna(), "", column.astype(str)).astype(str)
+def right(cells: ad.AnnData) -> np.ndarray:
+    return cells.obs["lloki_label_best"].astype(str).to_numpy() == cells.obs["truth"].to_numpy()
+
+
+def scores(cells: ad.AnnData) -> tuple[float, float]:
+    truth, best = cells.obs["truth"], cells.obs["lloki_label_best"].astype(str)
+    f1 = f1_score(truth, best, average="macro", labels=np.unique(truth), zero_division=0)
+    return right(cells).mean(), f1
+
+
+def unknown(cells: ad.AnnData, scale: float) -> np.ndarray:
+    confidence, novelty = (cells.obs[f"lloki_label_{c}"].to_numpy() for c in ("confidence", "novelty"))
+    return (confidence < THRESHOLD * scale) | (novelty < NOVELTY * scale)
 
 
 def main() -> None:
@@ -51,75 +65,99 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--labels", default="cell_type")
     parser.add_argument("--reference", type=Path)
-    parser.add_argument("--figures", type=Path)
+    parser.add_argument("--no-unknown", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    first, second = [], []
+    first, second, third = [], [], []
     for run in options.runs:
         task = run.parent.name if run.name == "run" else run.name
         adata = ad.read_h5ad(run / "integrated.h5ad")
-        x, labels = np.asarray(adata.obsm["X_lloki"]), column_of(adata, options.labels)
-        slices = adata.obs["slice"].astype(str).to_numpy()
-        given = [("slices", x, labels, slices)]
+        column = adata.obs[options.labels]
+        adata.obs["truth"] = np.where(column.isna(), "", column.astype(str))
+        adata.obs["known"] = column.astype(object)
+        slices = adata.obs["slice"].astype(str)
+        labeled = [str(s) for s in np.unique(slices[adata.obs["truth"] != ""])]
+        single = None
         if options.reference:
             single = lloki.project_reference(options.reference, run=run)
-            cells = np.concatenate([x, single.obsm["X_lloki"]])
-            names = np.append(slices, np.full(single.n_obs, "reference"))
-            known = column_of(single, options.labels)
-            given.append(("reference", cells, np.append(np.full(len(x), ""), known), names))
-            given.append(("both", cells, np.append(labels, known), names))
-        for name in np.unique(slices[labels != ""]):
-            for source, cells, seen, names in given:
-                found, rows = hidden(cells, seen, names, name)
-                asked = np.isin(rows, np.flatnonzero((slices == name) & (labels != "")))
-                truth, best, assigned = labels[rows[asked]], found.best[asked], found.labels[asked]
-                right, kept = best == truth, assigned != "unknown"
-                curve = reliability(found.confidence[asked], right)
-                f1 = f1_score(truth, best, average="macro", labels=np.unique(truth))
-                possible = right[np.isin(truth, found.types)].mean()
-                scores = (right.mean(), f1, possible, kept.mean(), right[kept].mean())
-                first.append(
-                    (task, name, source, found.left_out, *scores, expected_error(curve), found.error)
-                )
-                print(f"{task}: {name} done", file=sys.stderr, flush=True)
-                if options.figures and source == "slices":
-                    draw(found, curve, truth, assigned, options.figures / f"{task}-{name}")
-        name = np.unique(slices[labels != ""])[0]
-        known, rows = hidden(x, labels, slices, name)
-        base = {
-            t: known.labels[(slices[rows] == name) & (labels[rows] == t)] == "unknown" for t in known.types
-        }
-        for kind in known.types:
-            if len(base[kind]) < FEWEST:
-                continue
-            found, rows = hidden(x, labels, slices, name, without=kind)
-            asked = (slices[rows] == name) & (labels[rows] != "")
-            new = labels[rows][asked] == kind
-            score = roc_auc_score(new, -np.log(found.novelty[asked]))
-            both = roc_auc_score(new, -np.log(found.novelty[asked]) - np.log(found.confidence[asked] + 1e-3))
-            assigned = found.labels[asked]
-            wrong = found.best[asked][new]
-            kinds, counts = np.unique(wrong, return_counts=True)
-            unknown = (
-                (assigned[new] == "unknown").mean(),
-                base[kind].mean(),
-                (assigned[~new] == "unknown").mean(),
-            )
-            mistaken = kinds[counts.argmax()]
-            second.append((task, kind, str(new.sum()), *unknown, score, both, mistaken))
+            single.obs["known"] = single.obs[options.labels].astype(object)
+        for name in labeled:
+            given = {"slices": (adata, None)}
+            if single is not None:
+                bare = adata.copy()
+                bare.obs["known"] = bare.obs["known"].where(bare.obs["slice"] == "")
+                given |= {"reference": (bare, single), "both": (adata, single)}
+            for source, (cells, reference) in given.items():
+                found, hidden = transferred(cells, name, reference)
+                others = [
+                    scores(transferred(cells, name, reference, method=m)[1]) for m in ("neighbors", "genes")
+                ]
+                sure, correct = hidden.obs["lloki_label_confidence"].to_numpy(), right(hidden)
+                kept = (hidden.obs["lloki_label"] != "unknown").to_numpy()
+                error = expected_error(reliability(sure, correct)), found.error
+                row = (*scores(hidden), *others[0], *others[1], kept.mean(), correct[kept].mean(), *error)
+                first.append((task, name, source, found.method, *row))
+                print(first[-1], file=sys.stderr, flush=True)
+            if not options.no_unknown:
+                second += removed(task, adata, name)
+            if single is not None and len(labeled) > 1:
+                third.append((task, name, *renamed(adata, name, single)))
     heads = (
         "task",
         "hidden slice",
         "labels from",
-        "left out",
+        "head",
         "accuracy",
         "macro-F1",
-        "possible",
-        "coverage",
+        "neighbors",
+        "macro-F1",
+        "genes",
     )
-    show((*heads, "accuracy kept", "ECE", "predicted ECE"), first, digits=3)
-    heads = ("task", "type removed", "cells", "unknown", "unknown if not removed", "others unknown", "AUROC")
-    show((*heads, "with confidence", "mistaken for"), second, digits=2)
+    show((*heads, "macro-F1", "coverage", "accuracy kept", "ECE", "predicted ECE"), first, digits=3)
+    heads = ("task", "hidden slice", "type removed", "cells", "others unknown", "unknown by neighbors")
+    show((*heads, "unknown", "mistaken for"), second, digits=2)
+    if third:
+        show(("task", "hidden slice", "names agree", "suggested map", "without a map"), third, digits=3)
+
+
+def removed(task: str, adata: ad.AnnData, name: str) -> list[tuple]:
+    """Remove one type at a time from the sources, and look for it in the hidden slice."""
+    rows, own = [], adata.obs["slice"] == name
+    for kind in np.unique(adata.obs["truth"][own & (adata.obs["truth"] != "")]):
+        rest = adata[(own | (adata.obs["truth"] != kind)).to_numpy()]
+        if (adata.obs["truth"][own] == kind).sum() < FEWEST or len(rest) == len(adata):
+            continue
+        _, old = transferred(rest, name, method="neighbors")
+        _, cells = transferred(rest, name)
+        new = (cells.obs["truth"] == kind).to_numpy()
+        before = unknown(old, 1.0)
+        scales = np.linspace(0, 4, 801)
+        others = np.array([unknown(cells, s)[~new].mean() for s in scales])
+        scale = scales[np.flatnonzero(others <= before[~new].mean())[-1]]
+        wrong = cells.obs["lloki_label_best"][new].astype(str).value_counts().index[0]
+        found = unknown(cells, scale)[new].mean()
+        rows.append((task, name, kind, str(new.sum()), before[~new].mean(), before[new].mean(), found, wrong))
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def renamed(adata: ad.AnnData, name: str, single: ad.AnnData) -> tuple[float, float, str]:
+    """Name the types of all other slices differently from the reference."""
+    agree = scores(transferred(adata, name, single)[1])[0]
+    other = adata.copy()
+    kinds = sorted(set(adata.obs["truth"]) - {""})
+    names = {kind: f"type {(7 * i) % len(kinds)}" for i, kind in enumerate(kinds)}
+    other.obs["known"] = other.obs["known"].map(names)
+    try:
+        transferred(other, name, single)
+    except VocabularyError as error:
+        table = error.suggested
+        _, cells = transferred(other, name, single, label_map=table)
+        # a type that the reference lacks keeps the name that it has in the slices
+        back = {v: k for k, v in names.items()}
+        best = cells.obs["lloki_label_best"].astype(str).replace(back)
+        return agree, float((best == cells.obs["truth"]).mean()), "rejected"
+    return agree, float("nan"), "mixed"
 
 
 def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
@@ -127,12 +165,6 @@ def show(heads: tuple[str, ...], rows: list[tuple], *, digits: int) -> None:
     for row in rows:
         print(f"| {' | '.join(v if isinstance(v, str) else f'{v:.{digits}f}' for v in row)} |")
     print(flush=True)
-
-
-def draw(found: LabelTransfer, curve: object, truth: np.ndarray, assigned: np.ndarray, stem: Path) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    lloki.pl.reliability(curve, save=f"{stem}-reliability.png")
-    lloki.pl.confusion(truth, assigned, save=f"{stem}-confusion.png")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ project_copyright = author
 release = version = lloki.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
@@ -30,6 +30,12 @@ html_title = f"lloki {release}"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
+nb_execution_mode = (
+    "off"  # a page that is executed says so itself; the others keep the outputs of real slices
+)
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # progress and warnings
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature would be longer than the text; types are in the docstrings
 napoleon_google_docstring = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import anndata as ad
 import numpy as np
@@ -165,3 +166,27 @@ def test_bad_input_is_named_and_nothing_written(change, settings, kind, message)
     with pytest.raises(kind, match=message):
         lloki.tl.align_slices(adata, **settings)
     assert keys.ALIGNED not in adata.obsm
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_slices_without_a_common_gene_are_never_aligned(stack):
+    adata = joint("ab")
+    slices = [adata[adata.obs["slice"] == name].copy() for name in "ab"]
+    assert lloki.tl.align_slices(slices, stack=stack, **QUICK).table()["verdict"].tolist() == ["aligned"]
+    slices[1].var_names = ["another gene"]
+    with pytest.warns(LlokiWarning, match="share no gene"):
+        alignment = lloki.tl.align_slices(slices, stack=stack, use_ambiguous=True, **QUICK)
+    assert alignment.table()["verdict"].tolist() == ["ambiguous"]
+    assert alignment.transforms["b"] is not None
+
+
+def test_the_record_of_a_run_says_which_genes_are_common():
+    adata = joint("ab")
+    wide = ad.AnnData(np.zeros((adata.n_obs, 2), np.float32), obs=adata.obs, obsm=dict(adata.obsm))
+    wide.uns["lloki"] = {"slices": ["a", "b"]}
+    for measured, word in ((np.eye(2, dtype=bool), "ambiguous"), (np.ones((2, 2), bool), "aligned")):
+        wide.varm[keys.MEASURED] = measured
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LlokiWarning)
+            alignment = lloki.tl.align_slices(wide, **QUICK)
+        assert alignment.table()["verdict"].tolist() == [word]

@@ -95,6 +95,17 @@ def test_a_table_in_any_form_is_the_same(tmp_path):
         assert table.sign.tolist() == [[1, 1, -1], [0, 0, 1]]
 
 
+def test_a_bad_file_is_named(tmp_path):
+    (tmp_path / "markers.json").write_text('{"Astro": ["Acsbg1", "Fgfr3"]}')
+    with pytest.raises(InputError, match=r"markers\.json.*columns"):
+        MarkerTable.read(tmp_path / "markers.json")
+
+
+def test_markers_take_the_gene_written_alike_first():
+    columns, _ = MarkerTable.read({"A": ["Gad1"], "B": ["SST"]}).within(["Gad1", "GAD1", "Sst"])
+    assert columns.tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("markers", "message"),
     [

@@ -24,6 +24,7 @@ FLOW = [
     "datasets",
     "tl",
     "pl",
+    "export",
     "report",
     "run",
     "benchmark",

@@ -53,12 +53,14 @@ def on_scale(adata: AnnData, scale: str) -> AnnData:
     out, x = adata.copy(), adata.X.toarray()
     lined = x / np.maximum(x.sum(1, keepdims=True), 1) * 1e4
     out.X = lined if scale == "normalized" else np.log1p(lined)
+    if scale == "negative":
+        out.X = lined - lined.mean(0)
     return out
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("analysis", ANALYSES)
-@pytest.mark.parametrize("scale", ["normalized", "logarithms"])
+@pytest.mark.parametrize("scale", ["normalized", "logarithms", "negative"])
 def test_other_scales_are_refused_naming_the_layer(
     joint: AnnData, analysis: Callable[..., Any], scale: str
 ) -> None:
@@ -85,5 +87,9 @@ def test_backed_slices_give_the_same(joint: AnnData, analysis: Callable[..., Any
     try:
         np.testing.assert_array_equal(analysis(backed), expected)
         lloki.pl.spatial(backed, color="Mog", show=False)
+        if analysis is annotate:
+            lloki.pl.spatial(backed[:200], color="Mog", show=False)
+            with pytest.raises(InputError, match="to_memory"):
+                analysis(backed[:200])
     finally:
         backed.file.close()

@@ -11,7 +11,7 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki.analysis import Source, held_out, impute, spearman_columns
-from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
+from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning, ModelError
 from lloki.fp import log_normalize
 from planted import planted
 
@@ -127,7 +127,7 @@ def test_no_cell_is_validated_on_itself():
     rng = np.random.default_rng(0)
     x = sparse.csr_matrix(rng.poisson(3.0, (200, 2)).astype(np.float32))
     source = Source("a", x, ("p", "q"), rng.normal(size=(200, 4)))
-    table = held_out([source], ["p", "q"], n_neighbors=1)
+    table = held_out([source], ["p", "q"], n_neighbors=1).table
     assert (table["score"].abs() < 0.25).all()
     assert (table["validated"] == "within one slice").all()
 
@@ -141,6 +141,9 @@ def test_no_cell_is_validated_on_itself():
         (lambda s: s[0].obsm.pop(keys.JOINT), {}, InputError, r"a obsm\['X_lloki'\]"),
         (lambda s: s[1].obsm[keys.JOINT].__setitem__((0, 0), np.nan), {}, InputError, "NaN"),
         (lambda s: s[0].X.data.__setitem__(0, np.nan), {}, InputError, "NaN"),
+        (lambda s: None, {"method": "guess"}, ConfigError, "method must be one of combined"),
+        (lambda s: None, {"method": "reference"}, ConfigError, "needs reference="),
+        (lambda s: None, {"run": "nowhere"}, ModelError, "holds no finished run"),
         (lambda s: None, {"n_neighbors": 0}, ConfigError, "n_neighbors at least 1"),
         (lambda s: None, {"target": "a", "sources": ["c"]}, GeneError, "no further gene"),
     ],
@@ -179,3 +182,73 @@ def test_one_gene_may_be_named_and_none_is_refused():
     assert list(lloki.tl.impute(slices, "c", genes="G1").var_names) == ["G1"]
     with pytest.raises(GeneError, match="genes is empty"):
         lloki.tl.impute(slices, "c", genes=[])
+
+
+def test_intervals_hold_the_share_that_they_state():
+    slices, truth = three(noise=False)
+    found = lloki.tl.impute(slices, "c")
+    lower, upper = found.layers["lower"], found.layers["upper"]
+    inside = (truth >= lower) & (truth <= upper)
+    assert 0.85 < inside.mean() < 0.95
+    assert (upper - lower).mean() < 0.8 * np.ptp(truth)
+    np.testing.assert_allclose(found.var[["lower", "upper"]].T, np.median([lower, upper], axis=1))
+
+
+def test_a_gene_that_cannot_be_tried_has_no_interval():
+    slices, _ = three()
+    slices[0].X[:, slices[0].var_names == "NOISE"] = 0
+    with pytest.warns(LlokiWarning, match="without validation: NOISE"):
+        found = lloki.tl.impute(slices, "c", genes=["NOISE"], sources="a", min_score=None)
+    assert np.isnan(found.layers["lower"]).all()
+
+
+@pytest.mark.parametrize("method", ["combined", "neighbors", "ridge", "reference"])
+def test_every_method_recovers_hidden_genes_and_foretells_how_well(method):
+    slices, truth = three(noise=False)
+    reference = slices.pop(0)
+    found = lloki.tl.impute(slices, "c", reference=reference, method=method, genes=HIDDEN)
+    scores = spearman_columns(truth, found.X)
+    assert scores.min() > 0.5
+    assert abs((scores - found.var["score"]).mean()) < 0.1
+
+
+def test_combined_is_the_mean_of_neighbors_and_ridge():
+    slices, _ = three(noise=False)
+    a, b, both = (lloki.tl.impute(slices, "c", method=m).X for m in ("neighbors", "ridge", "combined"))
+    np.testing.assert_allclose(both, (a + b) / 2, rtol=1e-5)
+
+
+def test_without_shared_genes_combined_is_neighbors_and_ridge_is_refused():
+    slices, _ = three(noise=False)
+    slices[0] = slices[0][:, HIDDEN].copy()
+    given = {"sources": "a", "min_score": None}
+    with pytest.warns(LlokiWarning, match="within"):
+        a, both = (lloki.tl.impute(slices, "c", method=m, **given).X for m in ("neighbors", "combined"))
+    np.testing.assert_array_equal(a, both)
+    with pytest.warns(LlokiWarning), pytest.raises(GeneError, match="'ridge' cannot give G0"):
+        lloki.tl.impute(slices, "c", method="ridge", **given)
+
+
+def leaking(unseen: bool) -> pd.Series:
+    """Scores of genes that are noise, and that each cell's embedding is made of."""
+    rng = np.random.default_rng(0)
+    sources = []
+    for name in "ab":
+        x = rng.poisson(3.0, (300, 12)).astype(np.float32)
+        rows = np.log1p(x)
+        genes = tuple(f"G{i}" for i in range(12))
+        sources.append(Source(name, log_normalize(x), genes, rows - rows.mean(0)))
+
+    def without(i, cells, folds):
+        for fold in folds:
+            rows = sources[i].embedding[cells].copy()
+            rows[:, [sources[i].genes.index(gene) for gene in fold]] = 0
+            yield rows
+
+    trial = held_out(sources, genes, method="neighbors", without=without if unseen else None)
+    return trial.table["score"]
+
+
+def test_a_gene_is_tried_in_an_embedding_that_has_not_seen_it():
+    assert leaking(unseen=False).mean() > 0.3
+    assert leaking(unseen=True).mean() < 0.2  # what is left comes from shares, which sum to one

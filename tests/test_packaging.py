@@ -20,6 +20,8 @@ ALONG = {
     ("click", "typer"),
     ("typing_extensions", "torch"),
     ("tokenizers", "transformers"),
+    ("geopandas", "spatialdata"),
+    ("shapely", "spatialdata"),
 }
 
 

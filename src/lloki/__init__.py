@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from lloki._version import __version__
@@ -62,11 +63,18 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        if name in _NAMES:
-            return getattr(importlib.import_module(_NAMES[name]), name)
-        if name in __all__:
+        if name not in __all__:
+            raise AttributeError(f"module 'lloki' has no attribute {name!r}")
+        try:
+            if name in _NAMES:
+                return getattr(importlib.import_module(_NAMES[name]), name)
             return importlib.import_module(f"lloki.{name}")
-        raise AttributeError(f"module 'lloki' has no attribute {name!r}")
+        except AttributeError as error:
+            if sys.flags.optimize < 2:
+                raise
+            from lloki.errors import NO_DOCSTRINGS, ConfigError
+
+            raise ConfigError(NO_DOCSTRINGS) from error
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 # What `astype(str)`, R and spreadsheets make of a missing value, in any letter case.
 _MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "none", "null", "<na>", "nat"})
 # What people write where a cell has no type.
-_UNKNOWN = frozenset({"unknown", "unassigned", "unlabeled", "unlabelled", "unannotated", "not assigned"})
+_UNKNOWN = frozenset(
+    {
+        *("unknown", "unassigned", "unlabeled", "unlabelled", "unannotated", "not assigned", "undefined"),
+        *("undetermined", "unclassified", "not available", "-", "--", "?", "."),
+    }
+)
 
 
 def stands_for_missing(values: pd.Series | NDArray, *, unknown: bool = True) -> NDArray[np.bool_]:

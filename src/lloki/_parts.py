@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
-from lloki._missing import text_labels
+from lloki._missing import stands_for_missing, text_labels
 from lloki._version import __version__
 from lloki.errors import InputError, LlokiWarning
 
@@ -139,16 +139,21 @@ class Part:
             raise InputError("is absent", where=self.name, slot=slot, hint=hint)
         x = sparse.csr_matrix(in_memory(x))[self.rows]
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+            from lloki.io.counts import hint_of_counts
+
             text = "holds negative, NaN or infinite values"
-            raise InputError(text, where=self.name, slot=slot, hint="Give raw counts, or name their layer.")
+            hint = hint_of_counts(own, slot) or "Give raw counts, or name their layer."
+            raise InputError(text, where=self.name, slot=slot, hint=hint)
         columns = self._measured(x, var_names)
         return slot, sparse.csr_matrix(x[:, columns]), [str(g) for g in var_names[columns]]
 
     def panel(self) -> NDArray[np.int64] | None:
         """Columns of the genes that this slice measured, if the AnnData records it; else None."""
-        known = list(self.own.uns.get(keys.UNS, {}).get("slices", []))
-        if keys.MEASURED in self.own.varm and self.name in known:
-            return np.flatnonzero(np.asarray(self.own.varm[keys.MEASURED])[:, known.index(self.name)])
+        from lloki.io.measured import measured_by_slice
+
+        recorded = measured_by_slice(self.own)
+        if self.name in recorded:
+            return np.flatnonzero(recorded[self.name])
         return np.arange(self.own.n_vars) if len(self.rows) == self.own.n_obs else None
 
     def _measured(self, x: sparse.csr_matrix, names: pd.Index) -> NDArray[np.int64]:
@@ -171,19 +176,40 @@ def in_memory(x: Any) -> Any:
     return x[()] if type(x).__module__.startswith("h5py") else x
 
 
-def read_parts(adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE) -> list[Part]:
+def read_parts(
+    adatas: AnnData | Sequence[AnnData], *, slice_key: str = keys.SLICE, writes: bool = True
+) -> list[Part]:
     """Find the slices: by a column of one AnnData, or one per AnnData of a list.
+
+    Parameters
+    ----------
+    adatas
+        One AnnData of all slices, or one each.
+    slice_key
+        ``obs`` column that names the slices.
+    writes
+        Whether results are to be written into the AnnData, which a view of a file cannot take.
 
     Raises
     ------
     InputError
-        If the column is absent, there is no cell, or two slices of a list have the same name.
+        If the column is absent, there is no cell, two slices of a list have the same name, or an AnnData
+        cannot be written into.
     """
     found: list[Part] = []
+    for adata in [adatas] if isinstance(adatas, AnnData) else adatas:
+        if writes and adata.isbacked and adata.is_view:
+            text = "is a part of a file that is not loaded, in which no result can be kept"
+            raise InputError(text, slot="adata", hint="Load it first: adata = adata.to_memory().")
     if isinstance(adatas, AnnData):
         if slice_key not in adatas.obs:
             hint = "Set slice_key to the column that names the slices, or give a list of AnnData."
             raise InputError("the column is absent", slot=f"obs[{slice_key!r}]", hint=hint)
+        missing = stands_for_missing(adatas.obs[slice_key], unknown=False)
+        if missing.any():
+            text = f"is missing for {int(missing.sum())} cells"
+            hint = "Name their slice, or leave these cells out."
+            raise InputError(text, slot=f"obs[{slice_key!r}]", hint=hint)
         names = adatas.obs[slice_key].astype(str).to_numpy()
         found = [Part(name, adatas, np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
     else:

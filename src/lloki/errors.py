@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+NO_DOCSTRINGS = "anndata cannot do without docstrings: unset PYTHONOPTIMIZE=2, or use -O in place of -OO."
+
 
 class LlokiError(Exception):
     """Base of everything lloki raises on purpose."""
@@ -41,6 +45,18 @@ def _rebuild(cls: type[InputError], what: str, where: str, slot: str, hint: str)
 
 class GeneError(InputError):
     """Gene names do not fit: identifiers, species, or no overlap."""
+
+
+class VocabularyError(InputError):
+    """Sources of labels name cell types differently, and no map says which names mean the same.
+
+    Attributes
+    ----------
+    suggested
+        Data frame of :func:`lloki.analysis.suggest_label_map`, to edit and to give as ``label_map``.
+    """
+
+    suggested: Any = None
 
 
 class ConfigError(LlokiError, ValueError):

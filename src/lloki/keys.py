@@ -24,6 +24,7 @@ MEASURED = (
 DENOISED = "lloki_fp"  # (n, g) feature-propagated, denoised expression of a slice (tl.align_features)
 
 # obs
+CELL_ID = "cell_id"  # a cell's own name in its file or its instrument's, whatever it is called later
 SLICE = "slice"  # unique name of a section
 SAMPLE = "sample"  # name of the input that the section came from
 TECHNOLOGY = "technology"
@@ -53,7 +54,10 @@ COMPARE = "lloki_compare"  # prefix of what tl.compare writes
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns
+UNIT = "spatial_unit"  # of obsm["spatial"]: "micrometre", "pixel"…, absent where it is not known
+NOTES = "lloki_notes"  # what a reader of an instrument's folder decided, for the user
 UNS = "lloki"  # parameters, versions, hashes, seed
+NEAREST_TYPES = "nearest_reference_types"  # in UNS, by cluster: type of most near reference cells, its share
 
 # suffix of an input obs column whose name is ours
 INPUT_SUFFIX = "_input"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from scipy.stats import spearmanr
 
 import lloki
 from lloki import keys
-from lloki.analysis import Source, held_out, impute
+from lloki.analysis import Intervals, Source, held_out, impute, regress
+from lloki.analysis.imputation import _halves
 from lloki.fp import log_normalize
 
 K = 5
@@ -36,7 +39,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def by_hand(
-    queries: np.ndarray, given: list[Source], genes: tuple[str, ...], *, own: bool = False
+    queries: np.ndarray, given: list[Source], genes: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation over the K nearest cells of each source."""
     mean, sd = (np.full((len(queries), len(genes)), np.nan) for _ in range(2))
@@ -45,8 +48,6 @@ def by_hand(
         near, all_distances = [], []
         for d in given:
             to = distances(queries[i : i + 1], d.embedding)[0]
-            if own:
-                to[i] = np.inf
             chosen = np.argsort(to, kind="stable")[:K]
             near.append((chosen, to[chosen]))
             all_distances += list(to[chosen])
@@ -79,14 +80,18 @@ def test_estimates_are_means_under_one_kernel_width_over_all_sources():
 
 def test_the_hold_out_compares_each_source_with_what_the_others_give():
     given = sources()
-    table = held_out(given, GENES, n_neighbors=K)
+    drawn = [_halves(one, 2000, 0) for one in given]
+    table = held_out(given, GENES, method="neighbors", n_neighbors=K).table
     found: dict[str, list[tuple[float, float, float]]] = {gene: [] for gene in GENES}
-    for i, one in enumerate(given):
+    for i, (one, (tried, rest)) in enumerate(zip(given, drawn)):
+        assert not set(tried) & set(rest)
         for gene in one.genes:
-            rest = [d for j, d in enumerate(given) if j != i and gene in d.genes]
-            own = not rest
-            mean, sd = by_hand(one.embedding, rest or [one], (gene,), own=own)
-            truth = one.expression.toarray()[:, one.genes.index(gene)]
+            others = [d for j, d in enumerate(given) if j != i and gene in d.genes]
+            own = replace(one, expression=one.expression[rest], embedding=one.embedding[rest])
+            # the width is that of all sources, of which one may lack the gene
+            donors = [d for j, d in enumerate(given) if j != i] if others else [own]
+            mean, sd = by_hand(one.embedding[tried], donors, (gene,))
+            truth = one.expression[tried].toarray()[:, one.genes.index(gene)]
             error = np.sqrt(np.mean((truth - mean[:, 0]) ** 2))
             score = spearmanr(truth, mean[:, 0]).statistic
             found[gene].append((score, error, error / np.sqrt(np.mean(sd**2))))
@@ -96,12 +101,52 @@ def test_the_hold_out_compares_each_source_with_what_the_others_give():
             table.loc[gene, ["score", "error", "spread"]].to_numpy(float), want, rtol=1e-3, err_msg=gene
         )
     assert table["validated"].tolist() == ["across slices", "across slices", "within one slice", "no"]
-    assert table.iloc[:, 0].tolist() == [2, 2, 1, 0]
+    assert table["n_sources"].tolist() == [2, 2, 1, 0]
+
+
+def panels(noise: float, easy: float = 0.0) -> list[Source]:
+    """Slices a, b and target c; expression is a function of the embedding; between slices it is blurred."""
+    rng = np.random.default_rng(5)
+    names = [f"g{i}" for i in range(48)]
+    loads = rng.normal(0, 1, (6, 48))
+    own = {"a": names[:36], "b": names[12:], "c": names[12:36]}
+    made = []
+    for name, genes in own.items():
+        z = rng.normal(0, 1, (500, 6))
+        turn = rng.normal(0, noise, (6, 48))  # what the slice has of its own
+        x = 4 + z @ (loads + turn) + rng.normal(0, 0.2 if name == "c" and easy else 1.5, (500, 48))
+        at = [names.index(g) for g in genes]
+        made.append(Source(name, sparse.csr_matrix(np.maximum(x, 0)[:, at]), tuple(genes), z))
+    return made
+
+
+def test_a_gene_of_one_source_is_discounted_by_what_another_slice_costs_others():
+    a, b, _ = panels(noise=0.7)
+    genes = [g for g in a.genes if g not in b.genes]
+    trial = held_out([a, b], [*a.genes, *(g for g in b.genes if g not in a.genes)], method="neighbors")
+    assert 0.3 < trial.transfer < 0.9
+    alone = held_out([a], genes, method="neighbors")
+    assert alone.transfer == 1.0
+    # folds differ between the two calls, rows do not: no embedding is left out here
+    ratio = trial.table.loc[genes, "score"] / alone.table["score"]
+    np.testing.assert_allclose(ratio, trial.transfer, rtol=1e-6)
+
+
+def test_scores_are_those_of_the_target_as_its_own_genes_show():
+    a, b, c = panels(noise=0.3, easy=1.0)
+    genes = [g for g in b.genes if g not in c.genes]
+    plain = held_out([a, b], genes, method="neighbors")
+    trial = held_out([a, b], genes, target=c, method="neighbors")
+    assert trial.of_target > 1.05
+    assert plain.of_target == 1.0
+    # genes of b alone: within b, less what the common genes lose between a and b
+    want = plain.table["score"] * trial.transfer * trial.of_target
+    np.testing.assert_allclose(trial.table["score"], want, rtol=1e-6)
 
 
 def test_the_hold_out_draws_cells_by_the_seed():
     given = sources()
-    tables = [held_out(given, ("p", "q"), n_neighbors=K, n_cells=20, seed=seed) for seed in (0, 0, 1)]
+    tables = [held_out(given, ("p", "q"), n_neighbors=K, n_cells=20, seed=seed).table for seed in (0, 0, 1)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert (tables[0]["score"] != tables[2]["score"]).all()
 
@@ -142,9 +187,13 @@ def test_sd_is_scaled_to_the_error_on_the_hold_out(slices):
         Source(n, log_normalize(s.X), tuple(s.var_names), s.obsm[keys.JOINT]) for n, s in zip("ab", slices)
     ]
     # slice d is in the list, but is no source; the target measured x, which its own cells must not give
-    found = lloki.tl.impute(slices, "c", sources=["a", "b"], genes=["y", "x"], n_neighbors=K, min_score=None)
+    found = lloki.tl.impute(
+        slices, "c", sources=["a", "b"], genes=["y", "x"], n_neighbors=K, method="neighbors", min_score=None
+    )
     mean, sd = by_hand(target.obsm[keys.JOINT], given, ("y", "x"))
-    spread = held_out(given, ("y", "x"), n_neighbors=K)["spread"].to_numpy()
+    spread = found.var["spread"].to_numpy()
+    error = held_out(given, ("y", "x"), method="neighbors", n_neighbors=K).table["error"]
+    np.testing.assert_allclose(found.var["error"], error, rtol=0.15)  # that embedding has seen the genes
     assert (np.abs(spread - 1) > 0.02).all()
     np.testing.assert_allclose(found.X, mean, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.layers["sd"], sd * spread, rtol=1e-2, atol=1e-3)
@@ -156,3 +205,35 @@ def test_the_target_is_no_source_even_if_it_is_named(slices):
     np.testing.assert_array_equal(alone.X, named.X)
     everything = lloki.tl.impute(slices, "c", genes=["x"], min_score=None)
     assert everything.var.iloc[0, 0] == 3
+
+
+def test_ridge_regression_by_its_equation():
+    rng = np.random.default_rng(1)
+    x, y = (rng.poisson(4.0, (n, 6)).astype(float) for n in (80, 50))
+    genes = tuple("abcdef")
+    source = Source("s", sparse.csr_matrix(np.log1p(x)), genes, np.zeros((80, 1)))
+    # the target measured f, which must not give itself, and lacks a; g is in no source
+    target = Source("t", sparse.csr_matrix(np.log1p(y[:, 1:])), genes[1:], np.zeros((50, 1)))
+    found = regress(target, [source], ["a", "f", "g"])
+    own, other = (np.sqrt(v[:, 1:5] / v[:, 1:5].sum(1, keepdims=True)) for v in (x, y))
+    own, other = ((v - v.mean(0)) / v.std(0) for v in (own, other))
+    for k, j in ((0, 0), (1, 5)):
+        level = np.log1p(x[:, j])
+        weights = np.linalg.solve(own.T @ own + 0.05 * 80 * np.eye(4), own.T @ (level - level.mean()))
+        np.testing.assert_allclose(found[:, k], np.maximum(other @ weights + level.mean(), 0), rtol=1e-4)
+    assert np.isnan(found[:, 2]).all()
+
+
+def test_an_interval_is_the_shortest_one_of_its_level():
+    rng = np.random.default_rng(2)
+    predicted = np.sort(rng.uniform(0, 1, 4000))
+    measured = np.where(rng.random(4000) < 0.4, 0, rng.exponential(predicted))
+    found = Intervals.fit(predicted, measured)
+    assert found is not None
+    assert len(found.lower) == 10
+    lower, upper = found.of(predicted)
+    assert (lower == 0).all()
+    assert (np.diff(found.upper) > 0).mean() > 0.8
+    inside = (measured >= lower) & (measured <= upper)
+    np.testing.assert_allclose([inside[i::10].mean() for i in range(10)], 0.9, atol=0.04)
+    assert Intervals.fit(predicted[:49], measured[:49]) is None

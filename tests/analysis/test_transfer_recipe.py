@@ -112,7 +112,9 @@ def recipe(m: Made, threshold: float) -> Recipe:
 @pytest.fixture(scope="module")
 def pair():
     m, threshold = made(), 0.8
-    found = transfer_labels(m.x, m.labels, m.slices, n_neighbors=K, threshold=threshold, novelty=NOVELTY)
+    found = transfer_labels(
+        m.x, m.labels, m.slices, method="neighbors", n_neighbors=K, threshold=threshold, novelty=NOVELTY
+    )
     return m, threshold, found, recipe(m, threshold)
 
 

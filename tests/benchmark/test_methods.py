@@ -28,6 +28,7 @@ def changed(variant: Variant, repeat: int = 0) -> set[str]:
         ("no-reconstruction", {"cae.reconstruction"}),
         ("no-triplet", {"cae.triplet"}),
         ("no-conservation", {"cae.conservation"}),
+        ("no-mnn", {"cae.mnn_rounds"}),
         ("no-components", {"cae.components"}),
         ("no-fp", {"fp"}),
         ("no-propagation", {"fp.latent_alpha"}),

@@ -298,16 +298,17 @@ def test_the_latent_space_takes_the_unit_of_the_settings(unit: float) -> None:
     assert np.sqrt(np.mean(distances)) == pytest.approx(unit, rel=0.35)  # without it they are 4.5 apart
 
 
-@pytest.mark.parametrize("components", [0, 4])
-def test_inputs_have_one_center_and_one_scale(components: int) -> None:
+@pytest.mark.parametrize(("components", "rounds"), [(0, 0), (4, 0), (4, 2)])
+def test_inputs_have_one_center_and_one_scale(components: int, rounds: int) -> None:
     data = list(slices().values())
     token_of = [0, 1, 0]
-    scaling = Scaling.fit(data, token_of, unit=0.8, components=components, seed=0)
+    config = CAEConfig(unit=0.8, components=components, mnn_rounds=rounds)
+    scaling = Scaling.fit(data, token_of, [0, 0], config=config)
     moved = [scaling.mixture.apply(x, t).astype(float) for x, t in zip(data, token_of)]
     # Every cell counts alike. A center for each token would take what a batch is made of for its platform.
     center = np.concatenate(moved).mean(0)
     np.testing.assert_allclose(scaling.center, center, atol=1e-4)
-    off = [x - center for x in moved]
+    off = [scaling.correction.apply((x - center).astype(np.float32), t) for x, t in zip(moved, token_of)]
     scale = np.sqrt(np.mean([np.square(x).mean() for x in off]))
     assert scaling.scale == pytest.approx(scale, rel=1e-5)
     spread = np.sqrt(np.mean([((x[:, None] - x[None]) ** 2).sum(-1).mean() for x in off])) / scale
@@ -319,6 +320,7 @@ def test_inputs_have_one_center_and_one_scale(components: int) -> None:
         assert np.abs(moved[0] - data[0]).max() > 0.1
     else:
         np.testing.assert_array_equal(moved[0], data[0].astype(float))
+    assert (np.abs(off[0] - (moved[0] - center)).max() > 0.1) == bool(rounds)
 
 
 def test_training_sees_the_cells_as_the_model_scales_them(watched: Watched) -> None:
@@ -327,10 +329,10 @@ def test_training_sees_the_cells_as_the_model_scales_them(watched: Watched) -> N
     expected = [model.scaling.apply(x, model.tokens.index(f"t|{name}")) for name, x in data.items()]
     np.testing.assert_allclose(watched.cells.x, np.concatenate(expected), atol=1e-6)
     assert watched.loop.loss.distance_scale == model.scaling.distance
-    again = Scaling.fit(list(data.values()), [0, 1, 2], unit=1.3, components=4, seed=0)
+    again = Scaling.fit(list(data.values()), [0, 1, 2], [0, 0, 0], config=model.config)
     assert model.scaling.distance == again.distance
     assert model.scaling.scale == again.scale
-    assert len(model.scaling.mixture.centers) == 4
+    assert model.scaling.mixture.centers.shape[:2] == (1, 4)
 
 
 def test_encoding_is_the_encoder_on_scaled_cells_with_the_token() -> None:

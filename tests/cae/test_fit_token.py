@@ -10,6 +10,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from lloki.cae import CAEConfig, CAEModel, fit_token, train
+from lloki.cae.correction import Correction
 from lloki.errors import ConfigError, InputError
 
 NEW = "cosmx|z"
@@ -74,6 +75,29 @@ def test_the_new_slice_comes_to_lie_among_the_old(model, fitted, data) -> None:
     distance = NearestNeighbors(n_neighbors=15).fit(old).kneighbors(new)[0].mean()
     usual = NearestNeighbors(n_neighbors=16).fit(old).kneighbors(old)[0][:, 1:].mean()
     assert distance < 2 * usual
+
+
+def test_the_inputs_are_shifted_toward_each_known_token_once(data, monkeypatch) -> None:
+    """A token of two slices is one partner: with two it would have twice the say."""
+    slices, tokens, _ = data
+    tokens = tokens | {"b": tokens["a"]}
+    model = train({name: slices[name] for name in "abc"}, tokens, config=CAEConfig(steps=2, n_pairs=20))
+    seen = []
+    add = Correction.add
+
+    def watched(self, given, others, *, rounds):
+        seen.append((given, others, rounds))
+        return add(self, given, others, rounds=rounds)
+
+    monkeypatch.setattr(Correction, "add", watched)
+    fitted = fit_token(model, {"new": slices["new"]}, token=NEW, steps=2)
+    ((given, others, rounds),) = seen
+    assert rounds == model.config.mnn_rounds
+    np.testing.assert_allclose(given[0], slices["new"] - model.scaling.center, atol=1e-5)
+    a, b, c = (x.numpy() * model.scaling.scale for x in model.landmarks.x.split(model.landmarks.sizes))
+    np.testing.assert_allclose(others[0], np.concatenate([a, b]), rtol=1e-5)
+    np.testing.assert_allclose(others[1], c, rtol=1e-5)
+    assert np.abs(fitted.scaling.correction.shifts[-1]).max() > 0.1
 
 
 def test_fitting_lowers_the_loss(fitted) -> None:

@@ -184,6 +184,8 @@ def test_programs_of_slices_without_counts_have_no_genes(lloki, folder):
     adata.write_h5ad("scaled.h5ad")
     result = lloki("programs", "scaled.h5ad", "--n-metagenes", 2, "--iterations", 1, "--out", "out")
     assert result.exit_code == 0, result.output
+    viewed = lloki("view", "scaled.h5ad", "--no-open")
+    assert viewed.exit_code == 0, viewed.output
     assert "genes of gene programs are left out" in output(result)
     assert not Path("out/genes.csv").exists()
     assert Path("out/programs.html").exists()
@@ -196,8 +198,8 @@ def test_files_that_hold_no_slices_are_named(lloki, folder, command):
         file["obs"] = np.arange(3)
     for name, message in (
         ("none.h5ad", "none.h5ad: does not exist"),
-        ("text.h5ad", "text.h5ad: cannot be read"),
-        ("other.h5ad", "other.h5ad: cannot be read"),
+        ("text.h5ad", "text.h5ad: is not an .h5ad (HDF5) file"),
+        ("other.h5ad", "other.h5ad: is HDF5 but not AnnData"),
     ):
         result = lloki(command, name, *QUICK[command], "--out", "out")
         assert result.exit_code == 1

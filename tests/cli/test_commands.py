@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import pytest
 import lloki as package
 from lloki._log import logger
 from lloki.cli.console import reporting
+from lloki.cli.failures import stop_on_sigterm
 from lloki.errors import LlokiWarning, ModelError
+from lloki.genes import orthologs
 
 
 def test_check_of_good_slices_and_their_reference(lloki, tissue_files):
@@ -48,11 +53,13 @@ def test_check_reports_once_what_several_slices_share(lloki, tissue_files):
 
 def test_check_with_a_reference_of_another_species(lloki, tissue_files, tmp_path):
     adata = anndata.read_h5ad(tissue_files / "reference.h5ad")
-    adata.var_names = adata.var_names.str.upper()
+    human = orthologs("mouse", "human")
+    adata = adata[:, [gene in human for gene in adata.var_names]].copy()
+    adata.var_names = [human[gene] for gene in adata.var_names]
     adata.write_h5ad(tmp_path / "human.h5ad")
     result = lloki("check", tissue_files / "alphafish_1.h5ad", "--reference", tmp_path / "human.h5ad")
     assert result.exit_code == 1
-    assert "human" in result.stdout
+    assert "--orthologs" in result.stdout
 
 
 def test_check_with_a_reference_that_is_not_there(lloki, tissue_files, tmp_path):
@@ -74,7 +81,7 @@ def test_demo_runs_the_pipeline_and_names_the_report(lloki, tmp_path, monkeypatc
     out = tmp_path / "demo run"
     result = lloki("demo", "--cells", 120, "--epochs", 20, "--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[1] == f"Report: {out / 'report.html'}"
+    assert f"Report: {out / 'report.html'}" in result.stdout.splitlines()
     assert (out / "report.html").stat().st_size > 10_000
     joint = anndata.read_h5ad(out / "integrated.h5ad")
     assert joint.n_obs == 360
@@ -132,6 +139,34 @@ def test_ctrl_c_names_the_way_to_continue(lloki, monkeypatch):
     result = lloki("check", "x.h5ad")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr
+
+
+def test_sigterm_stops_as_ctrl_c_does(lloki, monkeypatch):
+    def stop(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("lloki.run._plan.check_inputs", stop)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop_on_sigterm()
+        result = lloki("check", "x.h5ad")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 143
+    assert result.stderr == "Stopped; run the same command again to continue.\n"
+
+
+def test_a_full_memory_is_one_sentence(lloki, monkeypatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lloki.run._plan.check_inputs", fail)
+    result = lloki("check", "x.h5ad")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("The memory is full.")
+    assert result.stderr.count("\n") == 1
 
 
 def test_an_unexpected_error_is_one_sentence_with_a_log(lloki, monkeypatch, tmp_path):
@@ -193,3 +228,13 @@ def test_help_loads_nothing_heavy():
     code = f"import sys, lloki.cli; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_home_where_shells_leave_its_sign(lloki, finished, tmp_path, monkeypatch):
+    """In ``--out=~/run``, or in quotes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").symlink_to(finished[0])
+    done = lloki("export", "~/run", "--to", "cellxgene", "--out=~/exported")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "run"]

@@ -10,16 +10,21 @@ import anndata
 import numpy as np
 import pytest
 
-from lloki.evaluate.verdict import judge
+from lloki.evaluate import Verdict
 
 
 def test_a_run_says_whether_to_trust_it_where_the_report_is_and_how_good_it_is(finished):
     out, result = finished
-    verdict, report = result.stdout.splitlines()[:2]
-    asked, said = verdict.split("? ", 1)
+    lines = result.stdout.splitlines()
+    (report,) = [line for line in lines if line.startswith("Report: ")]
+    asked, said = lines[-1].split("? ", 1)
     assert asked == "Can it be trusted"
-    assert said == str(judge(json.loads((out / "run.json").read_text())["metrics"]))
-    assert said in html.unescape((out / "report.html").read_text())
+    verdict = Verdict.from_dict(json.loads((out / "run.json").read_text())["verdict"])
+    assert said == str(verdict)
+    page = html.unescape((out / "report.html").read_text())
+    assert all(reason in page for reason in verdict.reasons)
+    figures = {p.suffix for p in (out / "figures").iterdir() if p.stem == "umap-lloki_cluster"}
+    assert figures == {".png", ".svg", ".pdf"}
     assert report == f"Report: {out.resolve() / 'report.html'}"
     assert Path(report.removeprefix("Report: ")).is_file()
     assert "transfer accuracy" in result.stdout

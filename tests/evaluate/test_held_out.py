@@ -165,3 +165,52 @@ def test_genes_that_do_not_vary_and_collapsed_rows():
     assert found.loc[("b", "a"), "genes"] == len(GENES)
     flat = held_out_score(changed(folds, "a", rows=np.ones_like(folds[0]["a"].rows))).table
     assert np.isfinite(flat["across"]).all()
+
+
+def with_states(seed: int = 0) -> tuple[Folds, dict[str, np.ndarray]]:
+    """Two slices of three kinds of cells."""
+    rng = np.random.default_rng(seed)
+    profile = rng.normal(size=(3, len(GENES)))
+    out: Folds = [{}, {}]
+    kinds = {}
+    for name in "ab":
+        kinds[name] = kind = rng.integers(3, size=200)
+        values = profile[kind] + 0.3 * rng.normal(size=(200, len(GENES)))
+        for i, fold in enumerate(out):
+            rows = np.eye(3)[kind] + 0.1 * rng.normal(size=(200, 3))
+            fold[name] = UnseenGenes(GENES[i::2], rows.astype(np.float32), values[:, i::2])
+    return out, kinds
+
+
+def test_clusters_whose_like_the_other_slice_holds_are_predicted_by_it():
+    folds, kinds = with_states()
+    table = held_out_score(folds, clusters=kinds).clusters
+    assert len(table) == 6
+    assert (table["genes"] == len(GENES)).all()
+    assert table.groupby("target")["cells"].sum().tolist() == [200, 200]
+    assert (table[["within", "across"]] > 0.9).all(axis=None)
+
+
+def test_a_cluster_without_its_like_is_told_from_the_others():
+    folds, kinds = with_states()
+    left = kinds["b"] != 2
+    without = [
+        fold | {"b": replace(fold["b"], rows=fold["b"].rows[left], values=fold["b"].values[left])}
+        for fold in folds
+    ]
+    table = held_out_score(without, clusters={"a": kinds["a"], "b": kinds["b"][left]}).clusters
+    of_a = table[table["target"] == "a"].set_index("cluster")
+    assert (of_a["within"] > 0.9).all()
+    assert (of_a.loc[[0, 1], "across"] > 0.9).all()
+    assert of_a.loc[2, "across"] < 0.5
+
+
+def test_small_clusters_and_few_genes_are_left_out():
+    folds, kinds = with_states()
+    rare = {name: np.where(np.arange(200) < 14, 7, kind) for name, kind in kinds.items()}
+    assert 7 not in set(held_out_score(folds, clusters=rare).clusters["cluster"])
+    few = [
+        {name: replace(u, genes=u.genes[:2], values=u.values[:, :2]) for name, u in f.items()} for f in folds
+    ]
+    assert len(held_out_score(few, clusters=kinds).clusters) == 0
+    assert len(held_out_score(folds).clusters) == 0

@@ -29,7 +29,7 @@ GENES = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def good() -> Callable[..., anndata.AnnData]:
     """Make ``n`` cells of 24 mouse genes: Poisson counts, micrometers, labels, a technology."""
 

@@ -225,7 +225,7 @@ REFUSED = [
     Case("empty file", damage=lambda p: p.write_bytes(b"") and None, what="0 bytes", hint="again"),
     Case("HDF5 of another kind", damage=make_10x, what="HDF5 but not AnnData: it holds matrix", hint="coordinates"),
     Case("damaged AnnData", damage=scramble, what="cannot be read as AnnData", hint="again"),
-    Case("a folder without zarr", damage=make_folder, what="without a zarr store.*transcripts.parquet", hint="spatialdata-io"),
+    Case("a folder without zarr", damage=make_folder, what="transcripts only .transcripts.parquet.", hint="Segment"),
 ]  # fmt: skip
 
 CORRECTED = [

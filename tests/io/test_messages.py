@@ -10,7 +10,7 @@ import anndata
 import numpy as np
 
 from lloki import io
-from lloki.io.messages import bare, grouped, together
+from lloki.io.messages import bare, grouped, rank_of, together
 
 RENAMED = "obs['batch: 1'] was renamed"
 
@@ -62,3 +62,11 @@ def test_slices_corrected_alike_share_one_warning(
     for path, slice_ in zip(paths, slices):
         assert f"{path}: {text}" in slice_.uns["lloki"]["messages"]
     assert np.array_equal([len(s.uns["lloki"]["messages"]) for s in slices], [1, 2])
+
+
+def test_ranks_of_messages():
+    assert rank_of("training", "slices are hardly mixed") == "act"
+    assert rank_of("held-out genes", "no two slices share 5 genes") == "act"
+    assert rank_of("a", "skipped: no counts") == "act"
+    assert rank_of("a", "two cells have the name 'x'") == "note"
+    assert rank_of("a", "blanks around 1 gene name cut off ('A ')") == "trivial"

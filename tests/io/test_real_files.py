@@ -46,6 +46,7 @@ def test_real_references(shared_data: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to anndata
+            warnings.filterwarnings("ignore", message=".*differ from one another in letter case only")
             reference = io.read_reference(path)
         assert reference.uns["lloki"]["scale"] == "counts"
         assert reference.uns["lloki"]["species"] == SPECIES[given.uns["species"]]

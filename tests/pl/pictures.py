@@ -66,7 +66,10 @@ def joint() -> ad.AnnData:
             keys.METAGENES: states,
         },
         varm={keys.MEASURED: np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1]], bool)},
-        uns={keys.UNS: {"slices": np.array(list(SLICES)), "metagenes": {"affinity": affinity}}},
+        uns={
+            keys.UNIT: "micrometre",
+            keys.UNS: {"slices": np.array(list(SLICES)), "metagenes": {"affinity": affinity}},
+        },
     )
 
 
@@ -84,6 +87,7 @@ def imputed() -> tuple[ad.AnnData, np.ndarray]:
         obs=adata.obs,
         var=genes,
         obsm=dict(adata.obsm),
+        uns={keys.UNIT: "micrometre"},
     )
     left_out = pd.DataFrame({"score": [0.05, -0.1], "validated": [ACROSS, WITHIN]}, index=["H1", "H2"])
     found.uns[keys.UNS] = {"impute": {"left_out": left_out, "parameters": json.dumps({"min_score": 0.1})}}

@@ -194,6 +194,11 @@ def test_slices_have_panels_with_scale_bars_in_their_unit(adata: AnnData) -> Non
         assert bottom > top
         assert ax.get_aspect() == 1.0
     assert pl.spatial(adata, color="cell_type", slice="Xenium").texts[0].get_text() == "200 µm"
+    del adata.uns["spatial_unit"]  # nobody states it
+    assert pl.spatial(adata, color="cell_type", slice="Xenium").texts[0].get_text() == "200"
+    adata.uns["lloki"] = {"slices": list(SLICES), "units": ["micrometre", "pixel", ""]}
+    axes = pl.spatial(adata, color="cell_type")
+    assert [ax.texts[0].get_text().partition(" ")[2] for ax in axes] == ["µm", "pixel", ""]
     assert len(pl.spatial(adata, color="cell_type", slice=["Xenium", "MERFISH"])) == 2
 
 

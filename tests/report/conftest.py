@@ -52,6 +52,11 @@ def make(slices: tuple[str, ...] = ("one", "two"), n: int = 40, labels: int = 5)
             ],
             "messages": [{"slice": s, "text": "something was corrected"} for s in slices],
             "metrics": {"mixing": 0.8, "preservation": 0.5},
+            "verdict": {
+                "answer": "yes",
+                "reasons": ["Like met like: genes are predicted at least 92% as well.", "One thing more."],
+                "evidence": {},
+            },
         },
         "sparsity": {s: {k: rng.random(n) for k in ("before", "target", "after")} for s in slices},
         "label_key": "cell_type",

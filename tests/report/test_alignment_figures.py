@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -103,6 +105,21 @@ def test_the_page_escapes_names_and_is_the_same_every_time(slices, result, nothi
     values = re.findall(r"<dd>(.*?)</dd>", pages[0])
     assert any("unknown" in text for text in values)  # where there is no number
     assert not [text for text in values if "nan" in text or "inf" in text]
+
+
+def test_lengths_have_the_unit_of_the_slices(slices, result, tmp_path):
+    obs = pd.DataFrame({"slice": np.repeat(["one", "two"], [300, 250])}, index=[f"c{i}" for i in range(550)])
+    cells = ad.AnnData(obs=obs, obsm={"spatial": np.vstack(slices)}, uns={"spatial_unit": "um"})
+    placed = {"one": slices[0], "two": result.moved}
+    page = build_alignment_page(
+        {("one", "two"): Pair(*slices, result)},
+        placed=placed,
+        summary="",
+        cells=cells,
+        out=tmp_path / "a.html",
+    ).read_text()
+    assert len(re.findall(r"<dd>[^<]* µm</dd>", page)) == 2  # a translation and its error
+    assert len(re.findall(r"\d µm\b", re.sub(r"<dd>.*?</dd>", "", page))) >= 4  # scale bars, median distance
 
 
 def test_the_legend_counts_the_cells(slices):

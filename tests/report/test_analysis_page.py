@@ -30,7 +30,9 @@ EVIL = '<script>alert("x")</script>'
 
 def plain(path: Path) -> str:
     """Text of a page, without its markup."""
-    body = re.sub(r"(?s)<(style|svg).*?</\1>", "", path.read_text())
+    body = re.sub(
+        r'(?s)<(style|svg|script).*?</\1>|<div hidden id="cells-[^>]*>[^<]*</div>', "", path.read_text()
+    )
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
@@ -126,9 +128,10 @@ def test_the_page_of_an_imputation_names_what_was_not_validated(tmp_path):
     genes = pd.DataFrame(
         {"n_sources": [2, 1], "validated": [ACROSS, NOT], "score": [0.6, np.nan], "error": [0.5, np.nan]},
         index=["Good", "Blind"],
-    ).assign(spread=1.0)
+    ).assign(spread=1.0, lower=[0.25, np.nan], upper=[1.75, np.nan])
     adata = ad.AnnData(np.random.default_rng(0).random((30, 2)), var=genes)
     adata.layers["sd"] = np.full((30, 2), 0.3)
+    adata.uns["lloki"] = {"impute": {"parameters": '{"of_target": 0.8, "transfer": 1.0}'}}
     adata.obsm["spatial"] = np.random.default_rng(1).random((30, 2))
     page = build_imputation_page(
         adata, genes.iloc[:0], target="one", min_score=None, out=tmp_path / "imputation.html"
@@ -136,6 +139,9 @@ def test_the_page_of_an_imputation_names_what_was_not_validated(tmp_path):
     text = plain(page)
     assert "Good: score 0.60, validated across slices. Standard deviation of a value: 0.30." in text
     assert "Blind: not validated" in text
+    assert "times 0.80 because one differs" in text
+    assert "where a single slice measured" not in text  # a ratio of 1 says nothing
+    assert all(end in text for end in ("Interval from", "0.25", "1.75"))
     assert "1 gene could not be validated across slices" in text
     assert "Left out" not in text
     del adata.obsm["spatial"]

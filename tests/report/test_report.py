@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -48,6 +51,15 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
+def scripts_are_ours(html: str) -> bool:
+    """Whether the page holds the viewer's script alone, and its policy allows no other and no request."""
+    policy = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    code = re.findall(r"<script[^>]*>(.*?)</script", html, flags=re.DOTALL | re.IGNORECASE)
+    digest = base64.b64encode(hashlib.sha256(code[0].encode()).digest()).decode()
+    rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src"
+    return len(code) == html.lower().count("<script") == 1 and policy == [f"{rules} 'sha256-{digest}'"]
+
+
 def built(out: Path, given: dict) -> str:
     given = dict(given)
     return build_report(given.pop("joint"), **given, out=out).read_text(encoding="utf-8")
@@ -57,22 +69,36 @@ def test_page_shows_every_part(inputs: Inputs, tmp_path: Path) -> None:
     page = Page(built(tmp_path, inputs()))
     headings = (
         "Can it be trusted?",
-        "Warnings",
+        "Cells",
+        "Clusters",
         "Slices",
-        "Joint space",
+        "Warnings",
+        "Details",
         "Tissue",
         "Sparsity",
         "Training",
-        "Run",
     )
     assert all(h in page.text for h in headings)
-    # 4 embeddings, 2 slices x 2 colorings, 2 sparsities, total + validation, triplet
-    assert len(page.all("figure")) == 4 + 4 + 2 + 2
+    # 3 embeddings, as technologies are slices here; 2 slices x 2 colorings; 2 sparsities; 2 losses
+    assert len(page.all("figure")) == 3 + 4 + 2 + 2
     assert "something was corrected" in page.text
     assert "In one and two." in page.text
     assert "1 min 01 s" in page.text
     assert "fp.n_neighbors" in page.text
-    assert "the slices mix well" in page.text
+    assert "Like met like" in page.text
+    assert "Controls" not in page.text  # no slice came from an instrument's folder
+
+
+def test_a_cluster_has_the_nearest_type_of_the_reference_where_it_is_known(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    assert "Nearest reference type" not in Page(built(tmp_path, given)).text
+    table = pd.DataFrame({"type": [EVIL], "share": [0.834]}, index=["3"])
+    given["joint"].uns["lloki"] = {"nearest_reference_types": table}
+    text = Page(built(tmp_path, given)).text
+    assert text.count("Nearest reference type") == 2  # heading and explanation
+    assert f"{EVIL} (83%)" in text
 
 
 def test_the_benchmark_is_shown_where_there_is_one(inputs: Inputs, tmp_path: Path) -> None:
@@ -100,7 +126,7 @@ def test_every_figure_has_a_caption_and_a_description(inputs: Inputs, tmp_path: 
 def test_page_needs_nothing_from_outside(inputs: Inputs, tmp_path: Path) -> None:
     html = built(tmp_path, inputs())
     page = Page(html)
-    assert not page.all("script")
+    assert scripts_are_ours(html)
     links = [v for _, attrs in page.elements for k, v in attrs.items() if k in ("src", "href", "xlink:href")]
     assert links
     assert all(str(v).startswith(("#", "data:")) for v in links)
@@ -116,8 +142,9 @@ def test_names_from_the_data_are_escaped(inputs: Inputs, tmp_path: Path) -> None
     given["run"]["metrics"][EVIL] = EVIL
     given["run"]["messages"].append({"slice": EVIL, "text": EVIL})
     given["run"]["stages"][0]["unit"] = EVIL
-    page = Page(built(tmp_path, given))
-    assert not page.all("script")
+    html = built(tmp_path, given)
+    page = Page(html)
+    assert scripts_are_ours(html)
     assert not page.all("img")
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
     assert page.text.count(EVIL) > 5
@@ -147,7 +174,8 @@ def test_metrics_are_graded_and_unknown_ones_come_last(inputs: Inputs, tmp_path:
     html = built(tmp_path, given)
     names = ["Mixing of batches", "Effective dimensions", "odd", "nested.deep"]
     assert [html.index(f"<span>{n}") for n in names] == sorted(html.index(f"<span>{n}") for n in names)
-    assert re.findall(r'<div class="card (\w*)">', html) == ["good", "fair", "", ""]
+    metrics = html[html.index('<div class="cards">') :]
+    assert re.findall(r'<div class="card (\w*)">', metrics) == ["good", "fair", "", ""]
 
 
 def test_same_input_same_bytes(inputs: Inputs, tmp_path: Path) -> None:
@@ -170,7 +198,7 @@ def test_bare_results_make_a_page_too(inputs: Inputs, tmp_path: Path) -> None:
         )
     )
     assert not page.all("figure")
-    assert "Mixing and preservation could not be computed" in page.text
+    assert "Cannot tell. No verdict was made." in page.text
 
 
 @pytest.mark.parametrize("labels", [1, 60, 75])
@@ -207,3 +235,50 @@ def test_unwritable_place_is_an_output_error_and_leaves_nothing(inputs: Inputs, 
     with pytest.raises(OutputError):
         built(blocked, inputs())
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_trivial_messages_are_folded_and_the_verdict_is_the_first_sentence(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    given["run"]["messages"].append({"slice": "one", "text": "blanks around 1 gene name cut off ('A ')"})
+    html = built(tmp_path, given)
+    assert "1 minor message" in html
+    assert html.index("something was corrected") < html.index("1 minor message") < html.index("blanks around")
+    assert re.search(r'<div class="card good">\s*<b>Yes\. Like met like: [^.]*\.</b>', html)
+    assert html.index("<b>Yes") < html.index('class="viewer"')
+
+
+def test_the_share_of_controls_is_shown_where_it_is_known(inputs: Inputs, tmp_path: Path) -> None:
+    given = inputs(slices=("one", "two", "three"))
+    given["qc"]["control_rate"] = [0.0003, np.nan, 0.042]
+    table = Page(built(tmp_path, given)).text.split("Slices")[-1]
+    rates = re.search(r"Controls.*?0\.03%.*?–.*?4%", table, re.DOTALL)
+    assert rates is not None
+
+
+def test_clusters_have_markers_and_composition(inputs: Inputs, tmp_path: Path) -> None:
+    given, rng = inputs(n=200), np.random.default_rng(0)
+    joint = given["joint"]
+    counts = rng.poisson(1.0, (joint.n_obs, 6)).astype(np.float32)
+    high = (joint.obs["lloki_cluster"] == "3").to_numpy() | (joint.obs["lloki_cluster"] == "4").to_numpy()
+    joint.obs["lloki_cluster"] = pd.Categorical(np.where(high, "high", "low"))
+    counts[high, 2] += 9
+    given["joint"] = ad.AnnData(
+        counts, obs=joint.obs, obsm=dict(joint.obsm), var=pd.DataFrame(index=[*"ab", EVIL, *"def"])
+    )
+    html = built(tmp_path, given)
+    assert scripts_are_ours(html)
+    page = Page(html)
+    row = re.search(r"</i>high</span>.*?</tr>", html, re.DOTALL)
+    assert row is not None
+    first = re.search(r'data-color="([^"]*)"', row[0])
+    assert first is not None
+    assert unescape(first[1]) == EVIL
+    assert [a["aria-label"] for a in page.all("span") if a.get("class") == "parts"]
+    assert "Counts per cell" in page.text
+
+
+def test_names_of_legends_never_reach_the_markup_of_the_viewer(inputs: Inputs, tmp_path: Path) -> None:
+    html = built(tmp_path, inputs(slices=("</div><script>alert(1)</script>", "two")))
+    assert scripts_are_ours(html)

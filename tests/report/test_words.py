@@ -53,5 +53,5 @@ def test_notes_name_the_slice_and_the_trouble() -> None:
     found = words.notes(qc)
     assert [name for name, _ in found] == ["flagged", "few", "dense", "off"]
     assert "20%" in found[0][1]
-    assert "10 of the panel's 100" in found[1][1]
+    assert "Fewer than half" in found[1][1]
     assert words.notes(qc[["slice"]]) == []

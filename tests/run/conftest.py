@@ -64,6 +64,7 @@ def integrate(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (out / "report.html").write_text("left out in this test")
 
     monkeypatch.setattr("lloki.run.outputs.build_report", page)
+    monkeypatch.setattr("lloki.run.outputs.write_figures", lambda folder, figures: None)
 
     def run(slices: Any = None, **changed: Any) -> Result:
         given = {"reference": files.reference, "out": tmp_path / "run", **SETTINGS, **changed}

@@ -34,7 +34,7 @@ from lloki.run.store import RECIPES, Store, stage_key
 
 STAGES = ("features", "summary", "fit", "embedding", "training", "view", "held_out")
 NONE: frozenset[str] = frozenset()
-VIEW = frozenset({"view"})
+VIEW = frozenset({"view", "held_out"})
 HELD_OUT = frozenset({"held_out"})
 TRAINING = VIEW | HELD_OUT | {"training"}
 EMBEDDING = TRAINING | {"embedding"}
@@ -56,6 +56,7 @@ RUN: dict[str, tuple[Any, frozenset[str]]] = {
     "train_label_slices": (("alphafish_1",), TRAINING),
     "benchmark": ("fast", NONE),
     "resolution": (0.5, VIEW),
+    "umap": (False, VIEW),
     "seed": (1, FIT),  # of the run alone; lloki.integrate gives it to fp and cae too
 }
 FP: dict[str, Any] = {
@@ -87,6 +88,7 @@ CAE: dict[str, Any] = {
     "margin": 2.0,
     "distance": "squared",
     "components": 10,
+    "mnn_rounds": 1,
     "unit": 0.7,
     "n_pairs": 7,
     "n_neighbors": 7,
@@ -322,12 +324,13 @@ def test_slices_fewer_and_slices_not_trained_on(planned, before, mine):
     assert changed(before, planned(fewer)) == FIT
     held_out = planned(project_only=("alphafish_2",))
     assert changed(before, held_out) == FIT
-    # a slice that is only projected changes nothing but the view of all cells
+    # a slice that is only projected changes nothing but the view of all cells, and with it their clusters
     assert changed(planned(fewer), held_out, slices=True) == {
         ("features", "alphafish_2"),
         ("summary", "alphafish_2"),
         ("embedding", "alphafish_2"),
         ("view", ""),
+        ("held_out", ""),
     }
 
 

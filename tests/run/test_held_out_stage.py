@@ -18,6 +18,7 @@ from lloki.embed import Factor
 from lloki.evaluate import HeldOutScore
 from lloki.fp import propagate_embedding
 from lloki.run import Result, held_out
+from lloki.run._view import view
 from lloki.run.held_out import RunHeldOut
 from lloki.run.slices import SliceRecord
 from lloki.run.store import load_arrays
@@ -43,13 +44,13 @@ def parts(again, monkeypatch) -> dict[str, Any]:
     found: dict[str, Any] = {"folds": []}
     score, function = held_out.score, held_out.held_out_score
 
-    def watched(records, units, embedder, model, *, seed):
-        found.update(records=records, units=units, embedder=embedder, model=model)
-        return score(records, units, embedder, model, seed=seed)
+    def watched(records, units, embedder, model, clusters, *, seed):
+        found.update(records=records, units=units, embedder=embedder, model=model, clusters=clusters)
+        return score(records, units, embedder, model, clusters, seed=seed)
 
-    def counted(folds, *, seed):
+    def counted(folds, *, clusters, seed):
         found["folds"].append(folds)
-        return function(folds, seed=seed)
+        return function(folds, clusters=clusters, seed=seed)
 
     monkeypatch.setattr(held_out, "score", watched)
     monkeypatch.setattr(held_out, "held_out_score", counted)
@@ -89,6 +90,16 @@ def test_order_and_threads_change_no_digit(base, again, files, monkeypatch):
     monkeypatch.setenv("LLOKI_THREADS", "2")
     result = again(slices=files.slices[::-1])
     assert result.run["held_out"] == base.run["held_out"]
+
+
+def test_clusters_are_those_of_the_slices_cells(parts):
+    adata = parts["result"].adata
+    ordered = adata[np.argsort(adata.obs["slice"].astype(str), kind="stable")]
+    run = parts["result"].run
+    found = view(ordered.obsm["X_lloki"], resolution=run["parameters"]["resolution"], seed=run["seed"])[1]
+    assert ordered.obs["lloki_cluster"].astype(int).tolist() == found.tolist()
+    for name, part in adata.obs.groupby("slice", observed=True):
+        assert parts["clusters"][name].tolist() == part["lloki_cluster"].astype(int).tolist()
 
 
 def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
@@ -227,8 +238,8 @@ def test_of_many_slices_every_batch_has_some():
         return SliceRecord(name, token, "", None, (), pd.DataFrame(), np.zeros((0, 2)))
 
     records = [record(f"a{i}", "x|p") for i in range(30)] + [record(f"b{i}", "y|q") for i in range(3)]
-    chosen = held_out._choose(records, 0)
+    chosen = held_out.choose(records, 0)
     assert len(chosen) == 10
     assert sum(r.token == "y|q" for r in chosen) == 3
-    assert [r.name for r in chosen] == [r.name for r in held_out._choose(records[::-1], 0)]
-    assert {r.name for r in chosen} != {r.name for r in held_out._choose(records, 1)}
+    assert [r.name for r in chosen] == [r.name for r in held_out.choose(records[::-1], 0)]
+    assert {r.name for r in chosen} != {r.name for r in held_out.choose(records, 1)}

@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,10 @@ def test_one_input_is_in_memory_at_a_time(bad, files, integrate, monkeypatch, tm
         known.append(weakref.ref(adata))
         return adata
 
-    def open_input(source: Any) -> ad.AnnData:
+    def open_input(source: Any, **options: Any) -> ad.AnnData:
         gc.collect()
         alive.append(sum(one() is not None for one in known))
-        return remember(real_open, source)
+        return remember(partial(real_open, **options), source)
 
     monkeypatch.setattr(sections, "open_input", open_input)
     monkeypatch.setattr(sections, "_assemble", lambda *args: remember(real_assemble, *args))

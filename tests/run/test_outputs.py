@@ -119,14 +119,15 @@ def test_the_record(base, settings):
     assert "<html" in base.report.read_text()
 
 
-def test_what_the_monitors_of_training_find_is_said(base, integrate, tmp_path, monkeypatch):
+def test_what_the_monitors_of_training_find_is_reported(base, integrate, tmp_path, monkeypatch):
     def found(history):
         return [f"doubt after {history[-1]['step']} steps"]
 
     monkeypatch.setattr("lloki.run.outputs.warnings_of", found)
     shutil.copytree(base.folder / "work", tmp_path / "run" / "work")
     result = integrate()
-    assert {"slice": "training", "text": "doubt after 30 steps"} in result.run["messages"]
+    message = {"slice": "training", "text": "doubt after 30 steps", "rank": "act"}
+    assert message in result.run["messages"]
     assert "training: doubt after 30 steps" in list(result.adata.uns["lloki"]["messages"])
 
 
@@ -194,6 +195,17 @@ def test_cells_without_counts_are_kept_and_flagged(files, integrate, tmp_path):
     assert result.qc.set_index("slice").loc["betaseq_1", "cells_flagged"] == 4
     assert np.isfinite(result.adata.obsm["X_lloki"]).all()
     assert np.isfinite(result.adata.obsm["X_umap"]).all()
+
+
+def test_the_share_of_controls_is_in_the_table_of_slices(files, integrate, tmp_path):
+    counted = ad.read_h5ad(files.beta)
+    total = counted.X.sum()
+    counted.obs["control_counts"] = 0
+    counted.obs.iloc[:10, counted.obs.columns.get_loc("control_counts")] = 7
+    counted.write_h5ad(tmp_path / files.beta.name)
+    qc = integrate([files.alpha_1, tmp_path / files.beta.name]).qc.set_index("slice")
+    assert qc.loc["betaseq_1", "control_rate"] == pytest.approx(70 / (70 + total))
+    assert math.isnan(qc.loc["alphafish_1", "control_rate"])
 
 
 def test_a_very_small_slice(files, integrate, tmp_path):

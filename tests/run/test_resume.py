@@ -78,7 +78,8 @@ def killed(files, settings, tmp_path_factory):
 
 
 def _pieces(folder: Path) -> dict[str, set[str]]:
-    return {p.name: {f.name for f in p.iterdir() if not f.name.startswith(".")} for p in folder.iterdir()}
+    found = {p.name: {f.name for f in p.iterdir() if f.name[0] != "."} for p in folder.iterdir()}
+    return {stage: {n for n in names if not n.endswith(".sha256")} for stage, names in found.items()}
 
 
 @pytest.mark.parametrize("stage", KILLS)
@@ -125,7 +126,7 @@ def test_training_goes_on_from_its_middle(base, integrate, same, status, tmp_pat
     with pytest.raises(Stopped):
         integrate(progress=Stopper(12))
     folder = tmp_path / "run" / "work" / "training"
-    assert [p.suffix for p in folder.iterdir()] == [".checkpoint"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".checkpoint", ".sha256"]
     second = Stopper(1000)
     result = integrate(progress=second)
     assert second.done[0] == 11  # of 30 steps; the twelfth was not in the file yet
@@ -163,6 +164,9 @@ def test_a_damaged_piece_is_named(tmp_path):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
     with pytest.raises(OutputError, match=r"b\.npz: is missing"):
         load_arrays(tmp_path / "b.npz")
+    with pytest.raises(OutputError, match=r"a\.npz is damaged: differs from its SHA-256 sum\. Start the run"):
+        load_arrays(tmp_path / "a.npz")
+    (tmp_path / "a.npz.sha256").unlink()
     with pytest.raises(OutputError, match=r"a\.npz: cannot be read .* Remove it"):
         load_arrays(tmp_path / "a.npz")
 
@@ -201,3 +205,13 @@ def test_an_out_of_other_working_directory(files, integrate, tmp_path, monkeypat
     assert (tmp_path / "here" / "integrated.h5ad").exists()
     assert str(result.folder) == "here"
     assert lloki.project(files.alpha_2, run=tmp_path / "here").n_obs == 150
+
+
+def test_a_run_in_the_home_folder_is_found_again(base, integrate, same, tmp_path, monkeypatch):
+    shutil.copytree(base.folder, tmp_path / "run")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    again = integrate(out="~/run")
+    same(base, again)
+    assert again.folder == tmp_path / "run"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -19,7 +20,10 @@ import pytest
 from killable import die_once, fail, process, threads
 
 from lloki.errors import ConfigError, GeneError, MissingExtraError, RunError
-from lloki.run.execute import ATTEMPTS, Workers
+from lloki.run import units
+from lloki.run.execute import ATTEMPTS, Workers, _InSight
+from lloki.run.store import Piece
+from lloki.run.units import Unit, compute
 
 
 def _worker_processes() -> list[psutil.Process]:
@@ -94,6 +98,30 @@ def test_workers_that_always_die_end_the_run(monkeypatch):
     assert len(started) == ATTEMPTS
 
 
+def test_a_script_without_main_guard_is_told(tmp_path):
+    """Each worker imports the script: it ends where it would start workers itself, and the run says why."""
+    (tmp_path / "run.py").write_text(
+        "import killable\n"
+        "from lloki.run.execute import Workers\n"
+        "with Workers(2) as workers:\n"
+        "    print(*workers.run(killable.process, range(4)))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(tmp_path / "run.py")]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.splitlines()[-1].startswith("lloki.errors.RunError: workers import the script")
+
+
+def test_a_script_from_standard_input_cannot_start_workers():
+    script = "from lloki.run.execute import Workers; Workers(1); print('one'); Workers(2)"
+    run = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False)
+    assert run.stdout == "one\n"
+    assert "ConfigError: workers import the script" in run.stderr
+    assert "standard input" in run.stderr
+
+
 @pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path):
     """Nobody is left behind, waiting for work for ever."""
@@ -159,6 +187,114 @@ def test_a_folder_that_dask_workers_do_not_see(tmp_path):
     workers._client = Elsewhere()
     with pytest.raises(RunError, match=r"is not there on the Dask worker tcp://farther:1"):
         workers.check_sight(tmp_path)
+
+
+class _Future:
+    """A Dask future that has ended as given."""
+
+    def __init__(self, status: str, result: Any = None) -> None:
+        self.status, self._result = status, result
+
+    def result(self, timeout: float) -> Any:
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+
+class _Client:
+    """A Dask client whose units end as given; ``after`` is its status once they were looked at."""
+
+    def __init__(self, futures: list[_Future], after: str = "running") -> None:
+        self.futures, self.status, self.cancelled = futures, after, 0
+
+    def map(self, function: Any, units: list[Any], pure: bool) -> list[_Future]:
+        return self.futures
+
+    def cancel(self, futures: list[_Future]) -> None:
+        self.cancelled = len(futures)
+
+    def scheduler_info(self) -> dict[str, Any]:
+        return {"workers": {}}
+
+    def close(self, timeout: float) -> None:
+        raise OSError("the scheduler is gone")
+
+
+def _on_dask(*futures: _Future, after: str = "running") -> Workers:
+    workers = Workers(scheduler="tcp://far:8786")
+    workers._client = _Client(list(futures), after)
+    return workers
+
+
+@pytest.mark.parametrize(
+    "ended", [_Future("pending"), _Future("cancelled"), _Future("finished", TimeoutError())]
+)
+def test_a_scheduler_that_is_lost(ended: _Future) -> None:
+    workers = _on_dask(_Future("finished", "a"), ended, after="closed")
+    found = workers.run(process, ["a", "b"])
+    assert next(found) == "a"
+    with pytest.raises(RunError, match=r"scheduler at tcp://far:8786 was lost\. What was finished is kept"):
+        next(found)
+    workers.__exit__(None, None, None)  # though closing fails
+
+
+def test_a_scheduler_that_does_not_come_back(monkeypatch) -> None:
+    monkeypatch.setattr("lloki.run.execute._LOST_S", 0.2)
+    with pytest.raises(RunError, match="was lost"):
+        list(_on_dask(_Future("pending"), after="connecting").run(process, ["a"]))
+
+
+def test_waiting_for_workers_is_said(monkeypatch, caplog) -> None:
+    monkeypatch.setattr("lloki.run.execute._ALONE_S", 0.1)
+    late = _Future("pending", "a")
+    monkeypatch.setattr("lloki.run.execute.logger.warning", lambda *text: setattr(late, "status", "finished"))
+    assert list(_on_dask(late).run(process, ["a"])) == ["a"]
+
+
+def test_dask_workers_that_fail() -> None:
+    distributed = pytest.importorskip("distributed")
+    killed = distributed.KilledWorker("unit", SimpleNamespace(address="tcp://far:1"), 3)
+    for error, text in [
+        (killed, "workers died again and again .* The same command resumes"),
+        (ModuleNotFoundError("No module named 'lloki'"), "No module named .* Each worker needs this version"),
+        (GeneError("has no gene", where="w"), "has no gene"),
+    ]:
+        with pytest.raises((RunError, GeneError), match=text):
+            list(_on_dask(_Future("error", error)).run(process, ["a"]))
+
+
+def test_a_worker_that_goes_blind_later(tmp_path, monkeypatch) -> None:
+    """Each unit asks first, so that a worker does not write into a folder of its own."""
+    distributed = pytest.importorskip("distributed")
+
+    class Worker:
+        address = "tcp://far:2"
+
+    monkeypatch.setattr(distributed, "get_worker", Worker)
+    mark = tmp_path / "work" / ".sight.0123456789ab.part"
+    mark.parent.mkdir()
+    mark.touch()
+    task = pickle.loads(pickle.dumps(_InSight(process, str(mark))))
+    assert task("a") == os.getpid()
+    mark.unlink()
+    with pytest.raises(RunError, match=r"work is not there on the Dask worker tcp://far:2\. Choose a place"):
+        task("a")
+
+
+def test_a_result_that_does_not_arrive(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("lloki.run.execute._ARRIVAL_S", 0.2)
+    with pytest.raises(RunError, match=r"a\.npz: a worker has written it, and it is not here"):
+        Workers(scheduler="tcp://far:8786").require_result(tmp_path / "a.npz")
+
+
+def test_a_unit_without_memory_is_a_sentence(tmp_path, monkeypatch) -> None:
+    def full(unit: Any, advance: Any) -> None:
+        raise MemoryError
+
+    unit = Unit(piece=Piece("features", "a", "k", tmp_path / "a.npz"), cells=1)
+    monkeypatch.setitem(units._COMPUTE, Unit, full)
+    with pytest.raises(RunError, match="a: the memory is too small for the stage 'features'"):
+        compute(unit)
 
 
 @pytest.mark.parametrize(

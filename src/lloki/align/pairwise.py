@@ -21,7 +21,7 @@ from lloki.align.refine import Precision, Refinement
 from lloki.align.result import AlignResult
 from lloki.align.rigid import FEWEST, Rigid, displacement, robust_kabsch
 from lloki.align.search import Curve, Pose, Search, apart
-from lloki.align.verdict import Rival, Verdict, failed, judge
+from lloki.align.verdict import Rival, Verdict, doubted, failed, judge
 from lloki.errors import InputError
 
 Doubles = NDArray[np.float64]
@@ -40,6 +40,7 @@ def align(
     moving: ArrayLike,
     moving_xy: ArrayLike,
     *,
+    shared_genes: int | None = None,
     config: AlignConfig | None = None,
     threads: int | None = None,
     advance: Advance | None = None,
@@ -58,6 +59,8 @@ def align(
         cells that could not be embedded: they are moved, but have no say.
     fixed_xy, moving_xy
         (n, 2) and (m, 2) positions. A third column is not used.
+    shared_genes
+        Number of genes that both slices measured; at 0 the verdict is at most *ambiguous*. ``None``: unknown.
     config
         Parameters.
     threads
@@ -132,7 +135,7 @@ def align(
     marks = Landmarks(rows[0][pairs.fixed], rows[1][pairs.moving], pairs.confidence)
     return AlignResult(
         transform=transform,
-        verdict=found.verdict,
+        verdict=doubted(found.verdict) if shared_genes == 0 else found.verdict,
         moved=moved,
         in_overlap=inside,
         overlap=(float(inside.mean()), float(other.mean())),

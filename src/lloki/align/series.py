@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,11 @@ class StackResult:
     disagreement: Mapping[Pair, float]
 
 
+def common_genes(first: Collection[str] | None, second: Collection[str] | None) -> int | None:
+    """Count the genes that two sections measured; None if that is unknown of one."""
+    return None if first is None or second is None else len(set(first) & set(second))
+
+
 def align_stack(
     embeddings: Sequence[ArrayLike],
     positions: Sequence[ArrayLike],
@@ -52,6 +57,7 @@ def align_stack(
     reference: int = 0,
     reach: int = 2,
     use_ambiguous: bool = False,
+    panels: Sequence[Collection[str] | None] | None = None,
     config: AlignConfig | None = None,
     threads: int | None = None,
     advance: Advance | None = None,
@@ -70,6 +76,9 @@ def align_stack(
     use_ambiguous
         Whether sections that nothing else connects may hang on pairs whose verdict is *ambiguous*. One wrong
         pair puts all sections beyond it wrong; without them, such sections have no place.
+    panels
+        Genes that each section measured, ``None`` where that is unknown; pairs without a common one are at
+        most *ambiguous*.
     config, threads
         As for :func:`lloki.align.align`.
     advance
@@ -99,7 +108,13 @@ def align_stack(
     for i in range(n):
         for j in range(i + 1, min(i + reach, n - 1) + 1):
             pairs[i, j] = align(
-                embeddings[i], positions[i], embeddings[j], positions[j], config=config, threads=threads
+                embeddings[i],
+                positions[i],
+                embeddings[j],
+                positions[j],
+                shared_genes=None if panels is None else common_genes(panels[i], panels[j]),
+                config=config,
+                threads=threads,
             )
             if advance is not None:
                 advance(1)

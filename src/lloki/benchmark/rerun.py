@@ -18,6 +18,7 @@ from lloki.benchmark.measured import Measured
 from lloki.embed import Embedder, Precomputed, get_embedder
 from lloki.errors import ConfigError
 from lloki.io import ReadOptions, read_reference
+from lloki.io.reference import matched
 from lloki.run import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.inputs import Inputs
@@ -122,6 +123,9 @@ class Rerun:
                 layer=options.reference_layer,
                 allow_normalized=options.allow_normalized,
                 option="reference_layer",
+            )
+            adata = matched(
+                adata, [list(r.genes) for r in self._inputs()[0].slices], orthologs=options.orthologs
             )
             self._reference = Measured(sparse.csr_matrix(adata.X), tuple(map(str, adata.var_names)))
         return self._reference

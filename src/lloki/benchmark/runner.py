@@ -125,7 +125,7 @@ def benchmark(
     if ablate and subject.run is None:
         raise ConfigError("ablations run the method anew: give the folder of a run of lloki integrate first")
     with ExitStack() as stack:
-        store = stack.enter_context(Store(Path(out) / "work"))
+        store = stack.enter_context(Store((folder := Path(out).expanduser()) / "work"))
         rerun = stack.enter_context(Rerun(subject.run, store, progress)) if subject.run else None
         makers = Embeddings(subject, store, rerun)
         judge = Judge.of(
@@ -148,7 +148,7 @@ def benchmark(
         firsts = [e for e in entries if e.kind == "method" and e.repeat == 0 and e.title in done]
         layouts = {e.title: judge.layout(e.name, e.make()) for e in firsts} if umap else {}
         write_benchmark(store.folder.parent, subject, judge, scores, layouts, facts)
-    return Benchmark(Path(out))
+    return Benchmark(folder)
 
 
 def _methods(makers: Embeddings, wanted: Sequence[str] | None, seeds: int) -> list[Entry]:

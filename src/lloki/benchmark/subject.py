@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData, read_h5ad
+from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -20,6 +20,7 @@ from lloki.benchmark.measured import Measured
 from lloki.errors import ConfigError, InputError
 from lloki.evaluate import normalized
 from lloki.io.scale import infer_scale
+from lloki.io.trust import read_checked
 
 _LAYOUTS = ("X_umap", "X_tsne", "X_draw_graph", "X_diffmap")  # to look at, not to integrate
 _OURS = (keys.JOINT, keys.FP)
@@ -142,7 +143,7 @@ def open_subject(
     """
     if not inputs:
         raise ConfigError("name at least one run folder or .h5ad file")
-    files = [_file(Path(path)) for path in inputs]
+    files = [_file(Path(path).expanduser()) for path in inputs]
     first, where = _read(files[0]), str(files[0])
     run = files[0].parent if (files[0].parent / "run.json").exists() else None
     label_key = label_key or (_label_key(run) if run else None)
@@ -195,7 +196,7 @@ def _stem(file: Path) -> str:
 
 def _read(file: Path) -> AnnData:
     try:
-        return read_h5ad(file)
+        return read_checked(file)
     except FileNotFoundError as error:
         raise InputError(
             "there is no such file",

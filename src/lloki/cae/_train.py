@@ -104,7 +104,7 @@ def train(
     if checkpoint is not None:
         known = [] if label is None else [label.numpy()]
         file = Checkpoint(checkpoint, fingerprint((names, token_of, config), [*slices, *known]))
-    scaling = Scaling.fit(slices, token_of, unit=config.unit, components=config.components, seed=config.seed)
+    scaling = Scaling.fit(slices, token_of, conditions.technologies, config=config)
     rng = torch.Generator().manual_seed(config.seed)
     cells = Cells.gather(
         scaling.join(slices, token_of),

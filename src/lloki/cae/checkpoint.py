@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lloki import _sums
 from lloki.errors import ConfigError, LlokiWarning
 
 # Seconds between two files. A file takes about a second for a million cells.
@@ -52,10 +53,12 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
+            if what := _sums.damage(self.path):
+                raise ValueError(what)
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             theirs = state.pop("fingerprint")
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            text = f"{self.path}: cannot be read ({type(error).__name__}), so training starts anew"
+            text = f"{self.path}: cannot be read ({_reason(error)}), so training starts anew"
             warnings.warn(text, LlokiWarning, stacklevel=2)
             return None
         if theirs != self.fingerprint:
@@ -75,7 +78,12 @@ class Checkpoint:
 
         with atomic(self.path) as temporary:
             torch.save(state | {"fingerprint": self.fingerprint}, temporary)
+            _sums.seal(temporary, self.path, keep=True)
         self._last = time.monotonic()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else type(error).__name__
 
 
 def fingerprint(plain: Any, arrays: Iterable[NDArray[Any]]) -> str:

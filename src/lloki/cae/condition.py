@@ -40,6 +40,13 @@ class Conditions:
         slices = {name: tokens[name] for name in sorted(tokens)}
         return cls(PARTS[condition], tuple(sorted(set(slices.values()))), slices)
 
+    @property
+    def technologies(self) -> list[int]:
+        """Index of each token's technology, in the order in which they appear first."""
+        names = [token.rpartition("|")[0] or token for token in self.tokens]
+        order = list(dict.fromkeys(names))
+        return [order.index(name) for name in names]
+
     def sizes(self) -> dict[str, int]:
         """Part → rows of its table."""
         sizes = {"token": len(self.tokens), "slice": len(self.slices)}

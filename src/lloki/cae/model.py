@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from lloki._device import choose_device
 from lloki._parallel import blocks, map_ordered
+from lloki._sums import require_whole
 from lloki.cae.condition import Conditions
 from lloki.cae.config import CAEConfig
+from lloki.cae.correction import Correction
 from lloki.cae.landmarks import Landmarks
 from lloki.cae.mixture import Mixture
 from lloki.cae.network import ConditionalAutoencoder
@@ -23,6 +25,7 @@ from lloki.errors import InputError, LlokiError, ModelError, UnknownTokenError
 
 WEIGHTS, SETTINGS = "cae.safetensors", "cae.json"
 CENTER, LANDMARKS, MIXTURE = "scaling.center", "landmarks.x", "mixture."
+PLACES, SHIFTS = "correction.landmarks.{}", "correction.shifts.{}"
 
 
 class CAEModel:
@@ -147,10 +150,15 @@ class CAEModel:
         """Write weights (safetensors) and all else (JSON) into ``folder``, which is made if need be."""
         from safetensors.torch import save_file
 
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors |= {f"{MIXTURE}{k}": torch.from_numpy(v) for k, v in vars(self.scaling.mixture).items()}
+        for t, (places, shifts) in enumerate(zip(*vars(self.scaling.correction).values())):
+            tensors |= {
+                PLACES.format(t): torch.from_numpy(places),
+                SHIFTS.format(t): torch.from_numpy(shifts),
+            }
         tensors |= {CENTER: torch.from_numpy(self.scaling.center), LANDMARKS: self.landmarks.x.contiguous()}
         save_file(tensors, folder / WEIGHTS)
         settings = {
@@ -178,7 +186,8 @@ class CAEModel:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
+        require_whole(folder)
         try:
             settings = json.loads((folder / SETTINGS).read_text())
             tensors = load_file(folder / WEIGHTS)
@@ -189,10 +198,16 @@ class CAEModel:
             center = tensors.pop(CENTER).numpy()
             parts = [name for name in tensors if name.startswith(MIXTURE)]
             mixture = Mixture(**{n.removeprefix(MIXTURE): tensors.pop(n).numpy() for n in parts})
+            correction = Correction(
+                *(
+                    tuple(tensors.pop(name.format(t)).numpy() for t in range(len(conditions.tokens)))
+                    for name in (PLACES, SHIFTS)
+                )
+            )
             landmarks = Landmarks(tensors.pop(LANDMARKS), settings["landmarks"])
             network = network_for(config, len(center), conditions)
             network.load_state_dict(tensors)
-            scaling = Scaling(mixture, center, settings["scale"], settings["distance"])
+            scaling = Scaling(mixture, center, correction, settings["scale"], settings["distance"])
             return cls(
                 network.eval(),
                 conditions,

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lloki._parallel import blocks
+from lloki.cae.config import CAEConfig
+from lloki.cae.correction import Correction
 from lloki.cae.mixture import Mixture
 
 Floats = NDArray[np.float32]
@@ -18,7 +20,7 @@ BLOCK = 16_384
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x' - center) / scale``, x' being x without its token's offset, and a factor for distances.
+    """``correction(x' - center) / scale``, x' being x without its token's offset, and a factor for distances.
 
     There is one center for all tokens: a center for each would take a token's composition for its platform.
 
@@ -28,6 +30,8 @@ class Scaling:
         The offsets of each kind of cells.
     center
         (d,) mean of what then remains, over all cells: a small slice of few types hardly moves it.
+    correction
+        Shifts toward partners in other tokens.
     scale
         Root mean square of all centered entries: one number, so that directions keep their weight.
     distance
@@ -36,43 +40,54 @@ class Scaling:
 
     mixture: Mixture
     center: Floats
+    correction: Correction
     scale: float
     distance: float
 
     @classmethod
     def fit(
-        cls, slices: Sequence[Floats], token_of: Sequence[int], *, unit: float, components: int, seed: int
+        cls,
+        slices: Sequence[Floats],
+        token_of: Sequence[int],
+        technology: Sequence[int],
+        *,
+        config: CAEConfig,
     ) -> Scaling:
-        """From the slices (n_i, d) and the token index of each; see `CAEConfig` for the rest."""
-        mixture = Mixture.fit(slices, token_of, components=components, seed=seed)
-        moments = [_moments(mixture.apply(x, t)) for x, t in zip(slices, token_of)]
-        means = np.stack([mean for mean, _ in moments])
-        center = np.average(means, axis=0, weights=[len(x) for x in slices])
-        # mean of |x - c|² = variance + (mean - c)²
-        variance = np.mean([(v + np.square(m - center)).mean() for m, v in moments])
+        """From the slices (n_i, d), the token index of each and the technology index of each token."""
+        mixture = Mixture.fit(slices, token_of, technology, components=config.components, seed=config.seed)
+        made = [mixture.apply(x, t) for x, t in zip(slices, token_of)]
+        means = np.stack([x.mean(0, dtype=np.float64) for x in made])
+        center = np.average(means, axis=0, weights=[len(x) for x in slices]).astype(np.float32)
+        made = [x - center for x in made]
+        correction = Correction.fit(made, token_of, rounds=config.mnn_rounds, seed=config.seed)
+        moments = [_moments(correction.apply(x, t)) for x, t in zip(made, token_of)]
+        # mean of |x|² = variance + mean²
+        variance = np.mean([(v + np.square(m)).mean() for m, v in moments])
         within = np.mean([v.sum() for _, v in moments])
         scale = float(np.sqrt(variance)) or 1.0
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
-        return cls(mixture, center.astype(np.float32), scale, unit / spread)
+        return cls(mixture, center, correction, scale, config.unit / spread)
 
-    def add(self, slices: Sequence[Floats]) -> Scaling:
-        """Append the offsets of one more token, from its slices; center and scale stay."""
-        return replace(self, mixture=self.mixture.add(slices))
+    def add(
+        self, slices: Sequence[Floats], others: Sequence[Floats], technology: int, *, rounds: int
+    ) -> Scaling:
+        """Append what one more token of a technology needs, from its slices; the rest stays.
+
+        The ``others`` are scaled cells of each known token.
+        """
+        mixture = self.mixture.add(slices, technology)
+        made = [mixture.apply(x, len(mixture.offsets) - 1) - self.center for x in slices]
+        known = [x * np.float32(self.scale) for x in others]
+        return replace(self, mixture=mixture, correction=self.correction.add(made, known, rounds=rounds))
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Scale cells (n, d) of one token."""
-        return (self.mixture.apply(x, token) - self.center) / np.float32(self.scale)
+        centered = self.mixture.apply(x, token) - self.center
+        return self.correction.apply(centered, token) / np.float32(self.scale)
 
     def join(self, slices: Sequence[Floats], token_of: Sequence[int]) -> Floats:
-        """Scale slices (n_i, d) into one array (N, d), the only copy of them that is made."""
-        out = np.empty((sum(map(len, slices)), len(self.center)), np.float32)
-        end = 0
-        for x, token in zip(slices, token_of):
-            rows = out[end : end + len(x)]
-            np.subtract(self.mixture.apply(x, token), self.center, out=rows)
-            rows /= np.float32(self.scale)
-            end += len(x)
-        return out
+        """Scale slices (n_i, d) into one array (N, d)."""
+        return np.concatenate([self.apply(x, token) for x, token in zip(slices, token_of)])
 
 
 def _moments(x: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

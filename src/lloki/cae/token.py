@@ -94,7 +94,10 @@ def fit_token(
     config = replace(
         model.config, steps=steps, epochs=None, learning_rate=learning_rate, weight_decay=0.0, refreshes=1
     )
-    conditions, scaling = model.conditions.add(token, names), model.scaling.add(given)
+    conditions = model.conditions.add(token, names)
+    known = list(zip(model.conditions.slices.values(), model.landmarks.x.split(model.landmarks.sizes)))
+    others = [torch.cat([x for own, x in known if own == other]).numpy() for other in model.tokens]
+    scaling = model.scaling.add(given, others, conditions.technologies[-1], rounds=config.mnn_rounds)
     device = model.device if device is None else device
     where, rng = choose_device(device), torch.Generator().manual_seed(config.seed)
     index = len(model.tokens)

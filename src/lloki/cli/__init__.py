@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of the commands' modules, so that `
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -18,15 +19,18 @@ from lloki.cli._check import check
 from lloki.cli._compare import compare
 from lloki.cli._demo import demo
 from lloki.cli._doctor import doctor
+from lloki.cli._export import export
 from lloki.cli._impute import impute
 from lloki.cli._integrate import integrate
 from lloki.cli._neighborhood import neighborhood
 from lloki.cli._programs import programs
 from lloki.cli._project import project
 from lloki.cli._project_reference import project_reference
+from lloki.cli._read import read
 from lloki.cli._transfer_labels import transfer_labels
+from lloki.cli._view import view
 from lloki.cli.defaults import Command
-from lloki.cli.failures import Commands
+from lloki.cli.failures import Commands, stop_on_sigterm
 
 app = typer.Typer(
     cls=Commands,
@@ -42,6 +46,8 @@ for _command in (
     integrate,
     project,
     project_reference,
+    view,
+    export,
     align,
     programs,
     transfer_labels,
@@ -51,6 +57,7 @@ for _command in (
     compare,
     benchmark,
     check,
+    read,
     doctor,
 ):
     app.command(cls=Command)(_command)
@@ -69,9 +76,10 @@ def _lloki(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    os.environ.setdefault("MPLBACKEND", "agg")  # no windows
 
 
 def main() -> None:
     """Run the command line; the entry point of the installed script."""
+    stop_on_sigterm()
     app()

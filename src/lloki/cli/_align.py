@@ -14,7 +14,7 @@ from lloki.cli import options
 from lloki.cli.console import reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures
+from lloki.cli.integrated import check_place, look_at, read_integrated
 from lloki.cli.tables import show_frame
 
 _SLICES, _METHOD = "Slices", "Method"
@@ -124,8 +124,8 @@ def align(
             adata.write_h5ad(temporary, compression="gzip")
         with atomic(out / "transforms.json") as temporary:
             temporary.write_text(json.dumps(alignment.facts(), indent=1))
-        _draw(alignment, page)
-    look_at(page)
+        _draw(alignment, page, adata, column)
+    look_at(page, integrated)
     typer.echo(f"Positions in the frame of {alignment.reference}: {(out / 'aligned.h5ad').resolve()}")
     shown = alignment.table().drop(columns="reason").rename(columns={"reflected": "mirrored"})
     show_frame(shown.assign(mirrored=shown["mirrored"].map({True: "yes", False: "no"})), title="Alignments")
@@ -140,10 +140,12 @@ def _chosen(fixed: str | None, moving: list[str] | None, known: list[str]) -> li
     return moving if fixed is None else [fixed, *moving]
 
 
-def _draw(alignment: Any, page: Path) -> None:
+def _draw(alignment: Any, page: Path, adata: Any, slice_key: str) -> None:
     """Write the page, and every figure as a PNG file."""
     import lloki
+    from lloki.pl._slots import unit_of
     from lloki.report.alignment_page import Pair, build_alignment_page
+    from lloki.report.figures import write_figures
 
     pairs = {
         (f, m): Pair(alignment.positions[f], alignment.positions[m], r, alignment.warps.get(m))
@@ -152,10 +154,15 @@ def _draw(alignment: Any, page: Path) -> None:
     words = [r.verdict.word for r in alignment.results.values()]
     counts = ", ".join(f"{words.count(w)} {w}" for w in ("aligned", "ambiguous", "failed") if w in words)
     summary = f"{len(alignment.transforms)} slices in the frame of {alignment.reference}: {counts}."
-    build_alignment_page(pairs, placed=alignment.placed, summary=summary, out=page)
-    figures: dict[str, Callable[..., object]] = {"all": partial(lloki.pl.aligned, alignment)}
+    build_alignment_page(
+        pairs, placed=alignment.placed, summary=summary, cells=adata, slice_key=slice_key, out=page
+    )
+    unit = unit_of(adata, alignment.reference)
+    figures: dict[str, Callable[..., object]] = {"all": partial(lloki.pl.aligned, alignment, unit=unit)}
     for i, (f, m) in enumerate(alignment.results, start=1):
         name = f"{f} {m}" if alignment.stack is not None else m
-        kinds = ["overlay", "residuals", "rotations", *(["deformation"] if m in alignment.warps else [])]
-        figures |= {f"{i}-{kind}": partial(getattr(lloki.pl, kind), alignment, name) for kind in kinds}
+        kinds = ["overlay", "residuals", *(["deformation"] if m in alignment.warps else [])]
+        drawn = {k: partial(getattr(lloki.pl, k), alignment, name, unit=unit_of(adata, f)) for k in kinds}
+        drawn["rotations"] = partial(lloki.pl.rotations, alignment, name)
+        figures |= {f"{i}-{kind}": draw for kind, draw in drawn.items()}
     write_figures(page.parent, figures)

@@ -17,7 +17,6 @@ from lloki.cli.integrated import (
     look_at,
     read_integrated,
     types_in_space,
-    write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
@@ -61,6 +60,7 @@ def annotate(
         adata = read_integrated(integrated)
 
         import lloki
+        from lloki.report.figures import write_figures
         from lloki.report.pages import build_annotation_page
 
         table = lloki.tl.annotate_by_markers(
@@ -78,7 +78,7 @@ def annotate(
         write_results(out, "annotated", adata, {"types": table})
         build_annotation_page(adata, table, slice_key=slice_key, out=page)
         write_figures(out, types_in_space(adata, keys.MARKER_TYPE, slice_key))
-    look_at(page)
+    look_at(page, integrated)
     typer.echo(f"Slices with types: {(out / 'annotated.h5ad').resolve()}")
     unknown = (adata.obs[keys.MARKER_TYPE] == lloki.analysis.UNKNOWN).mean()
     typer.echo(f"{adata.n_obs} cells, {unknown:.0%} of them unknown.")

@@ -21,8 +21,11 @@ def check(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
+    orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     debug: Debug = False,
 ) -> None:
     """Check whether slices can be integrated; exits with status 1 if any cannot."""
@@ -34,9 +37,12 @@ def check(
         how |= given(
             layer=layer,
             reference_layer=reference_layer,
+            orthologs=orthologs,
             slice_key=slice_key,
             label_key=label_key,
             allow_normalized=allow_normalized,
+            min_counts=min_counts,
+            max_control_rate=max_control_rate,
         )
         checked = check_inputs(paths, ReadOptions(**how), reference=reference)
     show_checks(checked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,6 @@ from lloki.cli.integrated import (
     parameters_of,
     read_integrated,
     read_reference,
-    write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
@@ -52,6 +52,14 @@ def impute(
     slice_key: options.SliceColumn = None,
     layer: options.CountsLayer = None,
     use_rep: options.UseRep = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="combined, neighbors (in the joint embedding), ridge (regression on shared genes) or "
+            "reference (neighbors there, by shared genes).",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     n_neighbors: Annotated[
         int | None,
         typer.Option(min=1, help="Number of neighbors in each source.", rich_help_panel=_METHOD),
@@ -85,6 +93,7 @@ def impute(
         import pandas as pd
 
         import lloki
+        from lloki.report.figures import write_figures
         from lloki.report.pages import DRAWN, best_first, build_imputation_page
 
         asked = given(
@@ -94,6 +103,8 @@ def impute(
             use_rep=use_rep,
             slice_key=slice_key,
             layer=layer,
+            method=method,
+            run=run_folder(integrated),
             n_neighbors=n_neighbors,
             min_score=min_score,
             seed=seed,
@@ -109,9 +120,15 @@ def impute(
         best = list(genes.index[genes["imputed"]])[:DRAWN] if keys.SPATIAL in found.obsm else []
         figures = {f"gene-{g}": partial(lloki.pl.imputed, found, g) for g in best}
         write_figures(out, {"scores": partial(lloki.pl.imputation_scores, found), **figures})
-    look_at(page)
+    look_at(page, integrated)
     typer.echo(f"Estimates of {found.n_vars} genes: {(out / 'imputed.h5ad').resolve()}")
     detected = [c for c in map(str, genes) if c.startswith(lloki.analysis.DETECTED)]  # on the page
     shown = genes.reset_index().drop(columns=["spread", *detected]).head(_SHOWN)
     shown["imputed"] = shown["imputed"].map({True: "yes", False: "no"})
     show_frame(shown, title=f"Best genes of {len(genes)}, those validated across slices first")
+
+
+def run_folder(integrated: Path) -> Path | None:
+    """Find the run that wrote a file, by the model beside it; None for a file that was moved."""
+    there = (integrated.parent / "model" / "run.json").is_file()
+    return integrated.parent if there else None

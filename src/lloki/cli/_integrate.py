@@ -29,8 +29,11 @@ def integrate(
     label_key: options.LabelKey = None,
     layer: options.Layer = None,
     reference_layer: options.ReferenceLayer = None,
+    orthologs: options.Orthologs = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +118,14 @@ def integrate(
     resolution: Annotated[
         float | None, typer.Option(help="Leiden resolution.", rich_help_panel="Method")
     ] = None,
+    no_map: Annotated[
+        bool,
+        typer.Option(
+            "--no-map",
+            help="Leave out the UMAP, the slowest step after propagation on many cells.",
+            rich_help_panel="Method",
+        ),
+    ] = False,
     seed: options.Seed = None,
     project_only: Annotated[
         list[str] | None,
@@ -146,14 +157,19 @@ def integrate(
 
     Re-running resumes; adding slices is incremental.
     """
-    fields: dict[str, Any] = dict(tables(ctx)) | ({"fp": False} if no_fp else {})
+    fields: dict[str, Any] = (
+        dict(tables(ctx)) | ({"fp": False} if no_fp else {}) | ({"umap": False} if no_map else {})
+    )
     paths, how = named_inputs(slices, samplesheet=samplesheet, technology=technology)
     how |= fields | given(
         reference=reference,
         layer=layer,
         reference_layer=reference_layer,
+        orthologs=orthologs,
         slice_key=slice_key,
         allow_normalized=allow_normalized,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         embedder=embedder,
         model=model,
         preset=preset,

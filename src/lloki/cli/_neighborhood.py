@@ -17,7 +17,6 @@ from lloki.cli.integrated import (
     look_at,
     parameters_of,
     read_integrated,
-    write_figures,
     write_results,
 )
 from lloki.cli.tables import show_frame
@@ -67,6 +66,7 @@ def neighborhood(
 
         import lloki
         from lloki import keys
+        from lloki.report.figures import write_figures
         from lloki.report.pages import build_neighborhood_page
 
         found = lloki.tl.neighborhood_program(
@@ -96,7 +96,7 @@ def neighborhood(
         for name in dict.fromkeys(adata.obs.loc[scored, slice_key].astype(str)):
             figures[f"space-{name}"] = partial(lloki.pl.neighborhood_program_map, adata, slice=name, **names)
         write_figures(out, figures)
-    look_at(page)
+    look_at(page, integrated)
     typer.echo(f"Slices with scores: {(out / 'neighborhood.h5ad').resolve()}")
     typer.echo(
         f"{'Neighborhood program found' if found.found else 'No neighborhood program found'}. {found.reason}"

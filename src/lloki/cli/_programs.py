@@ -13,7 +13,7 @@ from lloki.cli import options
 from lloki.cli.console import Console, reporting
 from lloki.cli.defaults import defaults_from, given
 from lloki.cli.failures import Debug
-from lloki.cli.integrated import check_place, look_at, read_integrated, write_figures, write_results
+from lloki.cli.integrated import check_place, look_at, read_integrated, write_results
 from lloki.cli.tables import show_frame
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def programs(
 
         import lloki
         from lloki import keys
+        from lloki._sums import forget
         from lloki.analysis import ProgramConfig
         from lloki.errors import InputError
         from lloki.report.pages import build_programs_page
@@ -113,7 +114,8 @@ def programs(
         )
         _draw(adata, out, slice_key, label_key, config.n_metagenes, domains)
         unfinished.unlink(missing_ok=True)
-    look_at(page)
+        forget(unfinished)
+    look_at(page, integrated)
     typer.echo(f"States in obsm['X_lloki_metagenes']: {(out / 'programs.h5ad').resolve()}")
     show_frame(
         tables["moran"].describe().loc[["min", "50%", "max"]].T.rename_axis("slice").reset_index(),
@@ -165,6 +167,7 @@ def _draw(
 ) -> None:
     """Write every figure as a PNG file."""
     from lloki import pl
+    from lloki.report.figures import write_figures
 
     figures: dict[str, Callable[..., object]] = {
         f"metagene{i + 1}": partial(pl.metagene, adata, i + 1, slice_key=slice_key)

@@ -28,6 +28,8 @@ def project(
     layer: options.Layer = None,
     slice_key: options.SliceKey = None,
     allow_normalized: options.AllowNormalized = None,
+    min_counts: options.MinCounts = None,
+    max_control_rate: options.MaxControlRate = None,
     fit_token: Annotated[
         bool | None,
         typer.Option(
@@ -56,6 +58,8 @@ def project(
             **given(
                 layer=layer,
                 allow_normalized=allow_normalized,
+                min_counts=min_counts,
+                max_control_rate=max_control_rate,
                 slice_key=slice_key,
                 label_key=label_key,
                 fit_token=fit_token,

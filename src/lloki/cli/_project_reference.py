@@ -31,6 +31,7 @@ def project_reference(
     layer: Annotated[
         str | None, typer.Option(help="Layer that holds counts.", rich_help_panel="Inputs")
     ] = None,
+    orthologs: options.Orthologs = None,
     allow_normalized: options.AllowNormalized = None,
     debug: Debug = False,
 ) -> None:
@@ -43,6 +44,8 @@ def project_reference(
             run=run,
             out=out,
             progress=True,
-            **given(technology=technology, layer=layer, allow_normalized=allow_normalized),
+            **given(
+                technology=technology, layer=layer, orthologs=orthologs, allow_normalized=allow_normalized
+            ),
         )
     typer.echo(f"{adata.n_obs:,} cells in the space of {run}: {(out / 'reference.h5ad').resolve()}")

@@ -37,12 +37,16 @@ class Console:
             show(typer.style(line, fg="yellow") if sys.stderr.isatty() else line)
 
     def messages(self, messages: Iterable[Mapping[str, str]], *, files: Iterable[Path] = ()) -> None:
-        """Show what a run corrected, with the slices' names where the text does not begin with its file."""
-        from lloki.io.messages import grouped, line
+        """Show what a run corrected, with the slices' names where the text does not begin with its file.
+
+        Trivial corrections are left to the report.
+        """
+        from lloki.io.messages import grouped, line, rank_of
 
         known = tuple(map(str, files))
         for text, names in grouped((message["slice"], message["text"]) for message in messages):
-            if not text.startswith("skipped: "):  # logged when it was done
+            logged = text.startswith("skipped: ") or text.endswith("it is made again")  # when it was done
+            if not logged and rank_of(next(iter(names), ""), text) != "trivial":
                 self.warn(text if text.startswith(known) else line(text, names))
 
 

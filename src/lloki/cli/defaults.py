@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from functools import reduce
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from typer.core import TyperCommand
@@ -61,12 +64,25 @@ def function_defaults(command: Any) -> dict[str, Any]:
     return defaults
 
 
+def _at_home(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_at_home, value))
+    found = isinstance(value, (str, PurePath)) and str(value).startswith("~/")
+    return type(value)(os.path.expanduser(value)) if found else value
+
+
 class Command(TyperCommand):
     """A command whose help shows the defaults of the functions that it calls."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run it, with ``~/`` as the home: shells leave it in ``--out=~/run`` and in quotes."""
+        ctx.params = {name: _at_home(value) for name, value in ctx.params.items()}
+        return super().invoke(ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help; values of ``--config`` come first, as they do in a run."""
-        found = function_defaults(self).items()
+        # without docstrings (-OO) anndata, and with it the functions, cannot be imported
+        found = function_defaults(self).items() if sys.flags.optimize < 2 else ()
         shown = {option: value for option, value in found if isinstance(value, (bool, int, float, str))}
         ctx.default_map = shown | dict(ctx.default_map or {})
         super().format_help(ctx, formatter)

@@ -39,7 +39,7 @@ def named_inputs(
     ConfigError
         If neither or both name slices, the sheet cannot be read, or a technology is given for no slice.
     """
-    from lloki.io.sources import plan_sources
+    from lloki.io.sources import names_of, plan_sources
 
     how: dict[str, Any] = {}
     if samplesheet is None:
@@ -50,7 +50,7 @@ def named_inputs(
     else:
         rows = read_samplesheet(samplesheet)
         paths = [row.path for row in rows]
-        names = [row.sample or s.sample for row, s in zip(rows, plan_sources(paths))]
+        names = [row.sample or name for row, name in zip(rows, names_of(paths))]
         sources = plan_sources(paths, samples=names)
         technologies = {name: row.technology for name, row in zip(names, rows) if row.technology}
         columns: dict[str, list[Any]] = {
@@ -68,10 +68,15 @@ def named_inputs(
 
 
 def _sample_of(file: str, name: str, sources: Sequence[Source]) -> str:
-    """Sample that a file, its bare name or the sample's own name stands for."""
+    """Sample that a file, its bare name or the sample's own name stands for; a folder for all in it."""
+    from lloki.io.sources import stem
+
     place = f"--technology {name}={file}"
+    for whole in {source.given for source in sources if source.given}:
+        if whole in (file, stem(file)):
+            return whole
     tests = (
-        lambda s: Path(str(s.data)).resolve() == Path(file).resolve(),
+        lambda s: Path(str(s.data)).resolve() == Path(file).expanduser().resolve(),
         lambda s: s.sample == file,
         lambda s: Path(str(s.data)).name == file,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,29 +22,23 @@ PAGES = {  # of each command, in the folder of its other files
     "neighborhood.html",
     "programs.html",
 }
-_NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
 def read_integrated(path: Path) -> AnnData:
-    """Read slices in one AnnData.
+    """Read slices in one AnnData, ``.h5ad`` or ``.zarr``.
 
     Raises
     ------
     InputError
         If there is no such file, or it holds no AnnData.
     """
-    import anndata
-
     from lloki.errors import InputError
+    from lloki.io.files import open_input
 
-    if not path.exists():
-        raise InputError("does not exist", where=str(path), hint="Give the file's path.")
-    try:
-        return anndata.read_h5ad(path)
-    except Exception as error:  # on other HDF5 files anndata raises whatever fails first
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "Give an AnnData file (.h5ad), such as integrated.h5ad of a run."
-        raise InputError(f"cannot be read ({reason})", where=str(path), hint=hint) from error
+    if (path / "integrated.h5ad").is_file():
+        hint = f"Give its file: {path / 'integrated.h5ad'}."
+        raise InputError("is the folder of a run", where=str(path), hint=hint)
+    return open_input(path)
 
 
 def parameters_of(adata: AnnData, function: str) -> dict[str, Any]:
@@ -121,33 +114,14 @@ def write_results(out: Path, name: str, adata: AnnData, tables: Mapping[str, Dat
         adata.write_h5ad(temporary, compression="gzip")
 
 
-def write_figures(out: Path, figures: Mapping[str, Callable[..., object]]) -> None:
-    """Write the folder ``figures`` with a PNG of each name, less what file names cannot have.
+def look_at(page: Path, source: Path) -> None:
+    """Print where the page is, first of all, and list it among the analyses of the run it comes from."""
+    from lloki.report.index_page import add_to_index
 
-    Parameters
-    ----------
-    out
-        Folder of the results.
-    figures
-        Name → function of ``lloki.pl`` that needs only ``save`` and ``show``.
-    """
-    import matplotlib as mpl
-
-    from lloki.io import atomic
-
-    mpl.use("agg")  # no windows
-    with atomic(out / "figures") as folder:
-        folder.mkdir()
-        for name, draw in figures.items():
-            safe = _NOT_IN_NAMES.sub("_", name)
-            while (folder / f"{safe}.png").exists():
-                safe += "_"
-            draw(save=folder / f"{safe}.png", show=False)
-
-
-def look_at(page: Path) -> None:
-    """Print where the page is, first of all."""
     typer.echo(f"Look at: {page.resolve()}")
+    index = add_to_index(page, source)
+    if index is not None:
+        typer.echo(f"All analyses of this run: {index.resolve()}")
 
 
 def types_in_space(adata: AnnData, column: str, slice_key: str) -> dict[str, Callable[..., object]]:

@@ -11,7 +11,10 @@ _INPUTS, _SLICES, _METHOD, _RUNNING = "Inputs", "Slices", "Method", "Running"
 
 Slices = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="SLICE", help="Spatial slices: .h5ad, AnnData .zarr or SpatialData .zarr."),
+    typer.Argument(
+        metavar="SLICE",
+        help="Spatial slices: .h5ad, AnnData .zarr, SpatialData .zarr, or output folders of instruments.",
+    ),
 ]
 Samplesheet = Annotated[
     Path | None,
@@ -54,6 +57,14 @@ ReferenceLayer = Annotated[
     str | None,
     typer.Option(help="Layer of the reference with raw counts. Default: X.", rich_help_panel=_INPUTS),
 ]
+Orthologs = Annotated[
+    bool | None,
+    typer.Option(
+        "--orthologs",
+        help="Match a reference of the other of mouse and human by one-to-one orthologs.",
+        rich_help_panel=_INPUTS,
+    ),
+]
 SliceKey = Annotated[
     str | None,
     typer.Option(help="obs column that separates the sections of one file.", rich_help_panel=_INPUTS),
@@ -69,6 +80,21 @@ AllowNormalized = Annotated[
     typer.Option(
         "--allow-normalized",
         help="Accept values that are not counts; log-transformed values are transformed back.",
+        rich_help_panel=_INPUTS,
+    ),
+]
+MinCounts = Annotated[
+    int | None,
+    typer.Option(min=0, help="Leave out cells with fewer counts.", rich_help_panel=_INPUTS),
+]
+MaxControlRate = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Leave out cells with a larger share of control counts, in slices from instruments' folders. "
+        "Default: keep all.",
         rich_help_panel=_INPUTS,
     ),
 ]

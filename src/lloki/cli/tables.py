@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lloki.io.converting import Converted
     from lloki.run import Result
     from lloki.run._plan import Checked, PlannedStage
 
@@ -38,12 +39,17 @@ def show_checks(checked: Checked) -> None:
     from lloki.io.messages import together
 
     checks, matched = checked.slices, checked.genes_in_reference
-    columns = ["slice", "technology", "panel", "cells", "genes", "values", "gene names", "state"]
+    columns = ["slice", "technology", "panel", "cells", "genes", "spacing", "values", "gene names", "state"]
     rows: list[list[object]] = []
     for c in checks:
         species = "" if c.species == "unknown" else f"{c.species} "
         state = _count(c.errors, "error") or _count(c.warnings, "warning") or "good"
-        rows.append([c.name, c.technology, c.panel, c.cells, c.genes, c.scale, f"{species}{c.ids}", state])
+        facts = [c.name, c.technology, c.panel, c.cells, c.genes, _length(c.spacing, c.unit)]
+        rows.append([*facts, c.scale, f"{species}{c.ids}", state])
+    if any(c.control_rate == c.control_rate for c in checks):
+        columns.insert(5, "controls")
+        for row, c in zip(rows, checks):
+            row.insert(5, _share(c.control_rate))
     if matched:
         columns.insert(5, "in reference")
         for row in rows:
@@ -58,6 +64,45 @@ def show_checks(checked: Checked) -> None:
         typer.secho(f"Warning: {text}", fg="yellow")
 
 
+def show_samples(samples: Sequence[Converted]) -> None:
+    """Print one line per sample that was read from an instrument's folder."""
+    rows = [
+        (
+            *(s.name, s.technology, s.panel, s.cells, s.genes, s.controls),
+            *(_share(s.control_rate), " × ".join(f"{size:,.0f}" for size in s.extent) + _unit(s.unit)),
+            _length(s.spacing, s.unit),
+        )
+        for s in samples
+    ]
+    names = (
+        "sample",
+        "technology",
+        "panel",
+        "cells",
+        "genes",
+        "controls",
+        "of all counts",
+        "extent",
+        "spacing",
+    )
+    show(names, rows)
+
+
+def _length(value: float, unit: str) -> str:
+    """Length with its unit, ``""`` where it is not known."""
+    return "" if value != value else f"{value:.3g}{_unit(unit)}"
+
+
+def _unit(unit: str) -> str:
+    from lloki.io.units import symbol
+
+    return f" {symbol(unit)}" if unit else " (unit?)"
+
+
+def _share(value: float) -> str:
+    return "" if value != value else f"{value:.2%}"
+
+
 def show_stages(stages: Sequence[PlannedStage]) -> None:
     """Print the stages of a plan: their units of work, how many of these are done, and their cells."""
     rows = [(s.stage, s.units, s.done, s.cells) for s in stages]
@@ -65,13 +110,11 @@ def show_stages(stages: Sequence[PlannedStage]) -> None:
 
 
 def show_result(result: Result) -> None:
-    """Print whether a run can be trusted, first of all, then where to look, and its figures."""
-    from lloki.evaluate.verdict import judge
-
-    typer.echo(f"Can it be trusted? {judge(result.run['metrics'])}")
+    """Print the figures of a run, where to look, and last, whether it can be trusted."""
+    show_frame(result.quality, title="Quality (higher is better)")
     typer.echo(f"Report: {result.report.resolve()}")
     typer.echo(f"All cells in one embedding: {(result.folder / 'integrated.h5ad').resolve()}")
-    show_frame(result.quality, title="Quality (higher is better)")
+    typer.echo(f"Can it be trusted? {result.verdict}")
 
 
 def show_frame(frame: pd.DataFrame, *, title: str | None = None) -> None:

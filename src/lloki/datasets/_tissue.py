@@ -56,7 +56,7 @@ class Tissue:
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``<slice>.h5ad`` and ``reference.h5ad``; return the paths, the reference last."""
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for data, name in [*((s, s.uns["name"]) for s in self.slices), (self.reference, "reference")]:
@@ -194,6 +194,7 @@ def _slice(name: str, platform: Platform, biology: _expression.Biology, n: int, 
     data.obsm[keys.SPATIAL] = true @ rotation.T + shift
     data.obsm[TRUE_SPATIAL] = true
     data.uns |= {"technology": platform.name, "rotation_deg": float(degrees), "translation": shift}
+    data.uns[keys.UNIT] = "micrometre"
     return data
 
 

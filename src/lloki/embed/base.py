@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki._progress import Advance
+from lloki._sums import require_whole
 from lloki.errors import ConfigError, ModelError
 from lloki.genes import PanelCoverage
 
@@ -169,7 +170,7 @@ def get_embedder(
     made = _embedder_class(name)
     if made is None:
         raise ConfigError(f"no embedder is called {name!r}. Installed: {', '.join(embedder_names())}.")
-    options: dict[str, Any] = {"model": Path(model) if model else None, "seed": seed}
+    options: dict[str, Any] = {"model": Path(model).expanduser() if model else None, "seed": seed}
     if argument:
         options["key"] = argument
     try:
@@ -203,8 +204,9 @@ def load_embedder(folder: Path, *, device: str | None = None) -> Embedder:
     Raises
     ------
     ModelError
-        If the folder holds no embedder, or one that no installed package offers.
+        If the folder holds no embedder, a damaged one, or one that no installed package offers.
     """
+    require_whole(folder)
     try:
         name = json.loads((folder / "embedder.json").read_text())["name"]
     except (OSError, ValueError, KeyError) as error:

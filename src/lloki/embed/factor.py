@@ -33,6 +33,7 @@ from lloki.embed.base import HeldOut, SliceSummary
 from lloki.embed.composition import Levels, relative_scale, shift_of_new, solve_shifts, within_covariance
 from lloki.embed.em import Doubles, FactorConfig, expectation_maximization
 from lloki.errors import GeneError, ModelError
+from lloki.fp import root_shares
 from lloki.genes import PanelCoverage, coverage
 
 BLOCK = 4096  # cells a chunk; fixed, so that sums are the same for any number of threads
@@ -314,17 +315,10 @@ def _fingerprint(summary: SliceSummary) -> str:
 
 
 def stabilize(expression: sparse.csr_matrix) -> Doubles:
-    """Square root of each gene's share of the cell's expression: (n, g) log1p units → (n, g) dense.
-
-    The root stabilizes the variance of counts; the share removes depth. Unlike ``log1p`` it has no free
-    scale, whose best value would depend on the size of the panel.
-    """
+    """Root shares (`lloki.fp.root_shares`) of log1p units: (n, g) → (n, g) dense."""
     x = expression.astype(np.float64)
     np.expm1(x.data, out=x.data)
-    total = np.asarray(x.sum(axis=1)).ravel()
-    x.data /= np.repeat(np.maximum(total, 1e-12), np.diff(x.indptr))
-    np.sqrt(x.data, out=x.data)
-    return x.toarray()
+    return root_shares(x)
 
 
 def _varying(summary: SliceSummary, among: set[str] | None = None) -> SliceSummary:

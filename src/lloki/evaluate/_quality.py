@@ -94,7 +94,8 @@ def purity(
     Returns
     -------
     within, across
-        Means over cells, and over all pairs of neighbors from different slices. NaN where there are none.
+        Means over cells, and over all pairs of neighbors from different slices, both of types that both
+        slices name: other names say nothing. NaN where there are none.
     """
     known = np.flatnonzero(labels != "")
     x, slices = embedding[known], slices[known]
@@ -107,7 +108,11 @@ def purity(
         near = cosine_neighbors(x[rows], n_neighbors)
         within[rows] = _mean_where(types[rows][near] == types[rows, None], near >= 0)
     near = cosine_neighbors(x, n_neighbors)
-    other = (slices[near] != slices[:, None]) & (near >= 0)
+    places = np.unique(slices, return_inverse=True)[1]
+    names = np.zeros((places.max() + 1, types.max() + 1), bool)
+    names[places, types] = True
+    common = names[places[near], types[:, None]] & names[places[:, None], types[near]]
+    other = (places[near] != places[:, None]) & (near >= 0) & common
     across = (types[near] == types[:, None])[other]
     return _mean(within[np.isfinite(within)]), _mean(across)
 
@@ -142,7 +147,7 @@ def quality(
     fp, joint
         (n, d) and (n, e).
     slices, tokens
-        (n,) slice and batch of each cell.
+        (n,) slice and batch of each cell. Of a single batch, mixing is that of its slices.
     labels
         (n,) cell types, ``""`` where unknown.
     n_cells, seed
@@ -157,12 +162,13 @@ def quality(
         of ``fp``) and like_with_like (purity across slices, over that within them).
     """
     rows = _sample(slices, n_cells, seed)
+    batches = tokens if len(np.unique(tokens)) > 1 else slices
     out: list[dict[str, Any]] = []
     pure = float("nan")
     for name, x in (("X_lloki_fp", fp), ("X_lloki", joint)):
         figures = {
             "embedding": name,
-            "mixing": mixing(x[rows], tokens[rows]),
+            "mixing": mixing(x[rows], batches[rows]),
             "preservation": preservation(fp[rows], x[rows], slices[rows]),
             "dimensions": effective_dimensions(x[rows]),
         }

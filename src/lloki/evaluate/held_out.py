@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 
 from lloki.graph import nearest
 
+Doubles = NDArray[np.float64]
+
 NEIGHBORS = 15
 QUERIES, TARGETS = 2_000, 10_000  # cells of a slice that are predicted, and that predict
 ENOUGH_GENES = 5
 LEAST_WITHIN = 0.02  # mean correlation below which a ratio to it is noise
+_OF_CLUSTERS = {
+    **{"target": str, "source": str, "cluster": int, "cells": int, "genes": int},
+    **{"within": float, "across": float},
+}
+LEAST_OF_CLUSTER = 15  # predicted cells of a cluster whose mean profile is looked at
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,17 @@ class HeldOutScore:
         whose cells predict, number of ``genes``, mean correlation ``within`` the target and ``across`` from
         the source, and their ``ratio`` (NaN where ``within`` is below 0.02: then the embedding says nothing
         about these genes, which is a finding of its own).
+    clusters
+        A row an ordered pair of slices and cluster of the target's cells: ``target``, ``source``,
+        ``cluster``, its predicted ``cells``, ``genes``, and the correlation over these genes of the cluster's
+        mean profile with its mean prediction, ``within`` and ``across``. A cluster that the target predicts
+        and the source does not has no like there. Empty without clusters.
     """
 
     table: pd.DataFrame
+    clusters: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(_OF_CLUSTERS)).astype(_OF_CLUSTERS)
+    )
 
     @property
     def mean(self) -> float:
@@ -72,6 +87,7 @@ class HeldOutScore:
 def held_out_score(
     folds: Iterable[Mapping[str, UnseenGenes]],
     *,
+    clusters: Mapping[str, NDArray[np.integer]] | None = None,
     n_neighbors: int = NEIGHBORS,
     n_queries: int = QUERIES,
     n_targets: int = TARGETS,
@@ -90,6 +106,9 @@ def held_out_score(
     folds
         Of each fold of genes, slice → its cells embedded without any gene of the fold; the cells of a slice
         are the same in each.
+    clusters
+        Slice → (n,) clusters of its cells, whose mean profiles are compared. Ones of fewer than 15 predicted
+        cells are left out.
     n_neighbors
         Neighbors (cosine); a cell is none of its own.
     n_queries, n_targets
@@ -107,30 +126,78 @@ def held_out_score(
     A cell is missing among its own neighbors, which lowers ``within`` by about √k / (n - 1), 0.03 in 150
     cells and 0.002 in 2,000: of slices of few hundred cells ratios are too high.
     """
-    found: list[tuple[str, str, float, float]] = []
+    pairs: list[pd.DataFrame] = []
+    profiles: dict[tuple[str, str], list[tuple[Doubles, Doubles, Doubles]]] = {}
+    groups: dict[str, _Groups] = {}
     for fold in folds:
         names = [name for name in sorted(fold) if len(fold[name].rows) > 1]
         drawn = {name: _draw(len(fold[name].rows), n_queries, n_targets, seed) for name in names}
-        own: dict[str, dict[str, float]] = {}
+        if clusters is not None:
+            groups |= {name: _Groups.of(np.asarray(clusters[name])[drawn[name][0]]) for name in names}
+        own: dict[str, Doubles] = {}
         for target, source in permutations(names, 2):
             asked, given = fold[target], fold[source]
-            common = sorted(set(asked.genes) & set(given.genes))
+            mine, theirs = ({gene: i for i, gene in enumerate(part.genes)} for part in (asked, given))
+            common = sorted(set(mine) & set(theirs))
             if not common:
                 continue
             queries, cells = drawn[target]
             if target not in own:
-                own[target] = _correlations(asked, queries, asked, cells, asked.genes, n_neighbors, threads)
-            across = _correlations(asked, queries, given, drawn[source][1], common, n_neighbors, threads)
-            found += [(target, source, own[target][gene], value) for gene, value in across.items()]
-    pairs = pd.DataFrame(found, columns=["target", "source", "within", "across"])
-    pairs = pairs.astype({"within": float, "across": float})
+                own[target] = _predicted(asked, queries, asked, cells, n_neighbors, threads)
+            columns, sources = [mine[g] for g in common], [theirs[g] for g in common]
+            measured = np.asarray(asked.values[queries][:, columns], np.float64)
+            within = own[target][:, columns]
+            across = _predicted(asked, queries, given, drawn[source][1], n_neighbors, threads)[:, sources]
+            scores = {"within": _correlations(measured, within), "across": _correlations(measured, across)}
+            pairs.append(pd.DataFrame({"target": target, "source": source} | scores).dropna())
+            if clusters is not None:
+                means = [groups[target].mean @ x for x in (measured, within, across)]
+                profiles.setdefault((target, source), []).append((means[0], means[1], means[2]))
+    return HeldOutScore(_table(pairs), _of_clusters(profiles, groups))
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Clusters of the predicted cells of a slice, their sizes, and the matrix that takes means over them."""
+
+    names: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    mean: Doubles
+
+    @classmethod
+    def of(cls, clusters: NDArray[np.integer]) -> _Groups:
+        names, codes, cells = np.unique(clusters, return_inverse=True, return_counts=True)
+        kept = np.flatnonzero(cells >= LEAST_OF_CLUSTER)
+        mean = (codes[None, :] == kept[:, None]) / cells[kept, None]
+        return cls(names[kept].astype(np.int64), cells[kept].astype(np.int64), mean)
+
+
+def _table(pairs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    columns = {"target": str, "source": str, "within": float, "across": float}
+    genes = pd.concat(pairs) if pairs else pd.DataFrame(columns=list(columns)).astype(columns)
     table = (
-        pairs.groupby(["target", "source"])
+        genes.groupby(["target", "source"])
         .agg(genes=("across", "size"), within=("within", "mean"), across=("across", "mean"))
         .reset_index()
     )
     table["ratio"] = (table["across"] / table["within"]).where(table["within"] >= LEAST_WITHIN)
-    return HeldOutScore(table)
+    return table
+
+
+def _of_clusters(
+    profiles: Mapping[tuple[str, str], Sequence[tuple[Doubles, Doubles, Doubles]]],
+    groups: Mapping[str, _Groups],
+) -> pd.DataFrame:
+    """Compare the mean profiles of clusters with their predictions."""
+    found = []
+    for (target, source), parts in profiles.items():
+        measured, within, across = (np.hstack([part[i] for part in parts]).T for i in range(3))
+        if len(measured) < ENOUGH_GENES:
+            continue
+        of = groups[target]
+        scores = zip(of.names, of.cells, _correlations(measured, within), _correlations(measured, across))
+        found += [(target, source, int(c), int(n), len(measured), own, other) for c, n, own, other in scores]
+    return pd.DataFrame(found, columns=list(_OF_CLUSTERS)).astype(_OF_CLUSTERS)
 
 
 def _draw(n: int, n_queries: int, n_targets: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -139,30 +206,30 @@ def _draw(n: int, n_queries: int, n_targets: int, seed: int) -> tuple[NDArray[np
     return np.sort(order[: min(n_queries, n_targets)]), np.sort(order[:n_targets])
 
 
-def _correlations(
+def _predicted(
     asked: UnseenGenes,
     queries: NDArray[np.int64],
     given: UnseenGenes,
     cells: NDArray[np.int64],
-    genes: Sequence[str],
     n_neighbors: int,
     threads: int | None,
-) -> dict[str, float]:
-    """Correlation over cells of predicted and measured values of each gene that varies among the queries.
-
-    A prediction that is the same for all cells is worth 0.
-    """
+) -> Doubles:
+    """Mean over the nearest given cells of every given gene: (queries, h)."""
     exclude = np.searchsorted(cells, queries) if given is asked else None
     near = nearest(
         asked.rows[queries], given.rows[cells], n_neighbors, exclude=exclude, threads=threads
     ).index
-    mine, theirs = ({gene: i for i, gene in enumerate(part.genes)} for part in (asked, given))
-    out = {}
-    for gene in genes:
-        measured = np.asarray(asked.values[queries, mine[gene]], np.float64)
-        guess = np.asarray(given.values[cells, theirs[gene]], np.float64)[near].mean(1)
-        a, b = measured - measured.mean(), guess - guess.mean()
-        norm = np.sqrt((a @ a) * (b @ b))
-        if a @ a > 1e-12:
-            out[gene] = float(a @ b / norm) if norm > 1e-12 else 0.0
+    values = np.asarray(given.values[cells], np.float64)
+    out = np.zeros((len(queries), values.shape[1]))
+    for j in range(near.shape[1]):  # a neighbor at a time: all at once would take k times the memory
+        out += values[near[:, j]]
+    return out / near.shape[1]
+
+
+def _correlations(measured: Doubles, predicted: Doubles) -> Doubles:
+    """Correlate columns. NaN where nothing varies that could be predicted; 0 if the prediction does not."""
+    a, b = measured - measured.mean(0), predicted - predicted.mean(0)
+    varies, norm = (a * a).sum(0), np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    found = np.where(norm > 1e-12, (a * b).sum(0) / np.maximum(norm, 1e-12), 0.0)
+    out: Doubles = np.where(varies > 1e-12, found, np.nan)
     return out

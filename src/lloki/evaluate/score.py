@@ -157,8 +157,8 @@ def _lacking(name: str, cells: Cells) -> str:
     """Say what a metric would need that these cells do not have."""
     if METRICS[name].kind == "bio" and len(np.unique(cells.labels)) < 2:
         return "there is a single type"
-    if METRICS[name].kind == "batch" and name != "graph_connectivity" and len(np.unique(cells.batches)) < 2:
-        return "there is a single batch"
+    if METRICS[name].kind == "batch" and len(np.unique(cells.batches)) < 2:
+        return "there is a single batch with labels: it says nothing about how batches mix"
     if name == "pcr" and cells.pre is None:
         return "no embedding from before integration was given"
     return ""

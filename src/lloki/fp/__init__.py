@@ -3,7 +3,7 @@
 from lloki.fp._propagate import denoise, propagate
 from lloki.fp.align import PASSES, FPResult, align_features
 from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
-from lloki.fp.expression import log_normalize
+from lloki.fp.expression import log_normalize, root_shares
 from lloki.fp.latent import Propagation, choose_alpha, gene_folds, propagate_embedding
 from lloki.fp.sparsity import (
     cell_sparsity,
@@ -31,6 +31,7 @@ __all__ = [
     "propagate",
     "propagate_embedding",
     "reference_sparsity",
+    "root_shares",
     "sparsity_targets",
     "wasserstein",
 ]

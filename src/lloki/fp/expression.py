@@ -1,8 +1,9 @@
-"""The unit in which LLOKI-FP works."""
+"""Units of expression."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.errors import InputError
@@ -39,3 +40,17 @@ def log_normalize(counts: sparse.spmatrix | sparse.sparray) -> sparse.csr_matrix
         x.data *= np.repeat(np.median(totals[full]) / np.where(full, totals, 1.0), np.diff(x.indptr))
     np.log1p(x.data, out=x.data)
     return x.astype(np.float32)
+
+
+def root_shares(values: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Square roots of each gene's share of the cell's total: (n, g) counts, or a multiple → (n, g) dense.
+
+    The root stabilizes the variance of counts; the share removes depth. Unlike ``log1p`` it has no free
+    scale, whose best value would depend on the size of the panel.
+    """
+    x = sparse.csr_matrix(values, dtype=np.float64, copy=True)
+    total = np.asarray(x.sum(axis=1)).ravel()
+    x.data /= np.repeat(np.maximum(total, 1e-12), np.diff(x.indptr))
+    np.sqrt(x.data, out=x.data)
+    dense: NDArray[np.float64] = x.toarray()
+    return dense

@@ -7,7 +7,7 @@ they may be used; ``tools/orthologs.py`` of the sources makes them.
 from __future__ import annotations
 
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -117,6 +117,25 @@ def orthologs(source: Species, target: Species, *, by: Kind = "symbol") -> Mappi
             symbol: theirs.symbols[there][0] for here, there in pairs.items() for symbol in mine.symbols[here]
         }
     return MappingProxyType(pairs)
+
+
+def ortholog_names(
+    names: Iterable[str], source: Species, target: Species, *, by: Kind = "symbol"
+) -> tuple[str, ...]:
+    """(g,) names of the one-to-one orthologs of genes, ``""`` where a gene has none.
+
+    Parameters
+    ----------
+    names
+        (g,) symbols or Ensembl ids, also mixed; versions of ids are ignored.
+    source, target, by
+        As for :func:`orthologs`; ``by`` is the kind of names returned.
+    """
+    ids, here, there = orthologs(source, target, by="ensembl"), gene_table(source), gene_table(target)
+    found = [ids.get(here.find(str(name)), "") for name in names]
+    if by == "ensembl":
+        return tuple(found)
+    return tuple(there.symbols[gene][0] if gene else "" for gene in found)
 
 
 def _check(species: Species) -> None:

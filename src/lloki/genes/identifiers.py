@@ -25,6 +25,18 @@ _CONTROL = re.compile(
     r"|genomic[-_ ]?control|antisense_|ercc-\d{5}$)",
     re.IGNORECASE,
 )
+# Measurements of cells, and stains, as segmentation and scanpy call them; none is a symbol of a gene.
+_MEASUREMENT = re.compile(
+    r"dapi|hoechst|poly[-_ ]?t|cell[-_ ]?bound(ary)?\d*|autofluorescence|((mean|max)[._]?)(dapi|membrane\w*)"
+    r"|((cell|nucle(us|ar)|cytoplasm(ic)?)[-_. ]?)?(area|volume|size|perimeter)(_um[23]?)?"
+    r"|eccentricity|solidity|anisotropy|aspect[-_. ]?ratio"
+    r"|[xyz]|(global|local|min|max|cent(er|re)|centroid)[-_. ]?[xyz]"
+    r"|[xyz][-_. ]?(centroid|coord\w*|location|um|px)"
+    r"|n[-_]?(counts?|genes?|transcripts?|umis?|features?)(_by_counts)?|n(count|feature)_\w+"
+    r"|total[-_ ]?(counts?|transcripts?|umis?)|(transcript|control_\w+|unassigned_\w+|deprecated_\w+)_counts"
+    r"|(log1p|pct_counts|percent|pct)[._]\w+|fov|cell[-_ ]?(id|type)|barcodes?|leiden|louvain|clusters?",
+    re.IGNORECASE,
+)
 _BOTH: tuple[Species, Species] = ("mouse", "human")
 _AGREE = 0.8  # share of the names that vote which must agree before a species is stated
 _VOTES = 3  # fewer votes than this say nothing
@@ -66,7 +78,7 @@ def identify(names: Iterable[str]) -> Identifiers:
     Identifiers
         ``kind`` is what most names are. ``species`` needs 80 % of the telling names to agree, so that a few
         foreign or accession-like names (``AC149090.1`` in mouse) do not change it, and a mixture stays
-        ``"unknown"``. Names in capitals, or without any, are judged by the symbols that only one species has.
+        ``"unknown"``. The symbols that only one species has, in any letter case, decide before letter case.
         Time grows linearly with the number of names.
     """
     genes = [name for name in map(str, names) if name and not _CONTROL.match(name)]
@@ -80,8 +92,8 @@ def identify(names: Iterable[str]) -> Identifiers:
         return Identifiers("unknown", "unknown")
     telling = [gene for gene in named if len(re.findall("[A-Za-z]", gene)) >= 2]
     species = _majority([_vote(gene) for gene in telling], _VOTES)
-    # capitals do not make a gene human: names that only one species has, in any letter case, decide
-    return Identifiers("symbol", species if species == "mouse" else _by_content(telling) or species)
+    # letter case does not make a gene of a species: names that only one has, in any letter case, decide
+    return Identifiers("symbol", _by_content(telling) or species)
 
 
 def is_control(names: Iterable[str]) -> np.ndarray:
@@ -98,6 +110,22 @@ def is_control(names: Iterable[str]) -> np.ndarray:
         bool (g,).
     """
     return np.array([bool(_CONTROL.match(str(name))) for name in names], dtype=bool)
+
+
+def is_measurement(names: Iterable[str]) -> np.ndarray:
+    """Mark what is measured of cells, or stains them, and is no gene: ``DAPI``, ``area``, ``n_counts``.
+
+    Parameters
+    ----------
+    names
+        Feature names.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (g,).
+    """
+    return np.array([bool(_MEASUREMENT.fullmatch(str(name).strip())) for name in names], dtype=bool)
 
 
 def _vote(gene: str) -> Species:

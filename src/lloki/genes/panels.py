@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from lloki.errors import GeneError
 from lloki.genes.identifiers import identify
 
 _FEW = 0.1  # below this share of the panel, names that differ in kind or species meet only by chance
+_BY_ORTHOLOGS = "match it by one-to-one orthologs: orthologs=True (--orthologs)"
+_ONE_CASE = "If both are of one species, write the gene symbols of both in the same letter case."
 _DERIVED = re.compile(r"panel_\d+g_[0-9a-f]{8}")
 
 
@@ -119,11 +122,72 @@ def match_reference(
         differ = _case_differs(genes, set(reference), len(found.used))
     if not found.used or (found.diagnosis and differ):
         raise GeneError(found.diagnosis, where=where, slot="var_names", hint=found.hint)
+    if (
+        not found.diagnosis
+        and not differ
+        and (near := _written_otherwise(found.dropped, reference, found.used))
+    ):
+        shown = ", ".join(f"{gene} here, {there} there" for gene, there in list(near.items())[:3])
+        text = f"{len(near)} of {len(genes)} genes are written otherwise in {reference_name} ({shown})"
+        hint = "They count as absent there: rename them in one of the two, if they are the same genes."
+        return replace(found, diagnosis=text, hint=hint)
     if known_to_differ and not found.diagnosis:
         text = f"the slice has gene names of {mine.species}, {reference_name} of {theirs.species}"
-        hint = "Genes are matched by name only: take a reference of the same species."
+        hint = f"Genes are matched by name only: take a reference of the same species, or {_BY_ORTHOLOGS}."
         return replace(found, diagnosis=text, hint=hint)
     return found
+
+
+def in_letter_case(genes: Iterable[str], reference: Iterable[str]) -> list[str]:
+    """Names of a reference in the letter case of a slice, where both are known to be of one species.
+
+    Parameters
+    ----------
+    genes, reference
+        Gene names of the slice and of the reference.
+
+    Returns
+    -------
+    list of str
+        The reference's names, in its order: those of the slice where only letter case differs and one name
+        alone is meant. As they are where most agree already, and where the names alone do not show the same
+        species: letter case distinguishes mouse from human (``Gad1``, ``GAD1``), so that only symbols that
+        one of them lacks are evidence.
+    """
+    genes, reference = list(map(str, genes)), list(map(str, reference))
+    known = set(reference)
+    if not _case_differs(genes, known, sum(gene in known for gene in genes)):
+        return reference
+    # in lower case, which no species has, symbols are judged by what only one species has
+    mine, theirs = (identify(map(str.lower, names)) for names in (genes, reference))
+    if mine.species == "unknown" or mine != theirs:
+        return reference
+    here, there = Counter(map(str.casefold, genes)), Counter(map(str.casefold, reference))
+    spelled = {gene.casefold(): gene for gene in genes}
+    one = {name for name in spelled if here[name] == 1 and there[name] == 1}
+    return [spelled[name.casefold()] if name.casefold() in one else name for name in reference]
+
+
+def _written_otherwise(genes: Iterable[str], reference: Iterable[str], used: Iterable[str]) -> dict[str, str]:
+    """Genes that the reference has under a like name, which none of those used has.
+
+    Alike are names but for case, punctuation (``H2.K1``), R's ``X`` before a digit, and the number that makes
+    a name unique (``Gad1.1``).
+    """
+    taken, bare = set(used), dict[str, list[str]]()
+    for name in dict.fromkeys(reference):
+        bare.setdefault(_bare(name), []).append(name)
+    found = {}
+    for gene in genes:
+        alike = bare.get(_bare(gene)) or bare.get(_bare(re.sub(r"[.-]\d+$", "", gene)), [])
+        if len(alike) == 1 and alike[0] not in taken:
+            found[gene] = alike[0]
+    return found
+
+
+def _bare(name: str) -> str:
+    letters = re.sub(r"[\W_]", "", name).casefold()
+    return letters[1:] if re.match(r"x\d", letters) else letters
 
 
 def _alike(genes: list[str], reference: set[str]) -> int:
@@ -151,11 +215,12 @@ def _diagnose(genes: list[str], reference: set[str], shared: int, name: str) -> 
     if "unknown" not in (mine.species, theirs.species) and mine.species != theirs.species:
         return (
             f"{mine} against {theirs} in {name}: {sizes}; {examples}",
-            f"Use a {mine.species} reference, or rename one of the two by a table of one-to-one orthologs.",
+            f"Use a {mine.species} reference, or {_BY_ORTHOLOGS}."
+            + (f" {_ONE_CASE}" if _case_differs(genes, reference, shared) else ""),
         )
     if _case_differs(genes, reference, shared):
         return (
             f"{sizes}, but {_alike(genes, reference)} when letter case is ignored; {examples}",
-            "Write the gene symbols of both in the same letter case.",
+            f"{_ONE_CASE} If not, {_BY_ORTHOLOGS}.",
         )
     return f"{sizes}; {examples}", "Check that both come from the same species and name their genes alike."

@@ -29,9 +29,12 @@ def leiden(near: NDArray[np.integer], *, resolution: float = 1.0, seed: int = 0)
 
     n, k = near.shape
     source, target = np.repeat(np.arange(n), k), near.ravel()
-    edges = np.stack([np.minimum(source, target), np.maximum(source, target)], axis=1)
-    edges, counts = np.unique(edges[(source != target) & (target >= 0)], axis=0, return_counts=True)
-    graph = igraph.Graph(n=n, edges=edges)
+    linked = (source != target) & (target >= 0)
+    source, target = source[linked], target[linked].astype(np.int64)
+    # one number a pair: rows of two are sorted ten times as slowly
+    pairs = np.minimum(source, target) * n + np.maximum(source, target)
+    pairs, counts = np.unique(pairs, return_counts=True)
+    graph = igraph.Graph(n=n, edges=np.stack(np.divmod(pairs, n), axis=1))
     igraph.set_random_number_generator(random.Random(seed))
     try:
         found = graph.community_leiden("modularity", weights=counts, resolution=resolution, n_iterations=4)

@@ -6,6 +6,10 @@ and kept in ``uns["lloki"]["messages"]``), or refused with an error that names t
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
+from lloki.io.folders import read_folder
 from lloki.io.hashing import content_hash
 from lloki.io.options import ReadOptions
 from lloki.io.reference import read_reference
@@ -18,7 +22,16 @@ __all__ = [
     "atomic",
     "check_slices",
     "content_hash",
+    "export",
     "iter_slices",
+    "read_folder",
     "read_reference",
     "read_slices",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load :func:`lloki.io.export` at its first use: it comes after all else, and draws on all of it."""
+    if name == "export":
+        return importlib.import_module("lloki.export").export
+    raise AttributeError(f"module 'lloki.io' has no attribute {name!r}")

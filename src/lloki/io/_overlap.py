@@ -11,6 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki.io._stacked import not_stacked, stacked
+from lloki.io.units import widest
 
 _GROUPS = 100  # groups looked at, spread over all
 _ON = 0.5  # part of the smaller box inside the other that means one on another
@@ -49,7 +51,10 @@ def codes_of(column: pd.Series) -> NDArray[np.int64] | None:
     kind = column.dtype
     if pd.api.types.is_float_dtype(kind) and not (column.dropna() % 1 == 0).all():
         return None
-    codes, values = pd.factorize(column)
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # lists and the like
+        return None
     return np.asarray(codes, np.int64) if 2 <= len(values) <= max(2, len(column) // 5) else None
 
 
@@ -59,7 +64,7 @@ def on_one_another(positions: NDArray, groups: NDArray[np.int64]) -> bool:
 
 
 def local_positions(
-    adata: AnnData, positions: NDArray, rows: NDArray, sections: pd.Series | None
+    adata: AnnData, positions: NDArray, rows: NDArray, sections: pd.Series | None, ignored: list[str]
 ) -> tuple[str, str] | None:
     """Find a column whose groups have positions of their own, and where the true positions are.
 
@@ -74,17 +79,22 @@ def local_positions(
     sections
         Column that names sections, where the file holds several in these rows: the same field of view of
         two sections is not one group.
+    ignored
+        Gets columns that are called a field of view and evidently name no places.
 
     Returns
     -------
     tuple or None
         Column and slot with true positions. Cell types lie on one another too: a column is only named where
         other positions follow these within its groups and take the groups apart, or, with an empty slot,
-        where it is called a field of view.
+        where cells of different groups are nearer than cells can be (:func:`lloki.io._stacked.stacked`), or
+        it is called a field of view and cells do not evidently keep apart from those of other groups too
+        (:func:`lloki.io._stacked.not_stacked`).
     """
-    xy, obs = positions[rows], adata.obs.iloc[rows]
-    truths = [(slot, values[rows]) for slot, values in _positions(adata)]
-    unknown = None
+    xy, obs = widest(positions[rows]), adata.obs.iloc[rows]
+    truths = [(slot, widest(values[rows])) for slot, values in _positions(adata)]
+    named: tuple[str, str] | None = None
+    nearest, most = named, 0.0
     for name in obs.columns:
         codes = codes_of(obs[name]) if np.ndim(obs[name]) == 1 else None
         if codes is None or not on_one_another(xy, codes):
@@ -96,11 +106,18 @@ def local_positions(
             a, b = xy[known], truth[known]
             if _follows(a, b, codes[known]) and not _same_frame(a, b):
                 return str(name), slot
-        if unknown is None and _FIELD.fullmatch(str(name)) and codes.max() >= 3:
+        if named is None and _FIELD.fullmatch(str(name)) and codes.max() >= 3:
             if sections is not None:
                 codes = pd.factorize(pd.Series(codes).astype(str) + " " + sections.astype(str).to_numpy())[0]
-            unknown = (str(name), "") if on_one_another(xy, codes) else None
-    return unknown
+            if on_one_another(xy, codes):
+                if not_stacked(xy, codes):
+                    ignored.append(str(name))
+                else:
+                    named = (str(name), "")
+        more = stacked(xy, codes, str(name))
+        if more > most:  # a subset of cells that were stacked is stacked too, but less so
+            nearest, most = (str(name), ""), more
+    return named or nearest
 
 
 def _follows(local: NDArray, truth: NDArray, codes: NDArray[np.int64]) -> bool:

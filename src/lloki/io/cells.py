@@ -21,6 +21,9 @@ from lloki.io.frames import as_text, tidy
 _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
 )
+_FEW_LABELS = 20  # labeled cells, of which any number of types is possible
+# a column of one coordinate; a pixel's row is its y
+_AXIS = re.compile(r"(?:.*[_.\s])?([xyz]|(?:image)?(?:row|col|column))(?:[_.\s].*)?", re.IGNORECASE)
 _SECTIONS = (
     "slice",
     "slice_id",
@@ -62,8 +65,10 @@ _MAY_BE_SECTIONS = frozenset(
 )
 
 
-def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
+def read_coordinates(adata: AnnData, findings: Findings) -> np.ndarray:
     """Positions of all cells: float64 (n, 2) or (n, 3), finite.
+
+    Corrected, with a message: a table whose columns are named in another order than x, y, z, or hold more.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
         If ``obsm['spatial']`` is missing (the message names columns that look like positions), is not a table
         of two or three numbers a cell, or holds NaN or infinite values.
     """
-    slot = f"obsm['{keys.SPATIAL}']"
+    slot, where = f"obsm['{keys.SPATIAL}']", findings.where
     if keys.SPATIAL not in adata.obsm:
         near = [str(name) for name in adata.obs.columns if _POSITION.fullmatch(str(name))]
         near_obsm = [name for name in adata.obsm if "spatial" in name.lower() or "coord" in name.lower()]
@@ -85,7 +90,13 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
             hint = "Put the cells' centroids there, (cells, 2) or (cells, 3)."
         raise InputError("is missing", where=where, slot=slot, hint=hint)
     values = adata.obsm[keys.SPATIAL]
+    if isinstance(values, pd.DataFrame):
+        values = _in_order(values, slot, findings)
+    if np.ma.is_masked(values):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
+        if np.iscomplexobj(values):
+            raise ValueError("complex numbers")
         coords = np.array(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(
@@ -114,6 +125,26 @@ def read_coordinates(adata: AnnData, where: str) -> np.ndarray:
     return coords
 
 
+def _in_order(table: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
+    """Columns of a table of positions as x, y, z, where their names say which is which."""
+    axes = [_axis(str(name)) for name in table.columns]
+    order = sorted((i for i, axis in enumerate(axes) if axis), key=lambda i: axes[i])
+    if [axes[i] for i in order] not in (["x", "y"], ["x", "y", "z"]) or order == list(range(len(axes))):
+        return table
+    read_as = ", ".join(axes[i] for i in order)
+    findings.corrected(f"{slot} has its columns as {some(table.columns)}; read as {read_as}")
+    return table.iloc[:, order]
+
+
+def _axis(name: str) -> str:
+    """Coordinate that a column's name says it is, ``""`` if none."""
+    match = _AXIS.fullmatch(name)
+    if match is None:
+        return ""
+    word = match[1].lower()
+    return "y" if word.endswith("row") else "x" if "col" in word else word
+
+
 def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None) -> pd.DataFrame:
     """All columns of ``obs`` under unique cell names, in a form that can be written again.
 
@@ -130,7 +161,7 @@ def read_obs(adata: AnnData, findings: Findings, *, label_key: str | None = None
         names = make_index_unique(names)
     obs.index = names
     if label_key is not None and label_key in obs.columns:
-        obs[label_key] = _labels(_without_words(obs[label_key], findings), findings)
+        obs[label_key] = _labels(_stripped(_without_words(obs[label_key], findings), findings), findings)
     return obs
 
 
@@ -194,16 +225,22 @@ def split_sections(
                 "different sections become neighbors"
             )
         return {"": np.arange(len(obs))}
+    if not len(obs):  # then refused for having no cells, rather than no sections at all
+        return {"": np.arange(0)}
     column = obs[slice_key]
-    missing = int(column.isna().sum())
-    if missing:
+    missing = stands_for_missing(column, unknown=False)
+    if missing.any():
+        words = sorted(set(column[missing].dropna().astype(str)))
+        as_what = f" ({some(map(repr, words))})" if words else ""
         raise InputError(
-            f"is missing for {number(missing, 'cell')}",
+            f"is missing for {number(int(missing.sum()), 'cell')}{as_what}",
             where=findings.where,
             slot=f"obs['{slice_key}']",
             hint="Remove those cells, or give their sections.",
         )
-    text = as_text(column).to_numpy()
+    if pd.api.types.is_float_dtype(column.dtype):  # 0.1 + 0.2 and 0.3 are one section
+        column = column.astype(float).map(lambda value: float(f"{value:.12g}"))
+    text = _stripped(as_text(column), findings).to_numpy()
     return {str(name): np.flatnonzero(text == name) for name in sorted(set(text))}
 
 
@@ -220,10 +257,22 @@ def _without_words(column: pd.Series, findings: Findings) -> pd.Series:
     return column.cat.remove_unused_categories() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
+def _stripped(column: pd.Series, findings: Findings) -> pd.Series:
+    """Names of groups without blanks around them, which make two groups of one."""
+    padded = [v for v in column.dropna().unique() if isinstance(v, str) and v != v.strip()]
+    if not padded:
+        return column
+    findings.corrected(f"blanks around {some(map(repr, padded))} in obs['{column.name}'] cut off")
+    return column.astype(object).map(lambda v: v.strip() if isinstance(v, str) else v)
+
+
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:
     if column.isna().all():
         findings.corrected(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
         return column.astype(object).astype("category")  # the categories of NaN would be numbers
+    if 2 * column.nunique() > column.notna().sum() > _FEW_LABELS:
+        text = f"{column.nunique():,} labels for {number(int(column.notna().sum()), 'cell')}"
+        findings.corrected(f"obs['{column.name}'] has {text}: names or measures of cells rather than types")
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     if pd.api.types.is_numeric_dtype(values.dtype):
         findings.corrected(

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from lloki import keys
+from lloki._missing import stands_for_missing
 from lloki.errors import InputError
 from lloki.genes import is_panel_name, panel_name
 from lloki.io._findings import Findings, some
@@ -21,11 +22,15 @@ def technology_of(
     adata: AnnData, obs: pd.DataFrame, source: Source, chosen: Mapping[str, str], findings: Findings
 ) -> str:
     """Name a section's technology: by the caller, ``uns``, ``obs``, else the input's name, with a warning."""
-    if source.sample in chosen:
-        return chosen[source.sample]
+    for known in (source.sample, source.given):
+        if known is not None and known in chosen:
+            return chosen[known]
     given = adata.uns.get(keys.TECHNOLOGY)
-    if given is not None and np.size(given) == 1 and str(np.ravel(given)[0]).strip():
-        return str(np.ravel(given)[0])
+    if given is not None and np.size(given) == 1 and not isinstance(given, Mapping | set):
+        value = np.ravel(np.asarray(given, dtype=object))[0]
+        value = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if not stands_for_missing(np.array([value], dtype=object))[0]:
+            return str(value)
     found = _one(obs, keys.TECHNOLOGY, findings.where)
     if found:
         return found
@@ -36,15 +41,21 @@ def technology_of(
     return name
 
 
-def panel_of(obs: pd.DataFrame, genes: pd.Index, source: Source, findings: Findings) -> str:
-    """Name a section's panel: the caller's, ``obs``'s, else by its genes; a name by other genes is stale."""
+def panel_of(adata: AnnData, obs: pd.DataFrame, genes: pd.Index, source: Source, findings: Findings) -> str:
+    """Name a section's panel: the caller's, ``obs``'s, ``uns``'s, else by its genes; not a stale one."""
     found = source.panel or _one(obs, keys.PANEL, findings.where)
+    given = adata.uns.get(keys.PANEL)
+    if not found and isinstance(given, str) and given.strip():
+        found = given
     return found if found and not is_panel_name(found) else panel_name(genes)
 
 
 def _one(obs: pd.DataFrame, column: str, where: str) -> str:
     """Return the one value of a column in this section, ``""`` if it has none."""
-    values = sorted(set(as_text(obs[column]).dropna())) if column in obs.columns else []
+    if column not in obs.columns:
+        return ""
+    named = obs[column][~stands_for_missing(obs[column])]
+    values = sorted(set(as_text(named).dropna()))
     if len(values) > 1:
         raise InputError(
             f"holds {some(values)} in one section",
@@ -52,7 +63,7 @@ def _one(obs: pd.DataFrame, column: str, where: str) -> str:
             slot=f"obs['{column}']",
             hint=f"Split the file by it (--slice-key {column}), or remove the column.",
         )
-    return values[0] if values and values[0].strip() else ""
+    return values[0] if values else ""
 
 
 def with_ours(

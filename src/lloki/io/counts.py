@@ -11,8 +11,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from lloki.errors import InputError
+from lloki.genes import is_measurement
 from lloki.io._findings import Findings, number, some
-from lloki.io.scale import ScaleName, infer_scale, recover_counts, round_counts, undo_log
+from lloki.io.scale import ScaleName, doubt_of_counts, infer_scale, recover_counts, round_counts, undo_log
 
 RAW = "raw"  # the name under which adata.raw can be asked for as a layer
 _PEEK = 200  # cells that a hint looks at
@@ -78,6 +79,9 @@ def read_counts(
         what = "no cells" if adata.n_obs == 0 else "no genes"
         raise InputError(f"holds {what}", where=findings.where, slot=slot, hint="Leave this input out.")
     x = _canonical(values, findings.where, slot)
+    if (other := is_measurement(var.index)).any():  # emptied, not to be judged as counts; left out later
+        x = sparse.csr_matrix(x @ sparse.diags((~other).astype(np.float32)))
+        x.eliminate_zeros()
     if x.nnz == 0:
         raise InputError(
             "holds zeros only",
@@ -92,6 +96,8 @@ def read_counts(
         x, fractions = round_counts(x)
         if fractions:
             findings.corrected(f"{slot} is no whole number in {number(fractions, 'value')}; kept as counts")
+        if doubt := doubt_of_counts(x):
+            findings.corrected(f"{slot} holds whole numbers, but {doubt}; kept as counts")
     elif scale == "proportional to counts":
         findings.corrected(
             f"{slot} holds counts divided by volume, area or library size; whole counts were recovered, each "
@@ -182,6 +188,13 @@ def _layers(adata: AnnData) -> dict[str, Any]:
 
 def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
     values = values.compute() if hasattr(values, "compute") else values  # dask, from lazily read stores
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"is masked in {number(int(np.ma.count_masked(values)), 'value')}",
+            where=where,
+            slot=slot,
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+        )
     if getattr(values, "dtype", np.dtype(object)).kind not in "buif":
         raise InputError(
             f"holds values that are not numbers ({getattr(values, 'dtype', type(values).__name__)})",
@@ -205,7 +218,9 @@ def _canonical(values: Any, where: str, slot: str) -> sparse.csr_matrix:
             f"is NaN or infinite in {number(bad, 'value')}",
             where=where,
             slot=slot,
-            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts.",
+            hint="A missing measurement is not a zero: remove those genes or cells, or fill in the counts. "
+            "If ad.concat joined several panels: give each slice on its own, or join with fill_value=0 and "
+            "cut by slice_key.",
         )
     return x
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 from anndata.utils import make_index_unique
 from scipy import sparse
 
+from lloki._missing import stands_for_missing
 from lloki.errors import GeneError
-from lloki.genes import Identifiers, SymbolNames, is_control, to_symbols
+from lloki.genes import Identifiers, SymbolNames, is_control, is_measurement, to_symbols
 from lloki.io._findings import Findings, number, some
 from lloki.io.frames import tidy
 
@@ -22,6 +24,14 @@ _DATE = re.compile(
     r"|\d{4}-\d\d-\d\d([ T].*)?|\d{1,2}/\d{1,2}/\d{2,4}",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"b?(['\"])(.*)\1")  # as bytes made text, and as R and spreadsheets write text
+_UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad")) | dict.fromkeys(
+    map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-"
+)
+_WITH_ID = re.compile(
+    r"(?P<symbol>.+?)[_|;:](?:ENS[A-Z]*G\d{11})(?:\.\d+)?|(?:ENS[A-Z]*G\d{11})(?:\.\d+)?[_|;:](?P<after>.+)"
+)
+_BARCODE = re.compile(r"(.*[_:#-])?[ACGT]{10,}([-_.:#]\w+)*")
 # Columns that say what a feature is, and what a gene is called in them: 10x Genomics, CosMx, CELLxGENE.
 _TYPES = {
     "feature_types": "gene expression",
@@ -58,19 +68,34 @@ def read_features(
     GeneError
         If no column measures a gene, or the names are numbers and no column holds better ones.
     """
+    if isinstance(var.index, pd.MultiIndex):
+        raise GeneError(
+            "has several levels, and a gene one name",
+            where=findings.where,
+            slot="var_names",
+            hint="Keep the level with gene names: adata.var.index = adata.var.index.get_level_values(0).",
+        )
     features = list(map(str, var.index))
     keep = _measures_genes(var)
     found = _names(var.loc[keep])
-    controls = is_control(found.names)  # known only under the final names, where a column holds them
-    if controls.any():
+    # known only under the final names, where a column holds them
+    others = is_control(found.names) | is_measurement(found.names) | _nameless(found.names)
+    if others.any():
         features = list(np.array(features, dtype=object))
-        for i, name in zip(np.flatnonzero(keep)[controls], np.array(found.names, dtype=object)[controls]):
+        for i, name in zip(np.flatnonzero(keep)[others], np.array(found.names, dtype=object)[others]):
             features[i] = name
-        keep[np.flatnonzero(keep)[controls]] = False
+        keep[np.flatnonzero(keep)[others]] = False
         found = _names(var.loc[keep])
     _report_others(np.array(features, dtype=object), keep, findings)
     if not keep.all():
         x, var = x[:, keep], var.loc[keep]
+    if 2 * sum(bool(_BARCODE.fullmatch(name)) for name in found.names) > len(found.names):
+        raise GeneError(
+            f"names of genes are cell barcodes (for example {some(found.names, 3)})",
+            where=findings.where,
+            slot="var_names",
+            hint="The matrix has genes as rows and cells as columns: transpose it (adata.T).",
+        )
     if found.ids.kind == "unknown":
         raise GeneError(
             f"gene names are neither symbols nor Ensembl ids (for example {some(found.names, 3)})",
@@ -82,6 +107,12 @@ def read_features(
     if padded:
         findings.corrected(
             f"blanks around {number(len(padded), 'gene name')} cut off ({some(map(repr, padded))})"
+        )
+    marred = [] if found.column else [name for name in map(str, var.index) if _plain(name) != name.strip()]
+    if marred:
+        findings.corrected(
+            f"quotes, Ensembl ids and invisible characters cut off {number(len(marred), 'gene name')} "
+            f"({some(map(ascii, marred))})"
         )
     genomes = sorted({match[1] for name in var.index if (match := _GENOME.match(str(name)))})
     if genomes and not found.column:
@@ -106,6 +137,12 @@ def read_features(
             "as scanpy does, the first keeps its name (sum them yourself if they are probes of one gene)"
         )
         names = make_index_unique(names)
+    alike = names[names.str.casefold().duplicated(keep=False)]
+    if len(alike):
+        findings.corrected(
+            f"{number(len(alike), 'gene name')} differ from one another in letter case only "
+            f"({some(sorted(alike, key=lambda name: str(name).casefold()))}); kept as different genes"
+        )
     var = tidy(var, "var", findings)
     var.index = pd.Index(names, dtype=object)
     return x, var, found.ids
@@ -117,12 +154,30 @@ def _names(var: pd.DataFrame) -> SymbolNames:
 
 
 def _bare(name: Any) -> Any:
-    """Name without the genome that 10x Genomics puts before it (``mm10___Gad1``)."""
-    return _GENOME.sub("", name) if isinstance(name, str) else name
+    """Name without the genome that 10x Genomics puts before it (``mm10___Gad1``), and as `_plain` has it."""
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    return _GENOME.sub("", _plain(name)) if isinstance(name, str) else name
+
+
+def _plain(name: str) -> str:
+    """Name without quotes, ``b''`` of bytes, an Ensembl id beside it, invisible signs; dashes are hyphens."""
+    name = name.translate(_UNSEEN).strip()
+    match = _QUOTED.fullmatch(name)
+    name = match[2].strip() if match else name
+    both = _WITH_ID.fullmatch(name)
+    return (both["symbol"] or both["after"]) if both else name
+
+
+def _nameless(names: Iterable[str]) -> np.ndarray:
+    """(g,) bool: text for a missing name (``nan``, also numbered as ``nan-1``), which would join features."""
+    return stands_for_missing(
+        np.array([re.sub(r"-\d+$", "", str(name)) for name in names], dtype=object), unknown=False
+    )
 
 
 def _measures_genes(var: pd.DataFrame) -> np.ndarray:
-    """(G,) bool: neither a control probe, by its name in the index, nor another kind of feature."""
+    """(G,) bool: by its name in the index no control probe or measurement, and no other kind of feature."""
     keep = np.ones(len(var), dtype=bool)
     for column in var.columns:
         gene = _TYPES.get(str(column).lower())
@@ -130,7 +185,8 @@ def _measures_genes(var: pd.DataFrame) -> np.ndarray:
             types = var[column].astype(str).str.strip().str.lower().to_numpy()
             if (types == gene).any():
                 keep &= types == gene
-    return keep & ~is_control(var.index)
+    names = [_bare(str(name)) for name in var.index]
+    return keep & ~is_control(names) & ~is_measurement(names)
 
 
 def _report_others(features: np.ndarray, keep: np.ndarray, findings: Findings) -> None:
@@ -143,5 +199,5 @@ def _report_others(features: np.ndarray, keep: np.ndarray, findings: Findings) -
             hint="Give a matrix with gene expression features.",
         )
     if not keep.all():
-        gone = features[~keep]
+        gone = [str(name).strip() or "without a name" for name in features[~keep]]
         findings.corrected(f"{number(len(gone), 'feature')} that measure no gene left out ({some(gone)})")

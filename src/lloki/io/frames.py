@@ -62,18 +62,20 @@ def tidy(frame: pd.DataFrame, slot: str, findings: Findings) -> pd.DataFrame:
             if len(used.cat.categories) < len(dtype.categories):
                 unused.append(name)
                 frame[name] = used
-            if _unwritable(used.cat.categories.dtype):
+            categories = used.cat.categories
+            if _unwritable(categories.dtype) or _mixed(categories):
                 mixed.append(name)
-                texts = pd.Index([str(value) for value in used.cat.categories], dtype=object)
+                texts = pd.Index([text_of(value) for value in categories], dtype=object)
                 frame[name] = used.cat.rename_categories(make_index_unique(texts))
         elif isinstance(dtype, pd.StringDtype):
             frame[name] = as_text(column)
         elif isinstance(dtype, pd.SparseDtype):
             frame[name] = np.asarray(column)
-        elif _unwritable(dtype) or (
-            pd.api.types.is_object_dtype(dtype)
-            and pd.api.types.infer_dtype(column) not in ("string", "empty")
-        ):
+        elif pd.api.types.is_float_dtype(dtype) and pd.api.types.is_extension_array_dtype(dtype):
+            frame[name] = column.to_numpy(dtype=float, na_value=np.nan)
+        elif pd.api.types.is_object_dtype(dtype) and column.isna().all():
+            frame[name] = np.full(len(column), np.nan)
+        elif _unwritable(dtype) or (pd.api.types.is_object_dtype(dtype) and _mixed(column)):
             mixed.append(name)
             frame[name] = as_text(column)
     if unused:
@@ -88,11 +90,25 @@ def _unwritable(dtype: Any) -> bool:
     return isinstance(dtype, pd.IntervalDtype | pd.PeriodDtype) or getattr(dtype, "kind", "O") in "mM"
 
 
+def _mixed(values: pd.Series | pd.Index) -> bool:
+    """Whether objects are not all text, or text that no file can hold."""
+    if not pd.api.types.is_object_dtype(values.dtype):
+        return False
+    known = [value for value in values if not (value is None or value is pd.NA or value != value)]
+    return not all(isinstance(value, str) and text_of(value) == value for value in known)
+
+
+def text_of(value: Any) -> str:
+    """Value as text that files can hold: bytes decoded, and without lone surrogates and zero bytes."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 def as_text(column: pd.Series) -> pd.Series:
     """Values as text; whole numbers without a point, missing values left missing."""
     if pd.api.types.is_float_dtype(column.dtype) and _all_whole(column.dropna()):
         column = column.astype("Int64")
-    return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+    return column.astype(object).where(column.notna(), None).map(text_of, na_action="ignore")
 
 
 def _all_whole(values: pd.Series) -> bool:

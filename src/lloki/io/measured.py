@@ -6,7 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
 from scipy import sparse
+
+from lloki import keys
 
 _EXPECTED = 5.0  # counts expected of a gene from the other sections, at which none is no chance
 _MANY = 0.05  # share of the genes that must be so for another panel, rather than tissue that lacks them
@@ -14,8 +18,26 @@ _LEAST = 3
 _MASKS = ("measured_{}", "{}_measured", "measured in {}", "in_{}", "measured:{}")  # names of columns of var
 
 
+def measured_by_slice(adata: AnnData) -> dict[str, NDArray[np.bool_]]:
+    """Slice → (g,) whether it measured each gene, as an integration recorded it; empty without a record.
+
+    A join with other AnnData leaves NaN for genes that were not in the integration: not measured.
+    """
+    info = adata.uns.get(keys.UNS, {})
+    known = list(map(str, info.get("slices", []))) if isinstance(info, Mapping) else []
+    if keys.MEASURED not in adata.varm:
+        return {}
+    table = np.asarray(adata.varm[keys.MEASURED])
+    if table.ndim != 2 or table.shape[1] != len(known):  # a record of other slices
+        return {}
+    return {name: table[:, i] == 1 for i, name in enumerate(known)}
+
+
 def measured_genes(
-    x: sparse.csr_matrix, var: pd.DataFrame, sections: Mapping[str, np.ndarray]
+    x: sparse.csr_matrix,
+    var: pd.DataFrame,
+    sections: Mapping[str, np.ndarray],
+    recorded: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """(g,) bool for each section: the genes that it measured.
 
@@ -27,6 +49,8 @@ def measured_genes(
         (g rows) of boolean columns named after a section (``measured_NAME``), which are believed.
     sections
         Rows of each.
+    recorded
+        Section → (g,) what an integration recorded (:func:`measured_by_slice`), which is believed too.
 
     Notes
     -----
@@ -45,7 +69,7 @@ def measured_genes(
     counted = totals > 0
     out = {}
     for i, name in enumerate(sections):
-        mask = _mask(var, name)
+        mask = _mask(var, name) if name not in (recorded or {}) else (recorded or {})[name]
         if mask is not None:
             out[name] = mask | counted[i]
             continue

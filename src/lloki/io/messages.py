@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from lloki.io._findings import some
 
+Rank = Literal["act", "note", "trivial"]
+
+# What needs nobody's attention: names and labels that were taken as they should be.
+_TRIVIAL = re.compile(r"has a name that lloki uses; kept as|^blanks around|^no cell has a label in")
 _SECTION = re.compile(r"( \[.*?\])?: ")
+
+
+def rank_of(name: str, text: str) -> Rank:
+    """Rank a message: to act on (what was left out, or failed), to note, or trivial.
+
+    Parameters
+    ----------
+    name
+        Of the slice, or of the stage that has the message.
+    text
+        The message without its slice.
+    """
+    if name in ("training", "held-out genes") or text.startswith("skipped: "):
+        return "act"
+    return "trivial" if _TRIVIAL.search(text) else "note"
 
 
 def bare(text: str, where: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lloki._config import Config
 from lloki.errors import ConfigError
+from lloki.io.folders import require_limits
 from lloki.io.sources import Slices, Source, plan_sources
 
 
@@ -19,8 +20,12 @@ class ReadOptions(Config):
     ----------
     layer, allow_normalized, slice_key, label_key, technology, samples, panels, layers, n_neighbors
         See :func:`lloki.io.read_slices`.
+    min_counts, max_control_rate
+        See :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
+    orthologs
+        Match a reference of the other of mouse and human by one-to-one orthologs.
     skip_bad
         Skip invalid slices.
     """
@@ -34,8 +39,14 @@ class ReadOptions(Config):
     panels: Sequence[str | None] | None = None
     layers: Sequence[str | None] | None = None
     n_neighbors: int = 40
+    min_counts: int = 0
+    max_control_rate: float | None = None
     reference_layer: str | None = None
+    orthologs: bool = False
     skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        require_limits(self.min_counts, self.max_control_rate)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
@@ -53,7 +64,8 @@ class ReadOptions(Config):
         sources = plan_sources(
             inputs, layer=self.layer, samples=self.samples, panels=self.panels, layers=self.layers
         )
-        unknown = sorted(set(self.technology or ()) - {source.sample for source in sources})
+        named = {source.sample for source in sources} | {source.given for source in sources}
+        unknown = sorted(set(self.technology or ()) - named)
         if unknown:
             known = ", ".join(source.sample for source in sources)
             raise ConfigError(

@@ -27,6 +27,9 @@ _UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "10": lambda values: np.expm1(values * np.log(10.0)),
 }
 _EVEN = 0.05  # relative spread of the cells' totals below which they were made equal
+_SAME_TOTAL = 0.01  # and below which no depth of sequencing is that even, for whole numbers
+_FULL = (127.0, 255.0, 32_767.0, 65_535.0)  # largest signed and unsigned integers of 8 and 16 bits
+_ENOUGH = 20  # cells, and 10 values each, that are needed to doubt counts
 
 
 def infer_scale(x: sparse.csr_matrix) -> ScaleName:
@@ -53,12 +56,47 @@ def infer_scale(x: sparse.csr_matrix) -> ScaleName:
     """
     if x.nnz and x.data.min() < 0:
         return "scaled"
-    if not x.nnz or _whole(x.data).mean() >= _MOSTLY:
+    if not x.nnz:
         return "counts"
+    whole = _whole(x.data)
+    if whole.mean() >= _MOSTLY:
+        return "log-normalized" if _logs_of_counts(x.data[~whole]) else "counts"
     sample = x[:: max(1, x.shape[0] // _SAMPLE)]
     if _proportional(sample):
         return "proportional to counts"
     return "log-normalized" if _log_base(sample)[0] else "normalized"
+
+
+def doubt_of_counts(x: sparse.csr_matrix) -> str:
+    """Reason to doubt that whole numbers are counts, as a clause; ``""`` if there is none.
+
+    Parameters
+    ----------
+    x
+        (n, g) values that :func:`infer_scale` takes for counts, without stored zeros.
+    """
+    filled = x[np.diff(x.indptr) > 0]
+    if filled.shape[0] < _ENOUGH or filled.nnz < 10 * filled.shape[0]:
+        return ""
+    if (filled.data == filled.data[0]).all():
+        return f"all are 0 or {filled.data[0]:g}: whether a gene was detected, not how often"
+    if filled.nnz == filled.shape[0] * filled.shape[1]:
+        return "no cell lacks any gene: a constant may have been added"
+    top = filled.data.max()
+    if top in _FULL and (filled.data == top).sum() > max(3, 1e-3 * filled.nnz):
+        return f"many are {top:g}, the largest of a number of few bits: larger counts may have been cut off"
+    totals = np.asarray(filled.sum(axis=1, dtype=np.float64)).ravel()
+    if totals.std() < _SAME_TOTAL * totals.mean():
+        return f"all cells add up to about {totals.mean():,.0f}: they were normalized and rounded, or thinned"
+    return ""
+
+
+def _logs_of_counts(fractions: np.ndarray) -> bool:
+    """Whether the few fractions beside whole numbers are log2(1 + count), which keeps 1, and 3 whole."""
+    if len(fractions) < 3 or fractions.max() > _LARGEST_LOG:
+        return False
+    undone = _UNDO["2"](fractions.astype(np.float64))
+    return bool((np.abs(undone - np.rint(undone)) <= _INTEGER * np.maximum(undone, 1)).mean() >= _MOSTLY)
 
 
 def round_counts(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int]:

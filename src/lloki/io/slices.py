@@ -10,7 +10,7 @@ from anndata import AnnData
 from lloki import keys
 from lloki._keywords import keywords
 from lloki.errors import InputError
-from lloki.io._findings import warn_once_each
+from lloki.io._findings import some, warn_once_each
 from lloki.io.cells import missing_column
 from lloki.io.messages import together
 from lloki.io.options import ReadOptions
@@ -37,6 +37,14 @@ class SliceCheck:
         ``"unknown"``).
     technology, panel
         What it would be conditioned on.
+    spacing
+        Median distance from a cell to the nearest other, NaN where positions could not be read.
+    extent
+        Width and height of the section.
+    unit
+        Of these: ``"micrometre"``, another, or ``""`` where it is not known.
+    control_rate
+        Share of control probes in all counts; NaN where it is not known.
     errors
         Why it cannot be used, each with file, slot and fix; empty if it can.
     warnings
@@ -52,6 +60,10 @@ class SliceCheck:
     species: str = "unknown"
     technology: str = ""
     panel: str = ""
+    spacing: float = float("nan")
+    extent: tuple[float, float] = (float("nan"), float("nan"))
+    unit: str = ""
+    control_rate: float = float("nan")
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -85,14 +97,18 @@ def read_slices(
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
     n_neighbors: int = 40,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
 ) -> list[AnnData]:
     """Read and check slices: one new AnnData per section. The input is not changed.
 
     Parameters
     ----------
     paths
-        One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, or AnnData in memory, in any
-        combination. Slices returned by this function may be given again, with the same result.
+        One or several ``.h5ad`` files, AnnData or SpatialData ``.zarr`` folders, instruments' output folders
+        (:func:`read_folder`), or AnnData in memory, in any combination. Slices returned by this function may
+        be given again, with the same result. A folder with several samples (regions, slides) is several
+        slices, named ``folder_sample``.
     layer
         Where the counts are, for all inputs: a layer, ``"raw"`` for ``adata.raw``, or ``None`` for ``X``.
     allow_normalized
@@ -114,6 +130,11 @@ def read_slices(
         ``obs`` column of cell labels, made categorical; at least one input must have it.
     n_neighbors
         Number of neighbors per cell in later stages; a warning is issued for a section with fewer cells.
+    min_counts
+        Leave out cells with fewer counts of genes. By default none: empty cells are flagged.
+    max_control_rate
+        Leave out cells of whose counts more than this share (0 to 1) are of control probes, in slices from an
+        instrument's folder.
 
     Returns
     -------
@@ -153,6 +174,8 @@ def read_slices(
         panels=panels,
         layers=layers,
         n_neighbors=n_neighbors,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
     )
     new: list[tuple[str, str, str]] = []
     slices: list[AnnData] = []
@@ -213,12 +236,16 @@ def check_slices(
     layers: Sequence[str | None] | None = None,
     label_key: str | None = None,
     n_neighbors: int = 40,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
 ) -> list[SliceCheck]:
     """Check slices and report the result: reads as :func:`read_slices`, but never raises for data.
 
     Parameters
     ----------
     paths, layer, allow_normalized, slice_key, technology, samples, panels, layers, label_key, n_neighbors
+        As for :func:`read_slices`.
+    min_counts, max_control_rate
         As for :func:`read_slices`.
 
     Returns
@@ -242,6 +269,8 @@ def check_slices(
         panels=panels,
         layers=layers,
         n_neighbors=n_neighbors,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
     )
     sections: list[Section] = []
     for found in iter_sections(paths, options, strict=False):
@@ -257,6 +286,8 @@ def compare_sections(sections: Sequence[Section], options: ReadOptions) -> list[
     errors = errors_between(sections, options)
     for section in sections:
         section.findings.errors += map(str, errors)
+    for section in sections:
+        section.findings.messages += _labels_alike(section, sections, options)
     species = {section.facts["species"]: section.name for section in sections if section.facts.get("species")}
     species.pop("unknown", None)
     if len(species) > 1:
@@ -264,6 +295,23 @@ def compare_sections(sections: Sequence[Section], options: ReadOptions) -> list[
         for section in sections:
             section.findings.messages.append(f"slices of different species, by their gene names: {both}")
     return errors
+
+
+def _labels_alike(section: Section, sections: Sequence[Section], options: ReadOptions) -> list[str]:
+    """Labels of a section that another writes in another case or punctuation: different types, to a score."""
+    spellings: dict[str, set[str]] = {}
+    for label in {label for other in sections for label in other.labels}:
+        spellings.setdefault(_bare(label), set()).add(label)
+    groups = [spellings[_bare(label)] for label in sorted(section.labels)]
+    differ = list(dict.fromkeys(" and ".join(map(repr, sorted(group))) for group in groups if len(group) > 1))
+    if not differ:
+        return []
+    text = f"labels in obs['{options.label_key}'] that differ in case or punctuation only: {some(differ, 3)}"
+    return [f"{section.findings.where}: {text}; taken as different types"]
+
+
+def _bare(label: str) -> str:
+    return "".join(sign for sign in label.casefold() if sign.isalnum() or sign in "+-")
 
 
 def errors_between(sections: Sequence[Section], options: ReadOptions) -> list[InputError]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from anndata import AnnData
 
 from lloki import keys
 from lloki.errors import ConfigError
+from lloki.io.folders import samples_in
+from lloki.io.trust import require_name
 
 Input: TypeAlias = str | os.PathLike[str] | AnnData
 Slices: TypeAlias = Sequence[Input] | Input
@@ -33,6 +35,8 @@ class Source:
         Whether the caller chose that name.
     layer, panel
         Where its counts are and what its panel is called; ``None`` leaves it to the file.
+    given
+        Name of the input that it is a part of: an instrument's folder with several samples.
     """
 
     data: Input
@@ -40,6 +44,7 @@ class Source:
     named: bool = False
     layer: str | None = None
     panel: str | None = None
+    given: str | None = None
 
     @property
     def where(self) -> str:
@@ -60,13 +65,26 @@ def is_checked(adata: AnnData) -> bool:
 
 def as_list(inputs: Slices) -> list[Input]:
     """List of inputs; a single one need not be in a list, and ``~`` is the home folder."""
-    given = [inputs] if isinstance(inputs, (str, os.PathLike, AnnData)) else list(inputs)
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, (str, os.PathLike, AnnData, Mapping))
+    given: list[Any] = list(cast(Iterable[Any], inputs)) if several else [inputs]
+    for x in given:
+        if not isinstance(x, (str, os.PathLike, AnnData)):
+            hint = " Give sdata.tables['table']." if type(x).__name__ == "SpatialData" else ""
+            raise ConfigError(f"an input must be a path or an AnnData, not {type(x).__name__}.{hint}")
     return [x if isinstance(x, AnnData) else expanded(x) for x in given]
 
 
 def expanded(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Path with ``~`` expanded, which a shell leaves within ``--option=~/file`` and tables; else as it is."""
-    return os.path.expanduser(path) if str(path).startswith("~") else path
+    """Path with ``~`` expanded, which a shell leaves within ``--option=~/file`` and tables; else as it is.
+
+    Raises
+    ------
+    InputError
+        If it is longer than the file system allows.
+    """
+    found = os.path.expanduser(path) if str(path).startswith("~") else path
+    require_name(found)
+    return found
 
 
 def plan_sources(
@@ -83,7 +101,8 @@ def plan_sources(
     ----------
     paths
         The inputs. Two files of one name (``a/x.h5ad``, ``b/x.h5ad``) are named with their folder (``a_x``,
-        ``b_x``), so that a name does not depend on the order of the inputs.
+        ``b_x``), so that a name does not depend on the order of the inputs. An instrument's folder with
+        several samples becomes one source for each, named ``folder_sample``.
     layer
         Layer for every input without an entry in ``layers``.
     samples, panels, layers
@@ -107,7 +126,7 @@ def plan_sources(
     twice = [file for file, count in files.items() if count > 1]
     if twice:
         raise ConfigError(f"{twice[0]} is given twice. Name every slice once.")
-    names = list(samples) if samples is not None else _names(paths)
+    names = list(samples) if samples is not None else names_of(paths)
     for name in names:
         # sections of one file that were read before share their sample
         if names.count(name) > 1 and not all(
@@ -116,7 +135,7 @@ def plan_sources(
             if other == name
         ):
             raise ConfigError(f"Two inputs are called {name!r}. Give different names with samples=.")
-    return [
+    sources = [
         Source(
             data=path,
             sample=names[i],
@@ -126,6 +145,18 @@ def plan_sources(
         )
         for i, path in enumerate(paths)
     ]
+    return [part for source in sources for part in _samples(source)]
+
+
+def _samples(source: Source) -> list[Source]:
+    """One source for each sample of an instrument's folder that holds several; else the source itself."""
+    if isinstance(source.data, AnnData):
+        return [source]
+    inside = samples_in(source.data)
+    return [
+        replace(source, data=path, sample=f"{source.sample}_{name}", given=source.sample)
+        for name, path in inside.items()
+    ] or [source]
 
 
 def stem(path: str | os.PathLike[str]) -> str:
@@ -137,7 +168,8 @@ def stem(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _names(paths: Sequence[Input]) -> list[str]:
+def names_of(paths: Sequence[Input]) -> list[str]:
+    """Name each input after its file, with the folder's name where two files share theirs."""
     names = []
     for i, path in enumerate(paths):
         if not isinstance(path, AnnData):

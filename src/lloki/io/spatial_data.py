@@ -13,8 +13,12 @@ from anndata import AnnData
 from lloki import keys
 from lloki.errors import InputError, MissingExtraError
 from lloki.io._overlap import on_one_another
+from lloki.io.units import unit_of
 
 OWN_FRAMES = "lloki_own_frames"  # in uns: the column of regions, each in coordinates of its own
+_FEW = 20  # cells from which a correlation says anything
+_LOOKED_AT = 2_000
+_SAME = 0.98  # correlation of an axis with itself in another frame
 _ELEMENTS = frozenset({"tables", "shapes", "labels", "points", "images"})
 
 
@@ -69,7 +73,85 @@ def read_spatial_data(path: Path) -> AnnData:
             if own is None:
                 raise  # else the table's own positions are reported with their cells
     _mark_own_frames(data, table)
+    _describe(data, table, own is not None and table.obsm[keys.SPATIAL] is own)
     return table
+
+
+def _describe(data: Any, table: AnnData, own: bool) -> None:
+    """Note technology and unit in ``uns``, and positions whose axes are swapped against outlines."""
+    columns, notes = {str(name) for name in table.obs.columns}, []
+    if keys.TECHNOLOGY not in table.uns and keys.TECHNOLOGY not in columns:
+        found = _technology(dict(getattr(data, "attrs", {})), table)
+        if found:
+            table.uns[keys.TECHNOLOGY] = found
+            notes.append(f"the technology is {found}, by the store's own columns")
+    # readers of these two instruments put micrometers into the table, and pixels into the images' frame
+    if own and not unit_of(table) and table.uns.get(keys.TECHNOLOGY) in ("Xenium", "MERSCOPE"):
+        table.uns[keys.UNIT] = "micrometre"
+    swapped = _swapped(data, table)
+    if swapped:
+        notes.append(
+            f"x and y of obsm['{keys.SPATIAL}'] seem to be swapped: exchanged, they fit {swapped}; as it is, "
+            "the slice is mirrored"
+        )
+    if notes:
+        table.uns[keys.NOTES] = [*table.uns.get(keys.NOTES, ()), *notes]
+
+
+# Columns that an instrument's table of cells has, as readers of spatialdata-io keep them.
+_SIGNS: dict[str, tuple[frozenset[str], ...]] = {
+    "Xenium": (
+        frozenset({"transcript_counts", "control_probe_counts"}),
+        frozenset({"nucleus_area", "cell_area"}),
+    ),
+    "MERSCOPE": (frozenset({"fov", "volume"}), frozenset({"EntityID", "volume"})),
+    "CosMx": (
+        frozenset({"fov", "cell_ID"}),
+        frozenset({"fov", "CenterX_global_px"}),
+        frozenset({"fov", "Mean.DAPI"}),
+    ),
+    "Stereo-seq": (frozenset({"dnbCount"}),),
+}
+
+
+def _technology(attrs: Mapping[str, Any], table: AnnData) -> str:
+    """Name of the instrument by the store's attributes or by the columns of its table; ``""`` if unknown."""
+    stated = " ".join(str(value) for value in attrs.values()).lower()
+    columns = {str(name) for name in table.obs.columns}
+    for name, signs in _SIGNS.items():
+        if name.lower() in stated or any(sign <= columns for sign in signs):
+            return name
+    return ""
+
+
+def _swapped(data: Any, table: AnnData) -> str:
+    """Outlines that positions fit with x and y exchanged only."""
+    xy = table.obsm.get(keys.SPATIAL)
+    if xy is None or not _finite(xy) or table.n_obs < _FEW:
+        return ""
+    xy = np.asarray(xy, float)[:, :2]
+    link = table.uns.get("spatialdata_attrs") or {}
+    regions = (
+        table.obs[link["region_key"]].astype(str).unique() if link.get("region_key") in table.obs else []
+    )
+    for region in regions:
+        outlines = data.get(region)
+        if not hasattr(outlines, "geometry"):
+            continue
+        rows = np.flatnonzero((table.obs[link["region_key"]].astype(str) == region).to_numpy())
+        rows = rows[:: max(1, len(rows) // _LOOKED_AT)]
+        known = outlines.reindex(table.obs[link["instance_key"]].iloc[rows])
+        centers = known.geometry.centroid
+        there = np.stack([centers.x, centers.y], axis=1)
+        if np.isfinite(there).all() and len(rows) >= _FEW:
+            r = np.corrcoef(xy[rows].T, there.T)[:2, 2:]
+            return f"the outlines {region!r}" if _crossed(r) else ""
+    return ""
+
+
+def _crossed(r: np.ndarray) -> bool:
+    """Whether each axis of one follows the other axis of the other."""
+    return bool(min(r[0, 1], r[1, 0]) > _SAME and max(abs(r[0, 0]), abs(r[1, 1])) < _SAME)
 
 
 def _finite(positions: Any) -> bool:

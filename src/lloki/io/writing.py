@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lloki.errors import OutputError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FULL_TEXTS = ("No space left", "Disk quota exceeded", "File too large")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_TEXTS = ("No space left", "Disk quota exceeded")
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 
 
@@ -42,7 +42,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     -----
     A folder cannot replace another in one step: the old one is renamed first, and back if the move fails.
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     temporary = target.with_name(f".{target.stem[:100]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +95,13 @@ def _reason(error: Exception, folder: Path) -> str:
             return ""
     if number in _FULL or any(full in text for full in _FULL_TEXTS):
         return "the disk is full. Free some space or choose another place with --out (out=)."
+    if number == errno.EFBIG or "File too large" in text:
+        return (
+            "the file would be larger than the file system, or the limit of this shell (ulimit -f), allows. "
+            "Raise the limit or choose another place with --out (out=)."
+        )
+    if number == errno.ENAMETOOLONG or "File name too long" in text:
+        return "the name is too long for the file system. Give a shorter --out (out=) or sample name."
     if number in _DENIED or "Permission denied" in text or "Read-only file system" in text:
         return f"cannot be written ({text}). Choose a place you may write to with --out (out=)."
     return ""

@@ -7,12 +7,14 @@ themselves.
 
 from lloki.pl.alignment import aligned, deformation, overlay, residuals, rotations
 from lloki.pl.cells import spatial, umap
+from lloki.pl.interactive_view import Interactive, interactive
 from lloki.pl.labels import confusion, imputation_scores, imputed, reliability
 from lloki.pl.neighborhoods import neighborhood_program, neighborhood_program_map
 from lloki.pl.programs import affinity, domains, enrichment, metagene, moran
 from lloki.pl.training import losses, sparsity
 
 __all__ = [
+    "Interactive",
     "affinity",
     "aligned",
     "confusion",
@@ -21,6 +23,7 @@ __all__ = [
     "enrichment",
     "imputation_scores",
     "imputed",
+    "interactive",
     "losses",
     "metagene",
     "moran",

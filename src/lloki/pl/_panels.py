@@ -46,7 +46,7 @@ def slice_panels(
     whole: Shade,
     *,
     size: float | None = None,
-    unit: str = "",
+    units: Mapping[str, str] | None = None,
     legend: bool = True,
     absent: str = "not measured",
 ) -> list[Axes]:
@@ -62,8 +62,10 @@ def slice_panels(
         Slice → colors of its n cells; a slice without them is gray and called ``absent``.
     whole
         What the legend or color bar explains.
-    size, unit
+    size
         As in `lloki.pl._points.section`.
+    units
+        Slice → unit of its positions, ``""`` where it is not known.
     legend
         Whether to draw it.
     """
@@ -76,7 +78,7 @@ def slice_panels(
         title, shade = short(name), shades.get(name)
         if shade is None:
             title, shade = f"{title}\n{absent}", gray(len(xy))
-        section(ax, xy, shade, size=size, unit=unit, title=title)
+        section(ax, xy, shade, size=size, unit=(units or {}).get(name, ""), title=title)
     if legend:
         explain(figure, whole, axes=axes)
     return axes

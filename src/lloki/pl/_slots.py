@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from lloki import keys
 from lloki._names import did_you_mean
 from lloki.analysis import UNKNOWN
 from lloki.errors import ConfigError, InputError
+from lloki.io.units import symbol
+from lloki.io.units import unit_of as unit_stated
 from lloki.pl._coloring import NOT_GIVEN, Coloring, Scale, Shade, categories, default_colors
 from lloki.pl._palette import COLOR_MAP, OTHER, Palette, check_color_map, chosen_colors
 
@@ -109,20 +112,41 @@ def expression(adata: ad.AnnData, gene: str, *, layer: str | None, slice_key: st
     InputError
         If no slice measured it, or counts are absent.
     """
-    from lloki._parts import read_parts
-    from lloki.fp import log_normalize
-
-    parts = read_parts(slices_of(adata, slice_key), slice_key=slice_key)
-    values, counted = np.full(adata.n_obs, np.nan), layer is None and _holds_counts(adata)
-    for part in parts:
-        counts, measured = part.expression(layer)
-        if gene in measured:
-            x = log_normalize(counts) if counted else counts
-            values[part.rows] = x[:, [measured.index(gene)]].toarray().ravel()
+    found, label = expressions(adata, [gene], layer=layer, slice_key=slice_key)
+    values = next(iter(found))
     if not np.isfinite(values).any():
         hint = "Choose a gene with counts, or estimate it with lloki.tl.impute."
         raise InputError(f"no slice here measured {gene!r}", slot="var_names", hint=hint)
-    return values, "log(1 + normalized counts)" if counted else layer or "X"
+    return values, label
+
+
+def expressions(
+    adata: ad.AnnData, genes: Sequence[str], *, layer: str | None, slice_key: str
+) -> tuple[Iterable[NDArray], str]:
+    """As `expression`, of several genes, one after another; NaN everywhere for one that nobody measured."""
+    if not genes:
+        return [], ""
+    from lloki._parts import read_parts
+    from lloki.fp import log_normalize
+
+    counted = layer is None and _holds_counts(adata)
+    found = []
+    for part in read_parts(slices_of(adata, slice_key), slice_key=slice_key, writes=False):
+        counts, measured = part.expression(layer)
+        at = {name: i for i, name in enumerate(measured)}
+        here = [gene for gene in genes if gene in at]
+        x = log_normalize(counts) if counted else counts
+        columns = sparse.csc_matrix(x[:, [at[gene] for gene in here]])
+        found.append((part.rows, {gene: i for i, gene in enumerate(here)}, columns))
+
+    def of(gene: str) -> NDArray:
+        values = np.full(adata.n_obs, np.nan)
+        for rows, at, columns in found:
+            if gene in at:
+                values[rows] = columns[:, [at[gene]]].toarray().ravel()
+        return values
+
+    return map(of, genes), "log(1 + normalized counts)" if counted else layer or "X"
 
 
 def has_values(shade: Shade, rows: NDArray) -> bool:
@@ -212,6 +236,20 @@ def in_space(adata: ad.AnnData, slice_key: str, key: str = keys.SPATIAL) -> NDAr
         section = in_plane(xy[rows])
         xy[rows] = xy[rows] if section is None else section
     return xy
+
+
+def unit_of(adata: ad.AnnData, slice_name: str) -> str:
+    """Name the unit of a slice's positions, such as ``"µm"``; ``""`` where nobody stated it."""
+    about = adata.uns.get(keys.UNS, {})
+    known, units = list(about.get("slices", [])), list(about.get("units", []))
+    if slice_name not in known or len(units) != len(known):
+        return symbol(unit_stated(adata))  # a single file states it for all of its cells
+    return symbol(str(units[known.index(slice_name)]))
+
+
+def units(adata: ad.AnnData, slices: Iterable[str], unit: str | None) -> dict[str, str]:
+    """Name the unit of each slice: the one given for all, or else its own."""
+    return {name: unit_of(adata, name) if unit is None else unit for name in slices}
 
 
 def column(adata: ad.AnnData, name: str, *, hint: str) -> pd.Series:

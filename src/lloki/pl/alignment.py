@@ -23,7 +23,7 @@ def overlay(
     alignment: Alignment,
     moving: str | None = None,
     *,
-    unit: str = "µm",
+    unit: str = "",
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
@@ -37,7 +37,7 @@ def overlay(
         Name of the slice; may be left out where only one was aligned. In a stack, a pair ``"FIXED MOVING"``
         is drawn as it was aligned by itself.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, such as ``"µm"``, written beside the scale bars; an alignment does not know it.
     show, save
         As in :func:`lloki.pl.umap`.
 
@@ -69,7 +69,7 @@ def residuals(
     alignment: Alignment,
     moving: str | None = None,
     *,
-    unit: str = "µm",
+    unit: str = "",
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
@@ -123,7 +123,7 @@ def deformation(
     alignment: Alignment,
     moving: str | None = None,
     *,
-    unit: str = "µm",
+    unit: str = "",
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
@@ -158,7 +158,7 @@ def deformation(
 def aligned(
     alignment: Alignment,
     *,
-    unit: str = "µm",
+    unit: str = "",
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | Path | None = None,

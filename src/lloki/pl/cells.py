@@ -173,7 +173,7 @@ def spatial(
     color: str = ...,
     slice: str,
     slice_key: str = ...,
-    unit: str = ...,
+    unit: str | None = ...,
     layer: str | None = ...,
     groups: str | Sequence[str] | None = ...,
     palette: Palette | None = ...,
@@ -191,7 +191,7 @@ def spatial(
     color: str | list[str] | tuple[str, ...] = ...,
     slice: list[str] | tuple[str, ...] | None = ...,
     slice_key: str = ...,
-    unit: str = ...,
+    unit: str | None = ...,
     layer: str | None = ...,
     groups: str | Sequence[str] | None = ...,
     palette: Palette | None = ...,
@@ -209,7 +209,7 @@ def spatial(
     color: list[str] | tuple[str, ...],
     slice: str,
     slice_key: str = ...,
-    unit: str = ...,
+    unit: str | None = ...,
     layer: str | None = ...,
     groups: str | Sequence[str] | None = ...,
     palette: Palette | None = ...,
@@ -227,7 +227,7 @@ def spatial(
     color: str | list[str] | tuple[str, ...] = keys.CLUSTER,
     slice: str | list[str] | tuple[str, ...] | None = None,
     slice_key: str = keys.SLICE,
-    unit: str = "µm",
+    unit: str | None = None,
     layer: str | None = None,
     groups: str | Sequence[str] | None = None,
     palette: Palette | None = None,
@@ -255,7 +255,7 @@ def spatial(
     slice_key
         Column of ``obs`` that names the slices.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, written beside the scale bars. Default: the one that a slice's file states.
     basis
         Key of ``obsm``, such as ``"spatial_aligned"``.
     ax
@@ -279,6 +279,7 @@ def spatial(
     xy, colors = _slots.in_space(adata, slice_key, basis), _slots.colors_of(color, size)
     rows = _slots.chosen_slices(adata, slice, slice_key)
     positions = {name: xy[r] for name, r in rows.items()}
+    units = _slots.units(adata, rows, unit)
     shades = [
         _slots.shade(adata, c, groups=groups, palette=palette, layer=layer, slice_key=slice_key)
         for c in colors
@@ -287,7 +288,7 @@ def spatial(
         if len(rows) * len(colors) > 1:
             raise ConfigError("ax= takes one panel. Name one slice and one color, or leave ax out.")
         (name, r), shade = next(iter(rows.items())), shades[0]
-        section(ax, xy[r], shade.part(r), size=size, unit=unit, title=name)
+        section(ax, xy[r], shade.part(r), size=size, unit=units[name], title=name)
         if legend:
             explain(ax, shade)
         axes = [ax]
@@ -302,7 +303,7 @@ def spatial(
             of = {s: shade.part(r) for s, r in rows.items() if _slots.has_values(shade, r)}
             absent = "no values" if name in adata.obs else "not measured"
             axes += slice_panels(
-                part, positions, of, shade, size=size, unit=unit, legend=legend, absent=absent
+                part, positions, of, shade, size=size, units=units, legend=legend, absent=absent
             )
             part.suptitle(name, fontsize=10, parse_math=False)
     finish(axes, given=ax is not None, show=show, save=save)

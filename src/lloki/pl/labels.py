@@ -148,7 +148,7 @@ def imputed(
     gene: str,
     *,
     truth: ArrayLike | None = None,
-    unit: str = "µm",
+    unit: str | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
@@ -163,7 +163,7 @@ def imputed(
     truth
         (n,) in the same unit.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, written beside the scale bars. Default: the one that a slice's file states.
     show, save
         As in :func:`lloki.pl.umap`.
 
@@ -195,6 +195,8 @@ def imputed(
     shades = {name: Scale.of(v, label, ends=ends) for name, v in values.items()}
     figure = new_figure(panels_size(positions, 0.9))
     whole = Scale.of(np.concatenate(list(values.values())), label, ends=ends)
-    axes = slice_panels(figure, positions, shades, whole, unit=unit)
+    (own,) = set(adata.obs[keys.SLICE].astype(str)) if keys.SLICE in adata.obs else {""}
+    units = dict.fromkeys(positions, _slots.unit_of(adata, own) if unit is None else unit)
+    axes = slice_panels(figure, positions, shades, whole, units=units)
     finish(axes, given=False, show=show, save=save)
     return axes

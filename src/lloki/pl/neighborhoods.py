@@ -67,7 +67,7 @@ def neighborhood_program_map(
     label_key: str,
     slice: str | Sequence[str] | None = None,
     slice_key: str = keys.SLICE,
-    unit: str = "µm",
+    unit: str | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
@@ -84,7 +84,7 @@ def neighborhood_program_map(
     slice_key
         Column of ``obs`` that names the slices.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, written beside the scale bars. Default: the one that a slice's file states.
     show, save
         As in :func:`lloki.pl.umap`.
 
@@ -108,7 +108,8 @@ def neighborhood_program_map(
     scale = Scale.of(score, "score of the program", ends=score_ends(score))
     positions = {s: xy[r] for s, r in rows.items()}
     figure = new_figure(panels_size(positions, 0.9))
-    axes = slice_panels(figure, positions, {s: scale.part(r) for s, r in rows.items()}, scale, unit=unit)
+    units, shades = _slots.units(adata, rows, unit), {s: scale.part(r) for s, r in rows.items()}
+    axes = slice_panels(figure, positions, shades, scale, units=units)
     finish(axes, given=False, show=show, save=save)
     return axes
 

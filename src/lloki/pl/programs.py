@@ -26,7 +26,7 @@ def metagene(
     metagene: int | str,
     *,
     slice_key: str = keys.SLICE,
-    unit: str = "µm",
+    unit: str | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
@@ -41,7 +41,7 @@ def metagene(
     slice_key
         Column of ``obs`` that names the slices.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, written beside the scale bars. Default: the one that a slice's file states.
     show, save
         As in :func:`lloki.pl.umap`.
 
@@ -163,7 +163,7 @@ def domains(
     adata: ad.AnnData,
     *,
     slice_key: str = keys.SLICE,
-    unit: str = "µm",
+    unit: str | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
@@ -176,7 +176,7 @@ def domains(
     slice_key
         Column of ``obs`` that names the slices.
     unit
-        Unit of the positions, written beside the scale bars.
+        Unit of the positions, written beside the scale bars. Default: the one that a slice's file states.
     show, save
         As in :func:`lloki.pl.umap`.
 
@@ -195,7 +195,12 @@ def domains(
 
 
 def _in_space(
-    adata: ad.AnnData, shade: Shade, slice_key: str, unit: str, show: bool | None, save: str | Path | None
+    adata: ad.AnnData,
+    shade: Shade,
+    slice_key: str,
+    unit: str | None,
+    show: bool | None,
+    save: str | Path | None,
 ) -> list[Axes]:
     from lloki.pl._panels import panels_size, slice_panels
 
@@ -203,6 +208,7 @@ def _in_space(
     positions = {s: xy[r] for s, r in rows.items()}
     width, height = panels_size(positions, legend_width(shade))
     figure = new_figure((width, max(height, legend_height(shade))))
-    axes = slice_panels(figure, positions, {s: shade.part(r) for s, r in rows.items()}, shade, unit=unit)
+    units, shades = _slots.units(adata, rows, unit), {s: shade.part(r) for s, r in rows.items()}
+    axes = slice_panels(figure, positions, shades, shade, units=units)
     finish(axes, given=False, show=show, save=save)
     return axes

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from anndata import AnnData
 from numpy.typing import NDArray
 
+from lloki import keys
 from lloki.align import AlignResult, Warp
 from lloki.pl import _alignment as drawing
 from lloki.pl._figures import WIDTH
 from lloki.pl._points import section_ratio
+from lloki.pl._slots import unit_of
+from lloki.pl._viewer import COMMON_FRAME, TISSUE, viewer_of
+from lloki.report import words
 from lloki.report.page import write_page
 from lloki.report.panels import Shown, section_figure
 from lloki.report.svg import on_axes, on_figure
@@ -41,7 +46,13 @@ class Pair:
 
 
 def build_alignment_page(
-    pairs: Mapping[tuple[str, str], Pair], *, placed: Mapping[str, NDArray], summary: str, out: str | Path
+    pairs: Mapping[tuple[str, str], Pair],
+    *,
+    placed: Mapping[str, NDArray],
+    summary: str,
+    cells: AnnData | None = None,
+    slice_key: str = keys.SLICE,
+    out: str | Path,
 ) -> Path:
     """Write ``alignment.html``, a page without links to anything outside it.
 
@@ -53,6 +64,10 @@ def build_alignment_page(
         Slice → (n, 2) its cells in the common frame: all that have a place there.
     summary
         A sentence or two to begin with.
+    cells
+        All cells, with positions in the common frame: for the viewer, and the unit of the slices.
+    slice_key
+        ``obs`` column that names the slices.
     out
         The file to write.
 
@@ -61,6 +76,7 @@ def build_alignment_page(
     OutputError
         If the page cannot be written there.
     """
+    units = {s: "" if cells is None else unit_of(cells, s) for s in placed}
     shown = [
         {
             "fixed": fixed,
@@ -68,21 +84,31 @@ def build_alignment_page(
             "word": pair.result.verdict.word,
             "grade": _GRADES[pair.result.verdict.word],
             "reason": pair.result.verdict.reason,
-            "figures": _figures(f"{fixed}-{moving}", pair),
-            "rows": _rows(pair.result),
+            "figures": _figures(f"{fixed}-{moving}", pair, units.get(fixed, "")),
+            "rows": _rows(pair.result, units.get(fixed, "")),
         }
         for (fixed, moving), pair in pairs.items()
     ]
     xy, coloring = drawing.placed_cells(placed)
-    everything = Shown.of(
-        section_figure(xy, coloring), "whole", "All slices in the common frame", "Each slice has its color."
-    )
+    stated = set(units.values())
+    figure = section_figure(xy, coloring, stated.pop() if len(stated) == 1 else "")
+    everything = Shown.of(figure, "whole", "All slices in the common frame", "Each slice has its color.")
+    viewer = None
+    if cells is not None:
+        frames = (COMMON_FRAME, TISSUE)
+        viewer = viewer_of(cells, first=slice_key, panels=frames, slice_key=slice_key)
     return write_page(
-        "alignment.html.j2", out, summary=summary, pairs=shown, whole=everything, legend=coloring.legend
+        "alignment.html.j2",
+        out,
+        summary=summary,
+        pairs=shown,
+        whole=everything,
+        legend=coloring.legend,
+        viewer=viewer,
     )
 
 
-def _figures(salt: str, pair: Pair) -> list[Shown]:
+def _figures(salt: str, pair: Pair, unit: str) -> list[Shown]:
     result = pair.result
     moved = result.moved if pair.warp is None else pair.warp.apply(result.moved)
     clouds = (pair.fixed_xy, pair.moving_xy, moved)
@@ -91,7 +117,7 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
         (
             on_figure(
                 drawing.overlay_size(*clouds),
-                lambda figure: drawing.overlay(figure, *clouds, result.in_overlap),
+                lambda figure: drawing.overlay(figure, *clouds, result.in_overlap, unit=unit),
             ),
             "Both slices drawn on one another, before and after",
             "The fixed slice is blue, the moving one orange; gray cells lie outside the fixed tissue.",
@@ -103,10 +129,10 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
             "reliable alignment has a single, isolated peak.",
         ),
         (
-            on_axes(size, lambda ax: drawing.residuals(ax, result)),
+            on_axes(size, lambda ax: drawing.residuals(ax, result, unit=unit)),
             "Matched cells and how far apart they are",
             f"{len(result.landmarks):,} matched pairs of cells; the more confident half is drawn, with a "
-            f"line from the moved to the fixed cell. Median distance {_number(result.residual)}.",
+            f"line from the moved to the fixed cell. Median distance {_number(result.residual, unit)}.",
         ),
     ]
     if pair.warp is not None:
@@ -116,7 +142,7 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
         )
         made.append(
             (
-                on_axes(size, lambda ax: drawing.deformation(ax, at, move, strain)),
+                on_axes(size, lambda ax: drawing.deformation(ax, at, move, strain, unit=unit)),
                 "Displacement and strain after the rigid step",
                 "The deformation that followed the rigid step: displacement as lines, strain in color.",
             )
@@ -124,13 +150,13 @@ def _figures(salt: str, pair: Pair) -> list[Shown]:
     return [Shown.of(f, f"{salt}-{i}", alt, caption) for i, (f, alt, caption) in enumerate(made)]
 
 
-def _rows(result: AlignResult) -> list[tuple[str, str]]:
+def _rows(result: AlignResult, unit: str) -> list[tuple[str, str]]:
     t, error = result.transform, result.precision
     return [
         ("rotation", f"{t.degrees:.2f}° ± {_number(error.degrees)}°{', mirrored' if t.reflected else ''}"),
-        ("translation", ", ".join(_number(v) for v in t.translation)),
+        ("translation", f"{' and '.join(_number(v) for v in t.translation)} {unit}".strip()),
         ("scale", f"{t.scale:.4g}"),
-        ("standard error of a cell's place", _number(error.distance)),
+        ("standard error of a cell's place", _number(error.distance, unit)),
         ("spacing of cells, fixed and moving", " and ".join(_number(s) for s in result.spacing)),
         ("share of moving cells in fixed tissue", f"{result.overlap[0]:.0%}"),
         ("share of fixed cells in moving tissue", f"{result.overlap[1]:.0%}"),
@@ -140,5 +166,5 @@ def _rows(result: AlignResult) -> list[tuple[str, str]]:
     ]
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}" if np.isfinite(value) else "unknown"
+def _number(value: float, unit: str = "") -> str:
+    return f"{words.number(float(value))} {unit}".strip() if np.isfinite(value) else "unknown"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lloki.pl._viewer import Viewer
 from lloki.report.page import write_page
 from lloki.report.panels import Shown
 from lloki.report.table import Table
@@ -30,6 +31,8 @@ class Section:
     width
         Of figures: ``"one"`` in a row, for those that hold several slices, ``"two"``, or ``""`` for as many
         as fit.
+    pictures
+        Whether it shows what the viewer shows: then only where that cannot be.
     """
 
     heading: str
@@ -38,6 +41,7 @@ class Section:
     tables: Sequence[Table] = ()
     legend: Legend = ()
     width: str = "two"
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def build_analysis_page(
     sections: Sequence[Section],
     *,
     answer: Answer | None = None,
+    viewer: Viewer | None = None,
     out: str | Path,
 ) -> Path:
     """Write a page without links to anything outside it.
@@ -69,6 +74,8 @@ def build_analysis_page(
         Parts of the page; those without figures, tables and text are left out.
     answer
         Where the analysis answers a question.
+    viewer
+        Of the cells, if there is one.
     out
         The file to write.
 
@@ -78,4 +85,12 @@ def build_analysis_page(
         If the page cannot be written there.
     """
     shown = [s for s in sections if s.figures or s.tables or s.text]
-    return write_page("analysis.html.j2", out, title=title, summary=summary, sections=shown, answer=answer)
+    return write_page(
+        "analysis.html.j2",
+        out,
+        title=title,
+        summary=summary,
+        sections=shown,
+        answer=answer,
+        viewer=viewer,
+    )

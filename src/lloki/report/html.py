@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from lloki import keys
 from lloki.evaluate import verdict
 from lloki.io.messages import grouped
-from lloki.report import benchmark, panels, words
+from lloki.pl._viewer import viewer_of
+from lloki.report import benchmark, clusters, panels, words
+from lloki.report.answer import answer_of
 from lloki.report.page import write_page
 from lloki.report.table import Table
 
@@ -25,6 +27,7 @@ _QC_HEADINGS = {
     "panel": "Panel",
     "cells": "Cells",
     "cells_flagged": "Flagged cells",
+    "control_rate": "Controls",
     "genes": "Genes",
     "genes_in_reference": "In reference",
     "genes_used": "Genes used",
@@ -36,6 +39,17 @@ _QC_HEADINGS = {
     "w1_before": "Gap before",
     "w1_after": "Gap after",
 }
+# What is shown at once; all columns are in the folded table.
+_QC_FIRST = (
+    "slice",
+    "technology",
+    "cells",
+    "cells_flagged",
+    "control_rate",
+    "genes",
+    "genes_in_reference",
+    "sparsity_before",
+)
 
 
 def build_report(
@@ -61,8 +75,8 @@ def build_report(
     losses
         Columns step, total, validation, reconstruction, triplet, conservation; any may be absent or NaN.
     run
-        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, metrics, benchmark.
-        The metrics of `lloki.evaluate.verdict` are graded.
+        The content of ``run.json``: lloki, versions, parameters, seed, stages, messages, verdict, metrics,
+        benchmark. The metrics of `lloki.evaluate.verdict` are graded.
     sparsity
         Slice → before, target, after: sparsity of each cell, (n,).
     scores
@@ -84,25 +98,43 @@ def build_report(
 
     Notes
     -----
-    Figures show at most 60,000 cells each, drawn at random with a fixed seed; their captions say so. Time and
-    size grow with the number of figures (two per slice and up to four for the embedding, about 0.1 MB each),
-    hardly with the number of cells. Everything from the data passes through the template's escaping.
+    The viewer holds all cells; see `lloki.pl.interactive`. Pictures, which browsers without WebGL 2 and
+    printers show, draw at most 60,000 cells each, chosen at random with a fixed seed; their captions say so.
+    Everything from the data passes through the template's escaping, or is text of the viewer's data.
     """
-    out = Path(out)
+    out = Path(out).expanduser()
     path = out if out.suffix == ".html" else out / "report.html"
     by = panels.colorings(joint, label_key)
     in_tissue = {k: by[k] for k in (keys.CLUSTER, label_key) if k in by}
     metrics = run.get("metrics") or {}
+    markers = clusters.markers_of(joint)
+    genes = clusters.one_of_each(markers)
+    viewer = viewer_of(joint, label_key=label_key, genes=genes)
+    known = keys.CLUSTER in by and keys.SLICE in by
+    warnings, notes = words.by_weight(grouped([*_messages(run), *words.notes(qc)]))
     return write_page(
         "report.html.j2",
         path,
         run=run,
+        viewer=viewer,
         summary=_summary(joint, run),
-        trust=verdict.judge(metrics),
+        answer=answer_of(run),
         cards=_cards(metrics),
         benchmark=benchmark.section(scores, run.get("benchmark") or {}),
-        warnings=grouped([*_messages(run), *words.notes(qc)]),
-        qc=Table.of(qc, _QC_HEADINGS),
+        warnings=warnings,
+        notes=notes,
+        clusters=clusters.describe(joint, by, markers, label_key) if known else [],
+        slice_key=by[keys.SLICE].legend if keys.SLICE in by else (),
+        qc=Table.of(
+            _first(qc),
+            _QC_HEADINGS,
+            shares=("control_rate",),
+            hundredths=("sparsity_before", "sparsity_after"),
+        ),
+        qc_all=Table.of(qc, _QC_HEADINGS, shares=("control_rate",))
+        if len(set(qc) - set(_QC_FIRST))
+        else None,
+        violins=panels.quality_control(joint, by),
         umaps=panels.umaps(joint, by, label_key),
         sections=panels.sections(joint, in_tissue, label_key),
         legends={k: coloring.legend for k, coloring in in_tissue.items()},
@@ -112,6 +144,12 @@ def build_report(
         versions=_rows({"lloki": run.get("lloki", ""), **(run.get("versions") or {})}),
         stages=list(run.get("stages") or []),
     )
+
+
+def _first(qc: pd.DataFrame) -> pd.DataFrame:
+    """Take the columns that are shown at once; one of zeros alone says nothing."""
+    there = [c for c in _QC_FIRST if c in qc and not (c == "cells_flagged" and not qc[c].any())]
+    return qc[there]
 
 
 def _cards(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -126,23 +164,16 @@ def _cards(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _summary(joint: ad.AnnData, run: Mapping[str, Any]) -> str:
-    """Describe in two sentences what was run."""
-    obs = joint.obs
-    count = {k: obs[k].nunique() if k in obs else 0 for k in (keys.SLICE, keys.TECHNOLOGY, keys.PANEL)}
-    parts = [words.plural(count[keys.SLICE], "slice")]
-    if count[keys.TECHNOLOGY]:
-        technologies = list(dict.fromkeys(obs[keys.TECHNOLOGY].astype(str)))
-        many = words.plural(len(technologies), "technology", "technologies")
-        parts.append(f"of {many} ({words.listed(technologies)})")
-    if count[keys.PANEL]:
-        parts.append(f"and {words.plural(count[keys.PANEL], 'gene panel')}")
-    text = f"{words.plural(joint.n_obs, 'cell')} in {' '.join(parts)} were brought into one space"
-    if keys.JOINT in joint.obsm:
-        text += f" of {joint.obsm[keys.JOINT].shape[1]} dimensions"
-    if keys.CLUSTER in obs:
-        text += f", in which they form {words.plural(obs[keys.CLUSTER].nunique(), 'cluster')}"
+    """Describe in a sentence what was run."""
+    obs, nouns = joint.obs, {keys.SLICE: "slice", keys.PANEL: "gene panel", keys.CLUSTER: "cluster"}
+    parts = [words.plural(joint.n_obs, "cell")]
+    parts += [words.plural(obs[k].nunique(), noun) for k, noun in nouns.items() if k in obs]
+    if keys.TECHNOLOGY in obs:
+        many = words.plural(obs[keys.TECHNOLOGY].nunique(), "technology", "technologies")
+        parts.insert(2, many)
     spent = sum(float(s.get("seconds") or 0) for s in run.get("stages") or [])
-    return f"{text}. The computation took {words.seconds(spent)}." if spent else f"{text}."
+    text = words.listed(parts, most=9)
+    return f"{text}, in {words.seconds(spent)}." if spent else f"{text}."
 
 
 def _messages(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,13 +12,15 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import sparse
 
 from lloki import keys
 from lloki.pl._coloring import Coloring, Legend
 from lloki.pl._curves import loss_curves, sparsity_curves
 from lloki.pl._figures import WIDTH
 from lloki.pl._points import embedding, section, section_ratio
-from lloki.pl._slots import by_slice, category_shade, in_space
+from lloki.pl._slots import by_slice, category_shade, in_space, unit_of
+from lloki.pl._violins import violins
 from lloki.report import words
 from lloki.report.svg import on_axes, to_svg
 
@@ -43,9 +45,17 @@ class Shown:
 
 
 def colorings(joint: ad.AnnData, label_key: str | None) -> dict[str, Coloring]:
-    """Color all cells by technology, slice, cluster and label, as far as ``obs`` has them."""
-    wanted = (keys.TECHNOLOGY, keys.SLICE, keys.CLUSTER, label_key)
-    return {k: category_shade(joint, k) for k in wanted if k is not None and k in joint.obs}
+    """Color all cells by slice, technology, cluster and label, as far as ``obs`` has them.
+
+    Technologies are left out where each slice has its own: the two figures would be the same.
+    """
+    wanted = [k for k in (keys.SLICE, keys.TECHNOLOGY, keys.CLUSTER, label_key) if k is not None]
+    there = [k for k in wanted if k in joint.obs]
+    if keys.SLICE in there and keys.TECHNOLOGY in there:
+        pairs = joint.obs[[keys.SLICE, keys.TECHNOLOGY]].astype(str).drop_duplicates()
+        if len(pairs) == pairs[keys.SLICE].nunique() == pairs[keys.TECHNOLOGY].nunique():
+            there.remove(keys.TECHNOLOGY)
+    return {k: category_shade(joint, k) for k in there}
 
 
 def umaps(joint: ad.AnnData, by: Mapping[str, Coloring], label_key: str | None) -> list[tuple[Shown, Legend]]:
@@ -84,7 +94,7 @@ def sections(
         rows = cells[drawn]
         maps = [
             Shown.of(
-                section_figure(xy[rows], coloring.part(rows)),
+                section_figure(xy[rows], coloring.part(rows), unit_of(joint, name)),
                 f"section-{name}-{key}",
                 f"Map of {len(rows):,} cells of slice {name}, colored by {_title(key, label_key)}",
                 f"By {_title(key, label_key)}.{flat}{left_out}",
@@ -109,8 +119,28 @@ def maps(
         rows = cells[drawn]
         caption = f"{name}: {about.get(name, words.plural(len(cells), 'cell'))}.{left_out}".lstrip(": ")
         alt = f"Map of {len(rows):,} cells of slice {name}, colored by {title}"
-        figure = section_figure(xy[rows], coloring.part(rows))
+        figure = section_figure(xy[rows], coloring.part(rows), unit_of(adata, name))
         shown.append(Shown.of(figure, f"map-{name}-{title}", alt, caption))
+    return shown
+
+
+def quality_control(joint: ad.AnnData, by: Mapping[str, Coloring]) -> list[Shown]:
+    """Draw counts and detected genes of the cells of every slice, if there are counts."""
+    if joint.X is None or not joint.n_vars or keys.SLICE not in by:
+        return []
+    x = sparse.csr_matrix(joint.layers.get(keys.COUNTS, joint.X))
+    rows, colors = by_slice(joint, keys.SLICE), {n: c for n, c, _ in by[keys.SLICE].legend}
+    size = (WIDTH * 1.4, 0.8 + 0.42 * len(rows))
+    shown = []
+    for name, what, values in (
+        ("counts", "Counts per cell", np.asarray(x.sum(axis=1)).ravel()),
+        ("genes", "Genes detected per cell", np.diff(x.indptr)),
+    ):
+        of = {s: values[r] for s, r in rows.items()}
+        medians = words.listed([f"{s} {np.median(v):,.0f}" for s, v in of.items()], most=8)
+        draw = partial(violins, values=of, colors=colors, label=what, log=True)
+        alt = f"Violins of {what.lower()} in every slice. Medians: {medians}"
+        shown.append(Shown.of(on_axes(size, draw), f"qc-{name}", alt, f"{what}; lines are medians."))
     return shown
 
 
@@ -172,10 +202,10 @@ def losses(table: pd.DataFrame) -> list[Shown]:
     return shown
 
 
-def section_figure(xy: NDArray, coloring: Coloring) -> Figure:
-    """Draw a slice without a legend, which the page has beside it."""
+def section_figure(xy: NDArray, coloring: Coloring, unit: str = "") -> Figure:
+    """Draw a slice without a legend, which the page has beside it; the scale bar has the unit, if known."""
     size = (WIDTH, WIDTH * section_ratio(xy) + 0.2)
-    return on_axes(size, lambda ax: section(ax, xy, coloring))
+    return on_axes(size, lambda ax: section(ax, xy, coloring, unit=unit))
 
 
 def _embedding(xy: NDArray, coloring: Coloring) -> Figure:

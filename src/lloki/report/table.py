@@ -74,4 +74,8 @@ class Table:
 
 
 def _fixed(value: float, kind: str) -> str:
-    return "–" if pd.isna(value) else f"{value:.0%}" if kind == "%" else f"{value:.2f}"
+    if pd.isna(value):
+        return "–"
+    if kind == "%":
+        return f"{value:.2%}" if 0 < value < 0.01 else f"{value:.0%}"  # 0.03 % of controls are not 0 %
+    return f"{value:.2f}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from lloki.io.messages import rank_of
 
 
 def number(value: Any) -> str:
@@ -80,9 +82,7 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
         if flagged > 0.05 * cells:
             found.append((name, f"{flagged / cells:.0%} of the cells are flagged; interpret them with care."))
         if shared < 0.5 * genes:
-            found.append(
-                (name, f"Only {shared:,.0f} of the panel's {genes:,.0f} genes are in the reference.")
-            )
+            found.append((name, "Fewer than half of the panel's genes are in the reference."))
         if before <= target:
             found.append(
                 (
@@ -95,6 +95,13 @@ def notes(qc: pd.DataFrame) -> list[tuple[str, str]]:
                 (name, f"After propagation the sparsity is on average {gap:.2f} away from its target.")
             )
     return found
+
+
+def by_weight(messages: Sequence[tuple[str, list[str]]]) -> tuple[list[Any], list[Any]]:
+    """Part messages into those to be read, the gravest first, and trivial ones, which the page folds."""
+    ranked = [(rank_of(next(iter(m[1]), ""), m[0]), m) for m in messages]
+    read = [m for rank in ("act", "note") for found, m in ranked if found == rank]
+    return read, [m for found, m in ranked if found == "trivial"]
 
 
 def _value(row: Mapping[Hashable, Any], column: str) -> float:

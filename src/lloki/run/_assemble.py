@@ -45,7 +45,8 @@ def assemble(
     AnnData
         ``X`` and ``layers["counts"]``: raw counts over the union of the panels; a gene that a slice did not
         measure is stored as 0 there, and ``varm["lloki_measured"]`` (genes, slices) says which slice measured
-        which. ``obs``: ours and all input columns, numbers as numbers and everything else as categories.
+        which. ``obs``: ours and all input columns, numbers as numbers and everything else as categories;
+        ``cell_id`` is the name of a cell in its file or instrument, whatever ``obs_names`` had to become.
 
     Notes
     -----
@@ -63,6 +64,7 @@ def assemble(
         **facts,
         "slices": [s.name for s in slices],
         "sources": [str(s.info.get("source", "")) for s in slices],
+        "units": [str(s.info.get("unit", "")) for s in slices],
     }
     return joined
 

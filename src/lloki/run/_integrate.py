@@ -46,8 +46,11 @@ def integrate(
     layers: Sequence[str | None] | None = None,
     layer: str | None = None,
     reference_layer: str | None = None,
+    orthologs: bool = False,
     allow_normalized: bool = False,
     slice_key: str | None = None,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
     label_key: str | None = None,
     embedder: str = "factor",
     model: str | Path | None = None,
@@ -63,6 +66,7 @@ def integrate(
     project_only: Sequence[str] = (),
     benchmark: Literal["fast", "full", "none"] = "fast",
     resolution: float = 1.0,
+    umap: bool = True,
     seed: int = 0,
     skip_bad: bool = False,
     device: str | None = None,
@@ -79,16 +83,20 @@ def integrate(
     Parameters
     ----------
     slices
-        Files or AnnData, one or several; see :func:`lloki.io.read_slices`. Each is opened once.
+        Files, instruments' output folders or AnnData, one or several; see :func:`lloki.io.read_slices`. Each
+        is opened once.
     reference
         scRNA-seq of matched tissue, with raw counts: file or AnnData. Not needed with
         ``embedder="precomputed:KEY"``, nor with a pretrained embedder and ``fp=False``.
     out
         Folder for the results, created if absent. Only one run at a time can write to it.
-    technology, samples, panels, layers, layer, allow_normalized, slice_key
+    technology, samples, panels, layers, layer, allow_normalized, slice_key, min_counts, max_control_rate
         How the slices are read; see :func:`lloki.io.read_slices`.
     reference_layer
         Layer of the reference that holds its counts.
+    orthologs
+        Match a reference of the other of mouse and human by one-to-one orthologs
+        (:func:`lloki.genes.orthologs`); its other genes are left out.
     label_key
         ``obs`` column of cell types: shown and scored, not used to integrate.
     embedder
@@ -122,6 +130,9 @@ def integrate(
         :func:`lloki.evaluate.scib`.
     resolution
         Leiden resolution.
+    umap
+        Whether to compute the UMAP, which nothing else needs: the slowest step after propagation on many
+        cells, on one thread.
     seed
         Random seed. A complete `FPConfig` or `CAEConfig` has its own.
     skip_bad
@@ -174,12 +185,15 @@ def integrate(
         train_label_slices=train_label_slices,
         benchmark=benchmark,
         resolution=resolution,
+        umap=umap,
         seed=seed,
     )
     options = ReadOptions(
         layer=layer,
         allow_normalized=allow_normalized,
         slice_key=slice_key,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         label_key=label_key,
         technology=technology,
         samples=samples,
@@ -187,6 +201,7 @@ def integrate(
         layers=layers,
         n_neighbors=config.n_neighbors,
         reference_layer=reference_layer,
+        orthologs=orthologs,
         skip_bad=skip_bad,
     )
     device = str(choose_device(device))  # fails before any work if it is not available
@@ -199,7 +214,7 @@ def integrate(
         warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
     started = time.time()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
-    with Store(Path(out) / "work") as store, places:
+    with Store((folder := Path(out).expanduser()) / "work") as store, places:
         places.check_sight(store.folder)
         stages = Stages(store, config, chosen(progress), places, device)
         with store.recorder.measure("check", "all inputs"):
@@ -208,7 +223,9 @@ def integrate(
         embedded = stages.embed(opened, made, pieces)
         aligned = stages.align(opened, embedded, pieces.training)
         joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
-        umap, clusters = stages.view(joint, opened.slices, pieces.view)
-        held_out = stages.held_out(opened, embedded, aligned, pieces.held_out)
-        write_outputs(stages, inputs, opened, embedded, aligned, umap, clusters, held_out, started=started)
-    return Result(Path(out))
+        layout, clusters = stages.view(joint, opened.slices, pieces.view)
+        sizes = np.cumsum([r.cells for r in opened.slices])[:-1]
+        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
+        held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
+        write_outputs(stages, inputs, opened, embedded, aligned, layout, by_slice, held_out, started=started)
+    return Result(folder)

@@ -32,8 +32,11 @@ class PlanKeywords(RunKeywords, total=False):
     layers: Sequence[str | None] | None
     layer: str | None
     reference_layer: str | None
+    orthologs: bool
     allow_normalized: bool
     slice_key: str | None
+    min_counts: int
+    max_control_rate: float | None
     project_only: Sequence[str]
     skip_bad: bool
     device: str | None
@@ -136,7 +139,7 @@ def plan(
     if aligns and reference is None:
         raise ConfigError(NO_REFERENCE)
     inputs = Inputs.of(slices, reference, read, project_only=options.get("project_only", ()))
-    store = Store(Path(out or "") / "work")
+    store = Store(Path(out or "").expanduser() / "work")
     examined = examine(inputs, store, embedder=embedder, aligns=aligns, copy=False)
     found = _findings(examined)
     stopped = examined.reading.errors and not read.skip_bad
@@ -144,7 +147,12 @@ def plan(
         return Plan(*found)
     run = opened(examined, inputs, config, aligns=aligns)
     pieces = plan_pieces(store, config, run, embedder, device=device)
-    return Plan(*found, stages=_stages(pieces, sum(r.cells for r in run.slices), looked_for=out is not None))
+    return Plan(
+        *found,
+        stages=_stages(
+            pieces, sum(r.cells for r in run.slices), looked_for=out is not None, umap=config.umap
+        ),
+    )
 
 
 def _findings(
@@ -161,7 +169,7 @@ def _findings(
     return checks, genes, [str(error) for error in examined.errors], warnings
 
 
-def _stages(pieces: Pieces, cells: int, *, looked_for: bool) -> list[PlannedStage]:
+def _stages(pieces: Pieces, cells: int, *, looked_for: bool, umap: bool) -> list[PlannedStage]:
     def stage(name: str, units: Sequence[Unit | Piece]) -> PlannedStage:
         found = [u.piece if isinstance(u, Unit) else u for u in units]
         return PlannedStage(name, len(found), sum(looked_for and p.done for p in found), cells)
@@ -170,6 +178,6 @@ def _stages(pieces: Pieces, cells: int, *, looked_for: bool) -> list[PlannedStag
         stage("LLOKI-FP", list(pieces.features.values())),
         stage("embedding", [*pieces.summaries.values(), pieces.fit, *pieces.embedding.values()]),
         stage("LLOKI-CAE", [pieces.training]),
-        stage("UMAP and clusters", [pieces.view]),
+        stage("UMAP and clusters" if umap else "clusters", [pieces.view]),
     ]
     return [s for s in stages if s.units]

@@ -17,12 +17,14 @@ from anndata import AnnData
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
+from lloki._sums import require_whole, seal
 from lloki._version import __version__
 from lloki.cae import CAEModel
 from lloki.cae.model import WEIGHTS
 from lloki.embed import load_embedder
 from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import ReadOptions, atomic
+from lloki.io.messages import rank_of
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
@@ -48,6 +50,8 @@ def project(
     layer: str | None = None,
     allow_normalized: bool = False,
     slice_key: str | None = None,
+    min_counts: int = 0,
+    max_control_rate: float | None = None,
     label_key: str | None = None,
     fit_token: bool = False,
     skip_bad: bool = False,
@@ -69,6 +73,8 @@ def project(
         nothing. If tokens were fitted, it also holds ``fitted-model``, which can be given as ``run``.
     technology, samples, panels, layers, layer, allow_normalized, slice_key, label_key
         How the slices are read; see :func:`lloki.integrate`.
+    min_counts, max_control_rate
+        Which cells are left out; see :func:`lloki.io.read_slices`.
     fit_token
         For slices whose technology and panel the run was not trained with: fit their batch token; the rest
         of the model is unchanged (:func:`lloki.cae.fit_token`). By default such slices are an error, so that
@@ -93,7 +99,8 @@ def project(
     """
     device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
-    started, folder = time.time(), model_folder(Path(run))
+    started, folder = time.time(), model_folder(Path(run).expanduser())
+    out = None if out is None else Path(out).expanduser()
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
@@ -104,6 +111,8 @@ def project(
         layer=layer,
         allow_normalized=allow_normalized,
         slice_key=slice_key,
+        min_counts=min_counts,
+        max_control_rate=max_control_rate,
         label_key=label_key,
         technology=technology,
         samples=samples,
@@ -156,7 +165,7 @@ def project(
                 "run": str(run),
                 "parameters": config.to_dict(),
                 "device": device,
-                "messages": messages,
+                "messages": [{**m, "rank": rank_of(m["slice"], m["text"])} for m in messages],
             }
             features = {name: unit.path for name, unit in embedded.features.items()}
             found = {name: unit.path for name, unit in embedded.units.items()}
@@ -195,6 +204,7 @@ def _save_fitted(
         shutil.copytree(run, temporary)
         model.save(temporary)
         (temporary / "run.json").write_text(json.dumps(facts | {"panels": panels}, indent=1))
+        seal(temporary, place)
 
 
 def model_folder(run: Path) -> Path:
@@ -203,10 +213,11 @@ def model_folder(run: Path) -> Path:
     Raises
     ------
     ModelError
-        If there is none.
+        If there is none, or a file of it is damaged.
     """
     for folder in (run / "model", run):
         if (folder / "run.json").is_file() and (folder / "embedder").is_dir():
+            require_whole(folder)
             return folder
     raise ModelError(f"{run}: holds no finished run. Give the folder that lloki integrate wrote (--out).")
 

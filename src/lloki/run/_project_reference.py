@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -20,11 +20,12 @@ from lloki._version import __version__
 from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
-from lloki.errors import ConfigError, GeneError
+from lloki.errors import ConfigError
 from lloki.fp import log_normalize
+from lloki.genes import match_reference
 from lloki.io._findings import warn_once_each
 from lloki.io.files import open_input
-from lloki.io.reference import check_reference
+from lloki.io.reference import check_reference, matched
 from lloki.run._project import check_place, model_folder, read_facts
 from lloki.run.config import RunConfig
 from lloki.run.outputs import write_h5ad
@@ -40,6 +41,7 @@ def project_reference(
     out: str | Path | None = None,
     technology: str = "scRNA-seq",
     layer: str | None = None,
+    orthologs: bool = False,
     allow_normalized: bool = False,
     device: str | None = None,
     progress: Progress | bool | None = None,
@@ -63,7 +65,7 @@ def project_reference(
         (:func:`lloki.cae.fit_token`).
     layer, allow_normalized
         How the reference is read; see :func:`lloki.io.read_reference`.
-    device, progress
+    orthologs, device, progress
         As for :func:`lloki.integrate`.
 
     Returns
@@ -89,7 +91,8 @@ def project_reference(
     reference has no positions and is not sparse. Time and memory grow with its cells.
     """
     device = str(choose_device(device))  # fails before any work if it is not available
-    folder = model_folder(Path(run))
+    folder = model_folder(Path(run).expanduser())
+    out = None if out is None else Path(out).expanduser()
     check_place(out, folder)
     facts = read_facts(folder)
     config = RunConfig.from_dict(facts["config"])
@@ -101,11 +104,13 @@ def project_reference(
     where = NAME if isinstance(reference, AnnData) else str(reference)
     adata, messages = check_reference(given, where=where, layer=layer, allow_normalized=allow_normalized)
     warn_once_each(messages, stacklevel=3)
+    measured = list(dict.fromkeys(gene for genes in facts["panels"].values() for gene in genes))
+    adata = matched(adata, [measured], orthologs=orthologs)
     some = np.ones(adata.n_obs, bool)
     if isinstance(embedder, Precomputed):
         rows = embedder.take(given.obsm, where=NAME)
     else:
-        rows, some = _embedded(adata, embedder, config, facts["panels"])
+        rows, some = _embedded(adata, embedder, config, measured, where)
     name = free_name(NAME, model.conditions.slices)
     advance = chosen(progress).task("Fitting the batch token", STEPS, "steps")
     fitted = fit_token(model, {name: rows[some]}, token=token, advance=advance)
@@ -126,20 +131,20 @@ def project_reference(
         "parameters": json.dumps(config.to_dict()),
     }
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_h5ad(Path(out) / "reference.h5ad", adata)
+        out.mkdir(parents=True, exist_ok=True)
+        write_h5ad(out / "reference.h5ad", adata)
     return adata
 
 
 def _embedded(
-    adata: AnnData, embedder: Embedder, config: RunConfig, panels: dict[str, Any]
+    adata: AnnData, embedder: Embedder, config: RunConfig, measured: Sequence[str], where: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(m, d) by the genes that some slice of the run measured, and (m,) which cells have counts of these."""
-    measured = {gene for genes in panels.values() for gene in genes}
-    columns = [i for i, gene in enumerate(adata.var_names) if gene in measured]
-    if not columns:
-        hint = "Are they of one species, and both symbols or both Ensembl ids?"
-        raise GeneError("has none of the genes of the run's slices", where=NAME, hint=hint)
+    found = match_reference(measured, adata.var_names, where="the run's slices", reference_name=where)
+    if found.diagnosis:
+        warn_once_each([f"{found.diagnosis}. {found.hint}"], stacklevel=4)
+    wanted = set(found.used)
+    columns = [i for i, gene in enumerate(adata.var_names) if gene in wanted]
     counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
     genes = tuple(map(str, adata.var_names[columns]))
     expression = log_normalize(counts) if config.aligns(embedder) else counts  # as the run's slices were

@@ -32,6 +32,7 @@ class RunKeywords(TypedDict, total=False):
     train_label_slices: Sequence[str]
     benchmark: Literal["fast", "full", "none"]
     resolution: float
+    umap: bool
     seed: int
 
 
@@ -71,6 +72,8 @@ class RunConfig:
         ``"none"``.
     resolution
         Leiden resolution.
+    umap
+        Whether to lay out all cells in two dimensions.
     seed
         Random seed.
     """
@@ -85,6 +88,7 @@ class RunConfig:
     train_label_slices: tuple[str, ...] = ()
     benchmark: Literal["fast", "full", "none"] = "fast"
     resolution: float = 1.0
+    umap: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

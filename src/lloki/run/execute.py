@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from contextlib import suppress
+from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lloki._log import logger
 from lloki._parallel import n_threads
-from lloki.errors import ConfigError, MissingExtraError, RunError
+from lloki.errors import ConfigError, LlokiError, MissingExtraError, RunError
 
 U = TypeVar("U")
 R = TypeVar("R")
 
 ATTEMPTS = 3  # pools of processes for one set of units: a unit that keeps killing them must not loop for ever
+_CLOSE_S, _LOOK_S, _ARRIVAL_S = 5.0, 0.05, 10.0
+_LOST_S = 30.0  # without a scheduler: it may come back
+_ALONE_S = 60.0  # without workers, until that is reported
+_UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
 class Workers:
@@ -35,7 +43,8 @@ class Workers:
     Raises
     ------
     ConfigError
-        If ``processes`` is no positive number.
+        If ``processes`` is no positive number, or the script comes from standard input, so that several
+        processes cannot import it.
     MissingExtraError
         If a scheduler is named and Dask is not installed.
     RunError
@@ -45,9 +54,17 @@ class Workers:
     def __init__(self, processes: int = 1, scheduler: str | None = None) -> None:
         if not isinstance(processes, int) or processes < 1:
             raise ConfigError(f"workers must be a whole number of at least 1, got {processes!r}")
+        if processes > 1 and str(getattr(sys.modules["__main__"], "__file__", "")).startswith("<"):
+            raise ConfigError(
+                "workers import the script that starts them, and this one is read from standard input. Save "
+                "it in a file, or use workers=1."
+            )
+        if processes > 1 and getattr(current_process(), "_inheriting", False):
+            os._exit(_UNGUARDED)  # this is a worker that imports its script; Python would refuse it later
         self.processes, self.scheduler = processes, scheduler
         self._pool: ProcessPoolExecutor | None = None
         self._client: Any = None
+        self._mark: Path | None = None
 
     @property
     def here(self) -> bool:
@@ -64,12 +81,19 @@ class Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._mark is not None:
+            with suppress(OSError):
+                self._mark.unlink()
         if self._client is not None:
-            self._client.close()
-        self._end_pool()
+            with suppress(Exception):  # of a scheduler that is gone
+                self._client.close(timeout=_CLOSE_S)
+        # who stops a run does not wait for the units that are being computed
+        self._end_pool(kill=bool(exception) and isinstance(exception[1], KeyboardInterrupt))
 
     def check_sight(self, folder: Path) -> None:
         """Say if a Dask worker does not see a folder, which exists here: results are passed on as files.
+
+        Workers that come later are asked before each unit.
 
         Raises
         ------
@@ -78,14 +102,30 @@ class Workers:
         """
         if self._client is None:
             return
-        blind = [
-            address for address, sees in self._client.run(os.path.isdir, str(folder)).items() if not sees
-        ]
+        # by a file of this run, as another machine may have a folder of that name; a run sweeps it up
+        self._mark = folder / f".sight.{uuid.uuid4().hex[:12]}.part"
+        self._mark.touch()
+        blind = [a for a, sees in self._client.run(_sees, str(self._mark)).items() if not sees]
         if blind:
-            raise RunError(
-                f"{folder} is not there on the Dask worker {blind[0]}. Choose a place with --out (out=) that "
-                "all workers share, such as a network folder."
-            )
+            raise _blind(folder, blind[0])
+
+    def require_result(self, path: Path) -> None:
+        """Say if what a Dask worker has written does not arrive here.
+
+        Raises
+        ------
+        RunError
+            After some seconds, in which network folders show new files.
+        """
+        last = time.monotonic() + (_ARRIVAL_S if self.scheduler else 0)
+        while not path.exists():
+            if time.monotonic() > last:
+                raise RunError(
+                    f"{path}: a worker has written it, and it is not here. All workers must share the "
+                    "folder of "
+                    "--out (out=), at the same path. Start the run again when they do."
+                )
+            time.sleep(0.1)
 
     def run(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
         """Yield the results of ``function(unit)`` in the order in which units end.
@@ -98,7 +138,8 @@ class Workers:
         Raises
         ------
         RunError
-            If workers die again and again.
+            If workers die again and again, or run their script once more for want of a main guard; if the
+            Dask scheduler is lost, or one of its workers does not see the run's folder.
         """
         if self._client is not None:
             return self._run_on_dask(function, units)
@@ -125,7 +166,13 @@ class Workers:
             left = [i for i in left if i not in done]
             if not left:
                 return
+            unguarded = self._unguarded()
             self._end_pool()
+            if unguarded:
+                raise RunError(
+                    "workers import the script that starts them, and it starts lloki outside of "
+                    "`if __name__ == '__main__':`. Put the call under it, or use workers=1."
+                )
             deaths += 1
             if deaths >= ATTEMPTS:
                 raise RunError(
@@ -144,25 +191,105 @@ class Workers:
             )
         return self._pool
 
-    def _end_pool(self) -> None:
+    def _unguarded(self) -> bool:
+        """Whether a worker ended since it came to the call that started it, in its script."""
+        started = getattr(self._pool, "_processes", None) or {}
+        return any(process.exitcode == _UNGUARDED for process in started.values())
+
+    def _end_pool(self, *, kill: bool = False) -> None:
         if self._pool is not None:
+            for process in (getattr(self._pool, "_processes", None) or {}).values() if kill else ():
+                process.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
     def _run_on_dask(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
-        from distributed import KilledWorker, as_completed
-
         # pure=False: a unit writes a file; the remembered result of an earlier run must not stand in for it
-        futures = self._client.map(function, list(units), pure=False)
+        task = _InSight(function, str(self._mark) if self._mark else "")
+        futures = self._client.map(task, list(units), pure=False)
+        waiting = dict(zip(futures, units))
+        connected = staffed = time.monotonic()
         try:
-            for future in as_completed(futures, loop=self._client.loop):
-                yield future.result()
+            while waiting:
+                # looked at here and not waited for: waiting would not end with the scheduler
+                done = [future for future in waiting if future.status != "pending"]
+                for future in done:
+                    unit = waiting.pop(future)
+                    yield self._result(future, unit)
+                now = time.monotonic()
+                if self._client.status == "running":
+                    connected = now
+                elif now - connected > _LOST_S or self._client.status == "closed":
+                    raise self._lost()
+                if done or self._client.scheduler_info()["workers"]:
+                    staffed = now
+                elif now - staffed > _ALONE_S:
+                    logger.warning("The Dask scheduler at %s has no workers left: waiting.", self.scheduler)
+                    staffed = now
+                if not done:
+                    time.sleep(_LOOK_S)
+        finally:
+            with suppress(Exception):  # of a scheduler that is gone
+                self._client.cancel(list(waiting))
+
+    def _result(self, future: Any, unit: Any) -> Any:
+        from distributed import KilledWorker
+
+        if future.status in ("cancelled", "lost"):
+            raise self._lost()
+        try:
+            return future.result(timeout=_LOST_S)
+        except LlokiError:
+            raise
         except KilledWorker as error:
             raise RunError(
-                f"Dask workers died again and again ({error}). The usual cause is too little memory a worker."
+                f"Dask workers died again and again ({error}). The usual cause is too little memory a "
+                "worker: give "
+                "it more (--memory-limit), or fewer threads. The same command resumes from what is finished."
             ) from error
-        finally:
-            self._client.cancel(futures)
+        except (CancelledError, TimeoutError) as error:
+            raise self._lost() from error
+        except Exception as error:
+            raise RunError(
+                f"a Dask worker failed with {type(error).__name__}: {error}. Each worker needs this "
+                "version of "
+                "lloki and of its dependencies. The same command resumes from what is finished."
+            ) from error
+
+    def _lost(self) -> RunError:
+        return RunError(
+            f"the Dask scheduler at {self.scheduler} was lost. What was finished is kept: start the "
+            "scheduler and its "
+            "workers, and the same command again."
+        )
+
+
+class _InSight:
+    """A function that a Dask worker calls only if it sees the run's folder."""
+
+    def __init__(self, function: Callable[[Any], Any], mark: str) -> None:
+        self.function, self.mark = function, mark
+
+    def __call__(self, unit: Any) -> Any:
+        if self.mark and not _sees(self.mark):
+            from distributed import get_worker
+
+            raise _blind(Path(self.mark).parent, get_worker().address)
+        return self.function(unit)
+
+
+def _sees(path: str) -> bool:
+    with suppress(OSError):
+        os.listdir(os.path.dirname(path))  # a network folder then looks for new files
+    return os.path.exists(path)
+
+
+def _blind(folder: Path, address: str) -> RunError:
+    return RunError(
+        f"{folder} is not there on the Dask worker {address}. Choose a place with --out (out=) that all "
+        "workers share, "
+        "such as a network folder."
+    )
 
 
 def _connect(scheduler: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from lloki.run.units import EmbeddingUnit
 FOLDS = 3
 MOST_SLICES = 10
 WORSE = 0.01
+
+_KINDS = ("pairs", "clusters")
 
 Fold = dict[str, UnseenGenes]
 
@@ -77,10 +79,12 @@ class RunHeldOut:
     @property
     def table(self) -> pd.DataFrame:
         """A row an embedding and ordered pair of slices."""
-        parts = [(keys.FP, self.before.table), (keys.JOINT, self.after.table)]
-        return pd.concat([t.assign(embedding=key) for key, t in parts], ignore_index=True)[
-            ["embedding", "target", "source", "genes", "within", "across", "ratio"]
-        ]
+        return _stacked(self.before.table, self.after.table)
+
+    @property
+    def clusters(self) -> pd.DataFrame:
+        """A row an embedding, ordered pair of slices and cluster."""
+        return _stacked(self.before.clusters, self.after.clusters)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON: figures without a value are ``None``."""
@@ -93,31 +97,44 @@ class RunHeldOut:
 
 def nothing(why: str) -> RunHeldOut:
     """No score, and the reason."""
-    empty = held_out_score([])
+    empty = held_out_score([], clusters={})
     return RunHeldOut(empty, empty, why)
 
 
+def _stacked(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    parts = [t.assign(embedding=key) for key, t in ((keys.FP, before), (keys.JOINT, after))]
+    return pd.concat(parts, ignore_index=True)[["embedding", *before.columns]]
+
+
 def load(path: Path) -> RunHeldOut:
-    """Read what `score` gave."""
-    table = pd.DataFrame(load_arrays(path))
+    """Read what `arrays` made."""
+    stored, tables = load_arrays(path), {}
+    for kind in _KINDS:
+        columns = {k.removeprefix(f"{kind}_"): v for k, v in stored.items() if k.startswith(f"{kind}_")}
+        tables[kind] = pd.DataFrame(columns)
     before, after = (
-        HeldOutScore(table[table["embedding"] == key].drop(columns="embedding").reset_index(drop=True))
+        HeldOutScore(*(t[t["embedding"] == key].drop(columns="embedding") for t in tables.values()))
         for key in (keys.FP, keys.JOINT)
     )
     return RunHeldOut(before, after)
 
 
-def arrays(table: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """Columns of `RunHeldOut.table`, as the store keeps them."""
+def arrays(scores: RunHeldOut) -> dict[str, NDArray[Any]]:
+    """Columns of both tables, as the store keeps them."""
     text = ("embedding", "target", "source")
-    return {str(name): values.to_numpy(str if name in text else None) for name, values in table.items()}
+    return {
+        f"{kind}_{name}": values.to_numpy(str if name in text else None)
+        for kind, table in zip(_KINDS, (scores.table, scores.clusters))
+        for name, values in table.items()
+    }
 
 
 def score(
     records: Sequence[SliceRecord],
-    units: dict[str, EmbeddingUnit],
+    units: Mapping[str, EmbeddingUnit],
     embedder: HoldsOut,
     model: CAEModel,
+    clusters: Mapping[str, NDArray[np.integer]],
     *,
     seed: int,
 ) -> RunHeldOut:
@@ -129,6 +146,8 @@ def score(
         Trained slices, and how each is embedded: the same propagation with the same share of neighbors.
     embedder, model
         Fitted to these slices; they have seen the genes, a cell's rows have not.
+    clusters
+        Slice → (n,) clusters of its cells in the joint space, whose profiles are predicted.
     seed
         Draws folds, cells and slices.
 
@@ -137,20 +156,25 @@ def score(
     At most 10 slices are compared, of as many batches as possible, and 10,000 cells of each; the others of a
     large slice are neighbors in propagation. Time grows with slices x (cells x 10,000 x d) for that.
     """
-    chosen = _choose(records, seed)
+    chosen = choose(records, seed)
     shared = Counter(gene for r in chosen for gene in set(r.genes))
     folds = gene_folds([gene for gene, n in shared.items() if n > 1], n_folds=FOLDS, seed=seed)
     before: list[Fold] = [{} for _ in folds]
     after: list[Fold] = [{} for _ in folds]
+    groups = {}
     for r in chosen:
-        for i, unseen in _unseen(units[r.name], embedder, folds, seed):
+        cells, found = _unseen(units[r.name], embedder, folds, seed)
+        groups[r.name] = clusters[r.name][cells]
+        for i, unseen in found:
             before[i][r.name] = unseen
             joint = model.encode(unseen.rows, r.token, slice_name=r.name)
             after[i][r.name] = replace(unseen, rows=joint)
-    return RunHeldOut(held_out_score(before, seed=seed), held_out_score(after, seed=seed))
+    return RunHeldOut(
+        held_out_score(before, clusters=groups, seed=seed), held_out_score(after, clusters=groups, seed=seed)
+    )
 
 
-def _choose(records: Sequence[SliceRecord], seed: int) -> list[SliceRecord]:
+def choose(records: Sequence[SliceRecord], seed: int) -> list[SliceRecord]:
     """At most `MOST_SLICES`, of every batch in turn, whatever the order given."""
     ordered = sorted(records, key=lambda r: r.name)
     shuffled = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
@@ -165,18 +189,18 @@ def _choose(records: Sequence[SliceRecord], seed: int) -> list[SliceRecord]:
 
 def _unseen(
     unit: EmbeddingUnit, embedder: HoldsOut, folds: Sequence[Sequence[str]], seed: int
-) -> list[tuple[int, UnseenGenes]]:
-    """Cells of one slice without the genes of each fold that it has a gene of; with the fold's number."""
-    slice_ = load_arrays(unit.source)
+) -> tuple[NDArray[np.int64], list[tuple[int, UnseenGenes]]]:
+    """Cells of one slice, and these without the genes of each fold that it has a gene of, with its number."""
+    slice_, nothing = load_arrays(unit.source), np.zeros(0, np.int64)
     names, state = slice_["genes"].tolist(), unit.summary.load() if unit.summary else None
     if unit.features is None or state is None:
-        return []
+        return nothing, []
     expression = load_arrays(unit.features)["expression"]
     known = np.diff(sparse.csr_matrix(slice_["counts"]).indptr) > 0
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(known))[:TARGETS]
     cells, found = np.sort(drawn), []
     if len(cells) < 2:
-        return []
+        return nothing, []
     alpha, shape = 0.0, (0, 0.0)
     if unit.propagation is not None:
         alpha = float(load_arrays(unit.path)["latent_alpha"])
@@ -185,4 +209,4 @@ def _unseen(
     for held in embedder.hold_out(expression, names, folds, state=state):
         rows = propagate_embedding(held.rows, slice_["spatial"], alpha, *shape, known=known, cells=cells)
         found.append((number[held.genes[0]], UnseenGenes(held.genes, rows, held.values[cells])))
-    return found
+    return cells, found

@@ -11,7 +11,9 @@ from lloki._log import logger
 from lloki.embed import Embedder
 from lloki.errors import ConfigError, InputError, LlokiError
 from lloki.io import ReadOptions, read_reference
+from lloki.io._findings import warn_once_each
 from lloki.io.messages import bare
+from lloki.io.reference import both_species, by_orthologs, spelled_as
 from lloki.io.sections import Section
 from lloki.io.slices import compare_sections, errors_between, iter_sections
 from lloki.io.sources import Slices
@@ -138,13 +140,27 @@ def read_slices_once(
                 reading.unmet.append(error)
                 reading.skipped[section.name] = str(error)
             section.adata = None  # before the next input is opened
+    _report_copies(reading)
     reading.fatal = compare_sections(reading.sections, options)
     if options.skip_bad and not reading.fatal:  # what is left must do without the inputs that are skipped
         good = [s for s in reading.sections if s.name not in reading.skipped]
         reading.fatal = errors_between(good, options)
         for section in good:
             section.findings.errors += map(str, reading.fatal)
+    found_for = {section.name: section.findings.messages for section in reading.sections}
+    for r in reading.records:  # with what shows only between slices
+        r.info["messages"] = list(dict.fromkeys([*r.info["messages"], *found_for[r.name]]))
     return reading
+
+
+def _report_copies(reading: Reading) -> None:
+    """Report slices of the same cells, counts and positions, which mix well with each other."""
+    first: dict[str, str] = {}
+    for r in reading.records:
+        other = first.setdefault(r.hash, r.name)
+        if other != r.name:
+            text = f"is the same as {other}: cells, counts and positions; leave one of the two out"
+            next(s for s in reading.sections if s.name == r.name).findings.corrected(text)
 
 
 @dataclass(frozen=True)
@@ -212,6 +228,7 @@ def examine(
     """
     options, cells, errors = inputs.options, None, list[LlokiError]()
     demands, messages = Demands(embedder), list[Message]()
+    other: AnnData | None = None
     if aligns and inputs.reference is not None:
         try:
             cells = read_reference(
@@ -224,10 +241,29 @@ def examine(
             errors.append(error)
         else:
             info = cells.uns[UNS]
-            demands = Demands(embedder, list(cells.var_names), info["source"])
+            try:
+                other = by_orthologs(cells) if options.orthologs else None
+            except LlokiError as error:
+                errors.append(error)
+                other = None
+            names = None if other is None else list(other.var_names)
+            demands = Demands(embedder, list(cells.var_names), info["source"], names, any_case=True)
             messages = [{"slice": "reference", "text": str(text)} for text in info["messages"]]
     copy = copy and not errors
     reading = read_slices_once(inputs.slices, options, store, demands=demands, copy=copy)
+    fits = {demands.by_orthologs(r.genes) for r in reading.records}
+    if len(fits) > 1:
+        errors.append(both_species(demands.reference_name))
+    elif cells is not None:
+        known = len(cells.uns[UNS]["messages"])
+        cells = other if other is not None and True in fits else cells
+        try:
+            cells = spelled_as(cells, [r.genes for r in reading.records])
+        except LlokiError as error:
+            errors.append(error)
+        texts = [str(text) for text in cells.uns[UNS]["messages"][known:]]
+        warn_once_each(texts, stacklevel=3)
+        messages += [{"slice": "reference", "text": text} for text in texts]
     return Examined(reading, cells, errors, messages)
 
 
@@ -258,7 +294,9 @@ def opened(examined: Examined, inputs: Inputs, config: RunConfig, *, aligns: boo
     known = [section.name for section in reading.sections]
     names = _trained({r.name: r.token for r in records}, inputs.project_only, known=known)
     trained = [r for r in records if r.name in names]
-    reference = Reference.cut(cells, trained, records) if cells is not None else None
+    reference = None
+    if cells is not None:
+        reference = Reference.cut(cells, trained, records, label_key=config.label_key)
     labels = train_labels(config, trained)  # fails before any work if they are not there
     messages = [*messages, *reading.messages(), *trained_on(config, labels)]
     return Opened(records, trained, reference, labels, messages)

@@ -17,13 +17,18 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
+from lloki._sums import seal
 from lloki._version import __version__
 from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
+from lloki.evaluate.verdict import judge
 from lloki.io import atomic
+from lloki.io.messages import rank_of
+from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
+from lloki.report.figures import of_cells, write_figures
 from lloki.run._assemble import assemble
 from lloki.run.config import RunConfig
 from lloki.run.held_out import RunHeldOut
@@ -31,10 +36,12 @@ from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
 from lloki.run.record import versions
 from lloki.run.reference import Reference
+from lloki.run.reference_types import nearest_types
 from lloki.run.scores import labels_of, own_scores
 from lloki.run.slices import SliceRecord
 from lloki.run.stages import Aligned, Embedded, Stages
 from lloki.run.store import load_arrays
+from lloki.run.verdict import evidence
 
 REFERENCE = "reference.npz"  # of the folder "model"
 
@@ -45,8 +52,8 @@ def write_outputs(
     opened: Opened,
     embedded: Embedded,
     aligned: Aligned,
-    umap: NDArray[np.float32],
-    clusters: NDArray[np.int64],
+    umap: NDArray[np.float32] | None,
+    clusters: Mapping[str, NDArray[np.int64]],
     held_out: RunHeldOut,
     *,
     started: float,
@@ -58,6 +65,7 @@ def write_outputs(
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     if held_out.message:
         messages.append({"slice": "held-out genes", "text": held_out.message})
+    messages += [{"slice": name, "text": text} for name, text in recorder.notes]
     discard(folder / "run.json")
     with recorder.measure("write", "model and tables"):
         save_model(
@@ -80,18 +88,42 @@ def write_outputs(
             "better_embedding": held_out.better,
         }
         adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
-        adata.obsm[keys.UMAP] = umap
-        names = [str(i) for i in range(int(clusters.max(initial=0)) + 1)]
-        adata.obs[keys.CLUSTER] = pd.Categorical(clusters.astype(str), categories=names)
+        if umap is not None:
+            adata.obsm[keys.UMAP] = umap
+        every = np.concatenate([clusters[s.name] for s in slices])
+        names = [str(i) for i in range(int(every.max(initial=0)) + 1)]
+        adata.obs[keys.CLUSTER] = pd.Categorical(every.astype(str), categories=names)
+    labels = labels_of(adata, config.label_key)
     with recorder.measure("write", "quality figures"):
         figures = quality(
             adata.obsm[keys.FP],
             adata.obsm[keys.JOINT],
             slices=adata.obs[keys.SLICE].astype(str).to_numpy(),
             tokens=adata.obs[keys.TOKEN].astype(str).to_numpy(),
-            labels=labels_of(adata, config.label_key),
+            labels=labels,
             seed=config.seed,
         )
+        last = figures.iloc[-1].drop(["embedding", "cells"]).dropna()
+        metrics = {str(name): value for name, value in last.items()}
+    with recorder.measure("write", "verdict"):
+        ends = np.cumsum([s.cells for s in slices])[:-1]
+        verdict = judge(
+            evidence(
+                opened.trained,
+                reference,
+                held_out,
+                clusters,
+                {s.name: (embedded.rows[s.name], aligned.joint[s.name]) for s in slices},
+                None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
+                metrics,
+                seed=config.seed,
+            )
+        )
+    with recorder.measure("write", "reference types"):
+        fitted = load_embedder(embedded.embedder)
+        types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
+        if types is not None:
+            adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
     with recorder.measure("write", "benchmark"):
         scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):
@@ -124,8 +156,9 @@ def write_outputs(
         ],
         "reference": {"hash": reference.hash, "cells": reference.counts.shape[0]} if reference else None,
         "embedder": {"name": embedder.name, "dim": embedder.dim, "settings": settings_of(embedder)},
-        "messages": messages,
-        "metrics": figures.iloc[-1].drop(["embedding", "cells"]).dropna().to_dict(),
+        "messages": [{**m, "rank": rank_of(m["slice"], m["text"])} for m in messages],
+        "verdict": verdict.to_dict(),
+        "metrics": metrics,
         "benchmark": about,
         "held_out": held_out.to_dict(),
     }
@@ -140,6 +173,8 @@ def write_outputs(
             label_key=config.label_key,
             out=folder,
         )
+    with recorder.measure("write", "figures"):
+        write_figures(folder, of_cells(adata, config.label_key))
     run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(run, indent=1, default=str))
@@ -171,6 +206,7 @@ def save_model(
             "embedder_key": embedder_key,
         }
         (temporary / "run.json").write_text(json.dumps(facts, indent=1))
+        seal(temporary, folder)
 
 
 def _link(source: str, target: str) -> None:
@@ -202,6 +238,8 @@ def quality_control(
             "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
+        if CONTROL_COUNTS in s.obs:
+            row |= {"control_rate": overall_control_rate(load_arrays(s.piece.path)["counts"], s.obs)}
         covered = embedder.coverage(s.genes)
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:

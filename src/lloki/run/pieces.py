@@ -48,7 +48,7 @@ def plan_pieces(
     )
     training = training_piece(store, config, opened, embedding)
     view = view_piece(store, config, opened.slices, training)
-    held_out = held_out_piece(store, config, opened, fit, embedding, training)
+    held_out = held_out_piece(store, config, opened, fit, embedding, view)
     return Pieces(features, summaries, fit, embedding, training, view, held_out)
 
 
@@ -166,9 +166,14 @@ def token_piece(
 
 
 def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece) -> Piece:
-    """Name UMAP and clusters: by the trained model and every slice, whatever their order."""
+    """Name UMAP, if wanted, and clusters: by the trained model and every slice, whatever their order."""
     parts = sorted((r.name, r.piece.key) for r in records)
-    return store.piece("view", "umap", training.key, parts, config.resolution, config.seed)
+    inputs = (training.key, parts, config.resolution, config.seed)
+    return (
+        store.piece("view", "umap", *inputs)
+        if config.umap
+        else store.piece("view", "clusters", *inputs, False)
+    )
 
 
 def held_out_piece(
@@ -177,11 +182,11 @@ def held_out_piece(
     opened: Opened,
     fit: Piece,
     embedding: Mapping[str, EmbeddingUnit],
-    training: Piece,
+    view: Piece,
 ) -> Piece:
-    """Name the held-out-gene scores: by the fitted models and the trained slices, whatever their order."""
+    """Name the held-out-gene scores: by the fitted models, the clusters and the trained slices."""
     parts = sorted((r.name, embedding[r.name].piece.key) for r in opened.trained)
-    return store.piece("held_out", "genes", fit.key, parts, training.key, config.seed)
+    return store.piece("held_out", "genes", fit.key, parts, view.key, config.seed)
 
 
 def _identity(embedder: Embedder, config: RunConfig) -> tuple[Any, ...]:

@@ -33,9 +33,10 @@ class StageRecord:
 
 @dataclass
 class Recorder:
-    """Collects the records of a run."""
+    """Collects the records of a run, and what was noted of them: (unit, text)."""
 
     stages: list[StageRecord] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
     def reused(self, stage: str, unit: str, key: str) -> None:
         """Note a piece that was there already."""

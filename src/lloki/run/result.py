@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from anndata import AnnData, read_h5ad
+from anndata import AnnData
+
+from lloki.evaluate.verdict import Verdict
+from lloki.io.trust import read_checked
+from lloki.report.notebook import run_card
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,13 @@ class Result:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # of a run that was made before, by its name
+
     @cached_property
     def adata(self) -> AnnData:
         """All cells: ``obsm["X_lloki"]``, ``obsm["X_lloki_fp"]``, ``obs["slice"]`` and so on."""
-        return read_h5ad(self.folder / "integrated.h5ad")
+        return read_checked(self.folder / "integrated.h5ad")
 
     @cached_property
     def qc(self) -> pd.DataFrame:
@@ -54,6 +61,15 @@ class Result:
         return content
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the run can be trusted, and why; all evidence is in ``run["verdict"]``."""
+        return Verdict.from_dict(self.run["verdict"])
+
+    @property
     def report(self) -> Path:
         """The page to look at."""
         return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook whether the run can be trusted, its slices, and how to look at the cells."""
+        return run_card(self.folder, self.run, self.qc)

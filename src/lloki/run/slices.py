@@ -14,8 +14,9 @@ from anndata import AnnData
 from lloki import keys
 from lloki.embed import Embedder, Precomputed
 from lloki.errors import GeneError
-from lloki.genes import PanelCoverage, match_reference
+from lloki.genes import PanelCoverage, in_letter_case, match_reference
 from lloki.io import content_hash
+from lloki.io.reference import closer_by_orthologs
 from lloki.run.store import Piece, Store, key_of, write_arrays
 
 Message = dict[str, str]  # "slice" and "text"
@@ -32,11 +33,28 @@ class Demands:
         pretrained.
     genes, reference_name
         Genes of the reference, of which the slice must have some, and the name of the reference.
+    orthologs
+        Names of their one-to-one orthologs in the other species, if slices may be matched by them.
+    any_case
+        Whether the letter case of the names may be that of the slices, if it is the same species.
     """
 
     embedder: Embedder | None = None
     genes: Sequence[str] | None = None
     reference_name: str = "the reference"
+    orthologs: Sequence[str] | None = None
+    any_case: bool = False
+
+    def names(self, genes: Sequence[str]) -> Sequence[str] | None:
+        """Names of the reference's genes to match a slice with, by orthologs if its genes are those."""
+        names = self.orthologs if self.by_orthologs(genes) else self.genes
+        return names if names is None or not self.any_case else in_letter_case(genes, names)
+
+    def by_orthologs(self, genes: Sequence[str]) -> bool:
+        """Whether the genes of a slice are matched by orthologs."""
+        if self.genes is None or self.orthologs is None:
+            return False
+        return closer_by_orthologs(genes, self.genes, self.orthologs)
 
 
 @dataclass(frozen=True)
@@ -114,9 +132,10 @@ def take_slice(
         known = embedder.coverage(list(map(str, adata.var_names)))
         if known.diagnosis:
             raise GeneError(known.diagnosis, where=name, slot="var_names", hint=known.hint)
-    if demands.genes is not None:
+    known_genes = demands.names(list(map(str, adata.var_names)))
+    if known_genes is not None:
         found = match_reference(
-            adata.var_names, demands.genes, where=name, reference_name=demands.reference_name
+            adata.var_names, known_genes, where=name, reference_name=demands.reference_name
         )
     piece = store.piece("slices", name, digest)
     if copy:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lloki._log import logger
 from lloki._progress import Progress
+from lloki._sums import forget
 from lloki.cae import CAEModel, fit_token, train
 from lloki.cae.token import STEPS as TOKEN_STEPS
 from lloki.embed import Embedder, HoldsOut, SliceSummary, load_embedder, save_embedder
@@ -137,13 +138,19 @@ class Stages:
 
         folder = self.store.cached(piece, make)
         checkpoint.unlink(missing_ok=True)
+        forget(checkpoint)
         model = CAEModel.load(folder, device=self.device)
         with self.store.recorder.measure("encode", "all slices"):
             joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
         return Aligned(model, joint)
 
     def held_out(
-        self, opened: Opened, embedded: Embedded, aligned: Aligned, piece: Piece
+        self,
+        opened: Opened,
+        embedded: Embedded,
+        aligned: Aligned,
+        clusters: Mapping[str, NDArray[np.int64]],
+        piece: Piece,
     ) -> held_out.RunHeldOut:
         """Score both embeddings by genes that they have not seen, where the embedder can leave genes out."""
         embedder = load_embedder(embedded.embedder, device=self.device)
@@ -153,9 +160,9 @@ class Stages:
         def make(path: Path) -> None:
             advance = self.progress.task("Predicting held-out genes", 1, "scores")
             scores = held_out.score(
-                opened.trained, embedded.units, embedder, aligned.model, seed=self.config.seed
+                *(opened.trained, embedded.units, embedder, aligned.model, clusters), seed=self.config.seed
             )
-            write_arrays(path, held_out.arrays(scores.table))
+            write_arrays(path, held_out.arrays(scores))
             advance(1)
 
         return held_out.load(self.store.cached(piece, make))
@@ -179,21 +186,23 @@ class Stages:
 
     def view(
         self, joint: NDArray[np.float32], records: Sequence[SliceRecord], piece: Piece
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """UMAP and clusters, made in the order of names so that the order given does not matter."""
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
+        """UMAP, unless left out, and clusters; rows are in the order of names, whatever the order given."""
         start = np.cumsum([0, *(r.cells for r in records)])
         order = sorted(range(len(records)), key=lambda i: records[i].name)
         rows = np.concatenate([np.arange(start[i], start[i + 1]) for i in order])
 
         def make(path: Path) -> None:
-            advance = self.progress.task("Computing UMAP and clusters", len(joint))
-            umap, clusters = view(joint[rows], resolution=self.config.resolution, seed=self.config.seed)
-            write_arrays(path, {"umap": umap, "clusters": clusters})
+            what = "UMAP and clusters" if self.config.umap else "clusters"
+            advance = self.progress.task(f"Computing {what}", len(joint))
+            config, x = self.config, joint[rows]
+            umap, clusters = view(x, layout=config.umap, resolution=config.resolution, seed=config.seed)
+            write_arrays(path, {"clusters": clusters} | ({} if umap is None else {"umap": umap}))
             advance(len(joint))
 
         arrays = load_arrays(self.store.cached(piece, make))
         back = np.argsort(rows)
-        return arrays["umap"][back], arrays["clusters"][back]
+        return arrays["umap"][back] if "umap" in arrays else None, arrays["clusters"][back]
 
     def _fit(self, embedder: Embedder, opened: Opened, pieces: Pieces) -> None:
         def make(folder: Path) -> None:
@@ -221,7 +230,7 @@ class Stages:
     ) -> None:
         """Compute units that are missing, here or on workers."""
         record = self.store.recorder.stages.append
-        for u in (done := [u for u in units.values() if u.piece.done]):
+        for u in (done := [u for u in units.values() if self.store.usable(u.piece)]):
             record(compute(u))
         missing = [u for u in units.values() if u.piece not in {u.piece for u in done}]
         if not missing:
@@ -230,7 +239,9 @@ class Stages:
         sizes = {u.piece.name: u.cells for u in missing}
         here = self.workers.here
         function: Callable[[Unit], Any] = (lambda unit: compute(unit, advance)) if here else compute
+        pieces = {u.piece.name: u.piece for u in missing}
         for found in self.workers.run(function, missing):
+            self.workers.require_result(pieces[found.unit].path)
             record(found)
             if not here:
                 advance(sizes[found.unit])

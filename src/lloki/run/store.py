@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from lloki import _sums
 from lloki._log import logger
 from lloki._version import __version__
 from lloki.errors import OutputError, RunError
 from lloki.io import atomic
+from lloki.io.trust import check_archive
 from lloki.run.record import Recorder, StageRecord, metered
 
 # Raise a stage's number when what it computes changes: pieces of an older recipe are then made again, and all
@@ -35,8 +37,8 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         "embedding": 2,
         "training": 2,
         "token": 2,
-        "view": 1,
-        "held_out": 1,
+        "view": 2,
+        "held_out": 2,
         # of lloki.benchmark
         "harmony": 1,
         "pca": 1,
@@ -100,11 +102,26 @@ def cached(piece: Piece, make: Callable[[Path], object]) -> StageRecord:
     StageRecord
         Whether it was computed or reused, and its cost.
     """
-    if piece.done:
+    if usable(piece):
         return StageRecord(piece.stage, piece.name, piece.key, status="reused")
     with metered(piece.stage, piece.name, piece.key) as record, atomic(piece.path) as temporary:
         make(temporary)
+        if temporary.exists():  # else `atomic` says so
+            _sums.seal(temporary, piece.path)
     return record
+
+
+def usable(piece: Piece, notes: list[tuple[str, str]] | None = None) -> bool:
+    """Whether a piece is there and whole; a damaged one is removed, with a note, to be made again."""
+    what = _sums.damage(piece.path) if piece.done else ""
+    if what:
+        text = f"{piece.path} {what}; it is made again"
+        logger.warning("%s", text)
+        if notes is not None:
+            notes.append((piece.name, text))
+        _remove(piece.path)
+        _sums.forget(piece.path)
+    return piece.done
 
 
 def hash_of_files(path: str | None) -> str:
@@ -178,8 +195,13 @@ class Store:
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:60]
         return Piece(stage, name, key, self.folder / stage / f"{readable}-{key}{ending}")
 
+    def usable(self, piece: Piece) -> bool:
+        """Whether a piece is there and whole, see :func:`usable`."""
+        return usable(piece, self.recorder.notes)
+
     def cached(self, piece: Piece, make: Callable[[Path], object]) -> Path:
         """Make a piece unless it is there, see :func:`cached`; return its path."""
+        self.usable(piece)
         record = cached(piece, make)
         self.recorder.stages.append(record)
         if record.status == "computed":
@@ -195,12 +217,13 @@ class Store:
         except BaseException:
             for path in self._new:
                 _remove(path)
+                _sums.forget(path)
                 with suppress(OSError):  # other pieces of the stage are there
                     path.parent.rmdir()
             raise
 
     def _sweep(self) -> None:
-        for path in (*self.folder.parent.glob(".*"), *self.folder.glob("*/.*")):
+        for path in (*self.folder.parent.glob(".*"), *self.folder.glob(".*"), *self.folder.glob("*/.*")):
             if _LEFT_OVER.match(path.name):
                 logger.debug("removing %s, which a run that was stopped left unfinished", path)
                 _remove(path)
@@ -235,9 +258,10 @@ def _lock(folder: Path) -> int | None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays and CSR matrices to one ``.npz``, atomically."""
+    """Write arrays and CSR matrices to one ``.npz``, atomically, and its sum beside it."""
     with atomic(path) as temporary:
         write_arrays(temporary, arrays)
+        _sums.seal(temporary, path)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -257,7 +281,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
-    """Read what `save_arrays` wrote.
+    """Read what `save_arrays` or `write_arrays` wrote; it is compared with its sum, if it has one.
 
     Raises
     ------
@@ -266,6 +290,9 @@ def load_arrays(path: Path) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     try:
+        if what := _sums.damage(path, strict=False):
+            raise OutputError(f"{path} {what}. Start the run again to make it anew.")
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 stem, _, part = name.rpartition(".")
@@ -276,6 +303,8 @@ def load_arrays(path: Path) -> dict[str, Any]:
                     out[stem] = sparse.csr_matrix(pieces, shape=tuple(file[name]))
     except FileNotFoundError as error:
         raise OutputError(f"{path}: is missing. Start the run again to make it anew.") from error
+    except OutputError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}). Remove it and start the run again.") from error
     return out

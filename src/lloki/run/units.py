@@ -17,6 +17,7 @@ from scipy import sparse
 
 from lloki._parallel import blocks
 from lloki._progress import Advance
+from lloki._sums import damage
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder, propagate_slice
 from lloki.errors import InputError, LlokiError, RunError
 from lloki.fp import FPConfig, Propagation, align_features
@@ -91,6 +92,12 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
         raise type(error)(error.what, where=name, slot=error.slot, hint=error.hint) from error
     except LlokiError:
         raise
+    except MemoryError as error:
+        raise RunError(
+            f"{name}: the memory is too small for the stage {stage!r}. What was finished before is kept: "
+            "the same "
+            "call again resumes there, on a larger machine or with fewer workers."
+        ) from error
     except Exception as error:
         raise RunError(
             f"{name}: the stage {stage!r} failed with {type(error).__name__}: {error}. What was finished "
@@ -182,7 +189,7 @@ def _in_parts(
     rows = []
     for block in blocks(len(names), getattr(embedder, "rows_per_piece", len(names))):
         part = _parts(unit) / f"{block.start}-{block.stop}.npz"
-        if part.exists():
+        if part.exists() and not damage(part):
             rows.append(load_arrays(part)["rows"])
             if advance:
                 advance(len(rows[-1]))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lloki._parts import owners, record
 from lloki.align import AlignConfig, Alignment, AlignResult, Rigid, Warp, align, align_stack, fit_warp
+from lloki.align.series import common_genes
 from lloki.errors import ConfigError, LlokiWarning
 from lloki.tl._sections import Section, heights
 
@@ -56,7 +57,8 @@ def align_sections(
     for s in sections:
         if s.name == fixed:
             continue
-        result = align(base.values, base.xy, s.values, s.xy, config=config)
+        shared = common_genes(_panel(base), _panel(s))
+        result = align(base.values, base.xy, s.values, s.xy, shared_genes=shared, config=config)
         results[fixed, s.name] = result
         known = result.verdict.word != "failed"
         transforms[s.name] = result.transform if known else None
@@ -78,6 +80,7 @@ def _as_stack(
         reference=at,
         reach=reach,
         use_ambiguous=use_ambiguous,
+        panels=[_panel(s) for s in sections],
         config=config,
     )
     return Alignment(
@@ -89,6 +92,12 @@ def _as_stack(
         {},
         fitted,
     )
+
+
+def _panel(section: Section) -> set[str] | None:
+    """Genes that a slice measured, if its AnnData records them or holds nothing else."""
+    columns = section.panel()
+    return None if columns is None else set(section.own.var_names[columns])
 
 
 def _positions(sections: Sequence[Section]) -> dict[str, Doubles]:

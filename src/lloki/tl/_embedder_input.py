@@ -47,13 +47,17 @@ def reference_summary(
     source: str | Path | AnnData | None,
     layer: str | None,
     allow_normalized: bool,
+    *,
+    orthologs: bool = False,
 ) -> SliceSummary:
     """Summarize the reference over the genes that at least one slice measured."""
     from lloki.fp import log_normalize
     from lloki.genes import match_reference
     from lloki.io import read_reference
+    from lloki.io.reference import matched
 
     known = read_reference(source, layer=layer, allow_normalized=allow_normalized, option="reference_layer")
+    known = matched(known, [slice_.genes for slice_ in slices], orthologs=orthologs)
     for slice_ in slices:
         match_reference(slice_.genes, known.var_names, where=slice_.name)
     measured = {gene for slice_ in slices for gene in slice_.genes}

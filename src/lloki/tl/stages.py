@@ -36,6 +36,7 @@ def align_features(
     preset: str = "default",
     layer: str | None = None,
     reference_layer: str | None = None,
+    orthologs: bool = False,
     allow_normalized: bool = False,
     key_added: str = keys.DENOISED,
     **options: Unpack[lloki.fp.config.FPOptions],
@@ -52,6 +53,9 @@ def align_features(
         Set of parameters: ``"default"``, ``"paper"`` or ``"published-code"``.
     layer, reference_layer
         Layers of raw counts, where ``X`` does not hold them.
+    orthologs
+        Whether to match a reference of the other of mouse and human by one-to-one orthologs
+        (:func:`lloki.genes.orthologs`).
     allow_normalized
         Whether to accept values that are not counts.
     key_added
@@ -87,6 +91,7 @@ def align_features(
     from lloki import fp
     from lloki.genes import match_reference
     from lloki.io import read_reference
+    from lloki.io.reference import matched
 
     config = fp.FPConfig.preset(preset, **options)
     (slice_,) = check_own(
@@ -95,6 +100,7 @@ def align_features(
     known = read_reference(
         reference, layer=reference_layer, allow_normalized=allow_normalized, option="reference_layer"
     )
+    known = matched(known, [slice_.genes], orthologs=orthologs)
     match_reference(slice_.genes, known.var_names, where=slice_.name)
     sparsity = fp.reference_sparsity(
         sparse.csr_matrix(known.X), known.var_names, slice_.genes, mode=config.reference_genes
@@ -118,6 +124,7 @@ def embed(
     model: str | Path | None = None,
     layer: str | None = None,
     reference_layer: str | None = None,
+    orthologs: bool = False,
     allow_normalized: bool = False,
     denoised_layer: str = keys.DENOISED,
     latent_alpha: float | None = None,
@@ -139,7 +146,7 @@ def embed(
         ``"factor"`` does.
     model
         Folder of the weights of a pretrained embedder.
-    layer, reference_layer, allow_normalized
+    layer, reference_layer, orthologs, allow_normalized
         As for :func:`align_features`.
     denoised_layer
         Layer that :func:`align_features` wrote. Slices without it are embedded from their counts:
@@ -187,7 +194,9 @@ def embed(
         expression = expression_of(slices, made, denoised_layer)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
-            known = reference_summary(made, slices, reference, reference_layer, allow_normalized)
+            known = reference_summary(
+                made, slices, reference, reference_layer, allow_normalized, orthologs=orthologs
+            )
             summaries = {s.name: made.summarize(expression[s.name], s.genes) for s in slices}
             made = made.fit(summaries, known)
         rows = {}

@@ -41,8 +41,10 @@ class MarkerTable:
     def within(self, panel: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """Columns (h,) of a panel that are markers, and their signs (T, h); case is ignored."""
         at = {gene.casefold(): i for i, gene in enumerate(panel)}
+        exact = {gene: i for i, gene in enumerate(panel)}  # before another that differs in case only
         known = [i for i, gene in enumerate(self.genes) if gene.casefold() in at]
-        columns = np.array([at[self.genes[i].casefold()] for i in known], np.int64)
+        found = [exact.get(self.genes[i], at[self.genes[i].casefold()]) for i in known]
+        columns = np.array(found, np.int64)
         return columns, self.sign[:, known]
 
     @classmethod
@@ -64,29 +66,32 @@ class MarkerTable:
             marker.
         """
         pairs: dict[str, dict[str, int]] = {}
+        where = str(table) if isinstance(table, str | Path) else ""
         for kind, gene, sign in _entries(table):
             signs = pairs.setdefault(kind, {})
             if gene and signs.setdefault(gene, sign) != sign:
                 text = f"{gene} is listed as both a positive and a negative marker of {kind!r}"
-                raise InputError(text, slot="markers", hint="Remove one.")
+                raise InputError(text, where=where, slot="markers", hint="Remove one.")
         if not pairs:
-            raise InputError("there is no type", slot="markers", hint=_HINT)
+            raise InputError("there is no type", where=where, slot="markers", hint=_HINT)
         if UNKNOWN in pairs:
             hint = "Rename it: this is the label of cells that no type is assigned to."
-            raise InputError(f"a type is named {UNKNOWN!r}", slot="markers", hint=hint)
+            raise InputError(f"a type is named {UNKNOWN!r}", where=where, slot="markers", hint=hint)
         for kind, signs in pairs.items():
             if 1 not in signs.values():
-                raise InputError(f"{kind!r} has no positive marker", slot="markers", hint=_HINT)
+                text = f"{kind!r} has no positive marker"
+                raise InputError(text, where=where, slot="markers", hint=_HINT)
         genes = sorted({gene for signs in pairs.values() for gene in signs})
         table_of_signs = [[signs.get(gene, 0) for gene in genes] for signs in pairs.values()]
         return cls(tuple(pairs), tuple(genes), np.array(table_of_signs, np.int8))
 
 
-def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str, int]]:
+def _entries(table: str | Path | Mapping | pd.DataFrame, where: str = "") -> list[tuple[str, str, int]]:
     if isinstance(table, str | Path):
         read = read_table(Path(table).expanduser())
         return _entries(
-            pd.DataFrame([row.values for row in read.rows], columns=list(read.columns), dtype=object)
+            pd.DataFrame([row.values for row in read.rows], columns=list(read.columns), dtype=object),
+            str(table),
         )
     if isinstance(table, pd.DataFrame):
         frame = table.rename(columns=lambda c: str(c).strip().lower())
@@ -102,7 +107,8 @@ def _entries(table: str | Path | Mapping | pd.DataFrame) -> list[tuple[str, str,
                 for entry in _signed(str(kind).strip(), value, 1)
             ]
         if good is None or name is None:
-            raise InputError(f"has the columns {list(table.columns)}", slot="markers", hint=_HINT)
+            text = f"has the columns {list(table.columns)}"
+            raise InputError(text, where=where, slot="markers", hint=_HINT)
         return [
             entry
             for _, row in frame.iterrows()

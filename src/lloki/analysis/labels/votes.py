@@ -14,34 +14,6 @@ Codes = NDArray[np.int64]
 _RARE = 50  # left-out cells of a type below which its distances are compared with those of all types
 
 
-def left_out(
-    x: NDArray[np.floating],
-    slices: NDArray,
-    voters: NDArray[np.int64],
-    code: Codes,
-    n_neighbors: int,
-    n_types: int,
-    threads: int | None,
-) -> tuple[bool, NDArray[np.int64], tuple[NDArray, ...]]:
-    """Predict labeled cells from the other slices, or from all other cells if no two slices share a type.
-
-    Returns whether whole slices were left out, the rows (t,) that were predicted, and the `score` of each.
-    """
-    rows, scores = [], []
-    for name in np.unique(slices[voters]):
-        out, rest = voters[slices[voters] == name], voters[slices[voters] != name]
-        out = out[np.isin(code[out], code[rest])]  # other types cannot be predicted correctly
-        if len(out):
-            rows.append(out)
-            near = nearest(x[out], x[rest], n_neighbors, threads=threads)
-            scores.append(score(near, code[rest], n_types))
-    if rows:
-        predicted, share, far = (np.concatenate(part) for part in zip(*scores))
-        return True, np.concatenate(rows), (predicted, share, far)
-    near = nearest(x[voters], x[voters], n_neighbors, exclude=np.arange(len(voters)), threads=threads)
-    return False, voters, score(near, code[voters], n_types)
-
-
 def distance_within_slice(
     x: NDArray[np.floating], slices: NDArray, usable: NDArray[np.bool_], n_neighbors: int, threads: int | None
 ) -> Doubles:
@@ -55,14 +27,12 @@ def distance_within_slice(
     return np.maximum(out, 1e-9)
 
 
-def score(near: Near, codes: Codes, n_types: int) -> tuple[Codes, Doubles, Doubles]:
-    """Winning type of each query, its share of the votes, and the mean distance to the voters."""
+def shares(near: Near, codes: Codes, n_types: int) -> Doubles:
+    """(m, T) share of the votes of each query's neighbors that each type has."""
     n = len(codes)
     one_hot = sparse.csr_matrix((np.ones(n), (np.arange(n), codes)), shape=(n, n_types))
     votes = (near.weights() @ one_hot).toarray()
-    best = votes.argmax(1)
-    share = votes[np.arange(len(votes)), best] / votes.sum(1)
-    return best, np.minimum(share, 1.0), near.distance.mean(1)
+    return np.asarray(votes / votes.sum(1, keepdims=True))
 
 
 def typicality(far: Doubles, best: Codes, known_far: Doubles, known: Codes, n_types: int) -> Doubles:

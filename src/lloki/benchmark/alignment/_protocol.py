@@ -94,7 +94,7 @@ def benchmark_alignment(
     """
     if replicates < 1:
         raise ConfigError(f"replicates must be at least 1, got {replicates}")
-    folder = Path(run)
+    folder = Path(run).expanduser()
     if not (folder / "run.json").exists():
         raise InputError(
             "is no run of lloki integrate", where=str(folder), hint="Give the folder that it wrote."
@@ -116,7 +116,7 @@ def benchmark_alignment(
     plan = [(r, o) for r in range(seed, seed + replicates) for o in overlaps]
     advance = chosen(progress).task("Aligning", len(plan), "trials")
     rows: list[dict[str, Any]] = []
-    with Store(Path(out) / "work") as store:
+    with Store(Path(out).expanduser() / "work") as store:
         inputs = (
             [s["hash"] for s in record["slices"]],
             names,
@@ -185,7 +185,7 @@ def _methods(
 ) -> Iterator[dict[str, Any]]:
     x = joint_embedding(trial.panels, reference)
     fixed, moving = trial.positions
-    result = align(x[0], fixed, x[1], moving)
+    result = align(x[0], fixed, x[1], moving, shared_genes=len(trial.shared))
     yield {"method": "lloki", "verdict": result.verdict.word} | trial.score(result.transform)
     yield {"method": "kabsch"} | trial.score(nearest_kabsch(x, trial.positions))
     if len(trial.shared) >= FEWEST_SHARED:

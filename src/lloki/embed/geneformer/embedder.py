@@ -81,7 +81,7 @@ class Geneformer:
             raise ConfigError(f"mode must be 'mean' or 'cls', got {mode!r}")
         check_precision(precision)
         require_transformers()
-        self.checkpoint: Checkpoint = read_checkpoint(Path(model))
+        self.checkpoint: Checkpoint = read_checkpoint(Path(model).expanduser())
         self.vocabulary = self.checkpoint.vocabulary
         if mode == "cls" and not self.vocabulary.special:
             raise ConfigError(f"{model}: mode 'cls' needs a model with the token {CLS}; this one has none")

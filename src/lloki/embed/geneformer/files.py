@@ -147,7 +147,10 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from lloki.io.trust import check_archive  # brings anndata, which nothing else here needs
+
     try:
+        check_archive(path)
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:

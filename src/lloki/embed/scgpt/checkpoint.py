@@ -87,7 +87,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         If a file is missing or damaged, if the pickle holds more than weights (it is not executed), or if
         arguments, vocabulary and weights do not fit together; says what is wrong in which file.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     for wanted in (ARGS, VOCAB):
         if not (folder / wanted).exists():
             raise _missing(folder, wanted)

@@ -76,7 +76,10 @@ def read_weights(path: Path, sizes: Sizes) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    from lloki.io.trust import check_archive  # brings anndata, which nothing else here needs
+
     try:
+        check_archive(path)
         loaded = load_file(path) if path.name == SAFE else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -11,11 +14,13 @@ import pandas as pd
 
 from lloki import keys
 from lloki.analysis import ACROSS, DETECTED
+from lloki.analysis.imputation import ENDS
 from lloki.pl._coloring import Scale
 from lloki.pl._curves import score_curve
 from lloki.pl._figures import WIDTH
 from lloki.pl._panels import panels_size, slice_panels
 from lloki.pl._slots import in_space
+from lloki.pl._viewer import viewer_of
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown
@@ -24,13 +29,15 @@ from lloki.report.table import Table
 
 DRAWN = 6  # genes in space
 _LISTED = 20  # genes in the table; all are in genes.csv
-_SCORES = ("score", "error")
+_SCORES = ("score", "error", "lower", "upper")
 _GENES = {
     "gene": "Gene",
-    "score": "Score",
+    "score": "Predicted score",
     "validated": "Validated",
     "n_sources": "Sources",
     "error": "Validation error",
+    "lower": "Interval from",
+    "upper": "to",
 }
 
 
@@ -82,12 +89,19 @@ def build_imputation_page(
             "not be validated."
         )
     sections = [
-        _scores(kept, left_out, min_score, with_reference=reference > 0),
+        _scores(
+            *(kept, left_out, min_score),
+            target=target,
+            step=json.loads(imputed.uns.get(keys.UNS, {}).get("impute", {}).get("parameters", "{}")),
+            with_reference=reference > 0,
+        ),
         _best(kept),
         _in_space(imputed, kept),
         _left_out(left_out),
     ]
-    return build_analysis_page(f"Genes imputed into {target}", summary, sections, out=out)
+    viewer = viewer_of(imputed, genes=kept.index, first=next(iter(kept.index), None), label="estimate")
+    title = f"Genes imputed into {target}"
+    return build_analysis_page(title, summary, sections, viewer=viewer, out=out)
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -97,15 +111,24 @@ def best_first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scores(
-    kept: pd.DataFrame, left_out: pd.DataFrame, min_score: float | None, *, with_reference: bool
+    kept: pd.DataFrame,
+    left_out: pd.DataFrame,
+    min_score: float | None,
+    *,
+    target: str,
+    step: Mapping[str, Any],
+    with_reference: bool,
 ) -> Section:
     both = pd.concat([kept, left_out])
     across = int((both["validated"] == ACROSS).sum())
     text = [
-        "Each gene was first estimated where it was measured: in cells of the source slices, from the other "
-        "slices. The score is the rank correlation (Spearman) of estimate and measurement over cells: 0 is "
-        "no better than chance, 1 is perfect. With a few counts per cell, noise limits even a perfect "
-        "estimate to about 0.5." + (" The reference counts as a slice here." if with_reference else ""),
+        "The predicted score is the expected rank correlation (Spearman) of estimate and measurement over "
+        f"the cells of {target}: 0 is no better than chance, 1 is perfect. With a few counts per cell, noise "
+        "limits even a perfect estimate to about 0.5. It is what was found where the gene was measured: in "
+        "cells of the source slices, estimated from the others without it"
+        + _corrected(step, target)
+        + "."
+        + (" The reference counts as a slice here." if with_reference else ""),
     ]
     if across < len(both):
         text.append(
@@ -120,6 +143,16 @@ def _scores(
     return Section("Validation", text, [shown])
 
 
+def _corrected(step: Mapping[str, Any], target: str) -> str:
+    """Describe the ratios by which scores were corrected, where they were."""
+    texts = {
+        "of_target": f"because {target} differs from the sources, by genes that it measured too",
+        "transfer": "where a single slice measured the gene, for the step to another slice",
+    }
+    found = [f"times {step[k]:.2f} {t}" for k, t in texts.items() if k in step and round(step[k], 2) != 1]
+    return "".join(f", {text}" for text in found)
+
+
 def _best(kept: pd.DataFrame) -> Section:
     shown = kept.head(_LISTED).rename_axis("gene").reset_index().drop(columns="spread")
     note = words.further(len(kept) - len(shown), "gene", "genes.csv")
@@ -128,6 +161,11 @@ def _best(kept: pd.DataFrame) -> Section:
         "log(1 + normalized counts) of the source slices. Use these values to compare cells, not platforms. "
         "Genes validated across slices come first."
     )
+    if "lower" in shown and shown["lower"].notna().any():
+        text += (
+            " The interval holds 90 % of measured values in tried cells with an estimate of the same level. "
+            "The table has the medians of its ends; those of every cell are layers of imputed.h5ad."
+        )
     detected = (
         "Detected is the share of cells of each source slice with a count of the gene, – where it was not "
         "measured. All sources have the same weight, so a source with low detection lowers the level: if "
@@ -163,7 +201,7 @@ def _in_space(imputed: ad.AnnData, kept: pd.DataFrame) -> Section:
         f"The first {words.plural(len(shown), 'gene')} of the table. Estimates are means over similar cells, "
         "so they are smoother than measurements."
     )
-    return Section("In space", [text], shown)
+    return Section("In space", [text], shown, pictures=True)
 
 
 def _left_out(left_out: pd.DataFrame) -> Section:
@@ -171,6 +209,6 @@ def _left_out(left_out: pd.DataFrame) -> Section:
         return Section("")
     shown = best_first(left_out).head(_LISTED)
     note = words.further(len(left_out) - len(shown), "gene", "genes.csv")
-    table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error"])
+    table = shown.rename_axis("gene").reset_index().drop(columns=["spread", "error", *ENDS], errors="ignore")
     text = "Not estimated: the score is too low, or the gene could not be validated."
     return Section("Left out", [text], tables=[_table(table, note)])

@@ -15,6 +15,7 @@ from lloki.pl._coloring import Coloring
 from lloki.pl._curves import reliability_curve
 from lloki.pl._figures import WIDTH
 from lloki.pl._slots import by_slice
+from lloki.pl._viewer import viewer_of
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown, maps
@@ -42,11 +43,17 @@ _SLICES = {
 }
 _LEARNED = {
     "slices": "each labeled slice was labeled from the others, as if it had no labels",
-    "cells": "cells were labeled from other cells, as no two labeled slices share a type. Differences "
-    "between "
-    "slices are not accounted for: expect less in other slices",
+    "batches": "each technology and panel with labels was labeled from the others, as if it had none",
+    "cells": "cells were labeled from other cells, as no two labeled slices share a type",
 }
-_JUDGED = {"slices": "slices", "cells": "cells"}
+_HEADS = {
+    "neighbors": "their nearest labeled cells in the joint embedding",
+    "joint": "a regression on the joint embedding",
+    "before": "a regression on the embedding before batch alignment",
+    "genes": "regressions on the genes that slices share",
+    "average": "the average of neighbors and regressions",
+}
+_TRIED = {"method": "Method", "accuracy": "Accuracy"}
 _FAR = 0.1  # error of the confidence that is worth a warning
 
 
@@ -77,11 +84,11 @@ def build_labels_page(
     targets = int((slices["given"] < slices["cells"]).sum())
     from_reference = int(found.given[adata.n_obs :].sum())  # the reference's cells are the last
     sources = _sources(int(slices["given"].sum()), from_reference)
+    kinds, by = words.plural(len(found.types), "cell type"), _HEADS[found.method]
     summary = (
-        f"{words.plural(labeled, 'cell')} of {words.plural(targets, 'slice')} were labeled with "
-        f"{words.plural(len(found.types), 'cell type')} from their nearest labeled cells in the joint "
-        f"embedding{sources}. {unknown / max(labeled, 1):.0%} are unknown: the label is uncertain, or the "
-        "cell resembles no labeled cell."
+        f"{words.plural(labeled, 'cell')} of {words.plural(targets, 'slice')} were labeled with {kinds} by "
+        f"{by}{sources}. {unknown / max(labeled, 1):.0%} are unknown: the label is uncertain, or the cell "
+        "resembles no labeled cell."
     )
     trust = Section(
         "Calibration",
@@ -89,9 +96,7 @@ def build_labels_page(
             "The confidence of a label is the probability that it is correct. It was calibrated on cells "
             f"whose type is known: {_LEARNED[found.left_out]}."
             + (" The reference counts as a slice here and in the table of types." if from_reference else ""),
-            f"On {_JUDGED[found.left_out]} left out of the calibration, its mean error is {found.error:.2f}"
-            + (": interpret it with care." if found.error >= _FAR else ".")
-            + " Points should lie on the dotted line; below it, the confidence is too high.",
+            _how_far(found),
         ],
         [
             Shown.of(
@@ -101,6 +106,19 @@ def build_labels_page(
                 f"{int(found.curve['n_cells'].sum()):,} cells of known type. Larger points hold more cells.",
             )
         ],
+    )
+    heads = Section(
+        "Methods",
+        [
+            f"Accuracy on the {found.left_out} left out. "
+            + (
+                "Cells left out of one source do not show which method carries over to other slices: the "
+                "average was used."
+                if found.left_out == "cells" and found.method == "average"
+                else f"Used: {found.method}."
+            )
+        ],
+        tables=[Table.of(found.tried, _TRIED, shares=("accuracy",))],
     )
     untried = bool((found.table["n_tested"] == 0).any())
     types = Section(
@@ -112,8 +130,24 @@ def build_labels_page(
         ],
         tables=[Table.of(found.table, _TYPES, shares=("recall", "precision", "f1", "unknown"))],
     )
-    sections = [_slices(slices), trust, types, _maps(adata, keys.LABEL, slices, slice_key)]
-    return build_analysis_page("Transferred cell types", summary, sections, out=out)
+    sections = [_slices(slices), trust, heads, types, _maps(adata, keys.LABEL, slices, slice_key)]
+    viewer = viewer_of(adata, first=keys.LABEL, slice_key=slice_key)
+    return build_analysis_page("Transferred cell types", summary, sections, viewer=viewer, out=out)
+
+
+def _how_far(found: LabelTransfer) -> str:
+    """Say how far the confidence is off, and where that is known from."""
+    if found.widened:
+        return (
+            "The sources do not show what the step to the other slices costs. There, confidences are lowered "
+            f"by what it cost on other data, and are off by about {found.error:.2f}: interpret them with "
+            "care. The curve is that of left-out cells of the source alone."
+        )
+    care = ": interpret it with care." if found.error >= _FAR else "."
+    return (
+        f"On {found.left_out} left out of the calibration, its mean error is {found.error:.2f}{care} Points "
+        "should lie on the dotted line; below it, the confidence is too high."
+    )
 
 
 def build_annotation_page(
@@ -168,7 +202,8 @@ def build_annotation_page(
         tables=[_pivot(table, "n_assigned")],
     )
     sections = [_slices(slices), able, cells, _maps(adata, keys.MARKER_TYPE, slices, slice_key)]
-    return build_analysis_page("Marker-based cell types", summary, sections, out=out)
+    viewer = viewer_of(adata, first=keys.MARKER_TYPE, slice_key=slice_key)
+    return build_analysis_page("Marker-based cell types", summary, sections, viewer=viewer, out=out)
 
 
 def _sources(given: int, from_reference: int) -> str:
@@ -220,7 +255,7 @@ def _maps(adata: ad.AnnData, column: str, slices: pd.DataFrame, slice_key: str) 
         "confined to a region should do so here."
     )
     shown = maps(adata, coloring, slice_key=slice_key, title="cell type", about=about)
-    return Section("In space", [text], shown, legend=coloring.legend)
+    return Section("In space", [text], shown, legend=coloring.legend, pictures=True)
 
 
 def _pivot(table: pd.DataFrame, column: str) -> Table:

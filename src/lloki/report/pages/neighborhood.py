@@ -16,6 +16,7 @@ from lloki.pl._curves import score_against_share
 from lloki.pl._figures import WIDTH
 from lloki.pl._panels import panels_size, slice_panels
 from lloki.pl._slots import by_slice, in_space
+from lloki.pl._viewer import viewer_of
 from lloki.pl.neighborhoods import score_ends
 from lloki.report import words
 from lloki.report.analysis_page import Answer, Section, build_analysis_page
@@ -92,7 +93,11 @@ def build_neighborhood_page(
         _in_space(adata, found, focal, neighbor, label_key, slice_key),
     ]
     title = f"{focal} near {neighbor}"
-    return build_analysis_page(title, summary, sections, answer=answer, out=out)
+    first = keys.NEIGHBORHOOD_SCORE if np.isfinite(found.score).any() else keys.NEIGHBOR_SHARE
+    viewer = viewer_of(
+        adata, label_key=label_key, genes=[*found.up, *found.down], first=first, slice_key=slice_key
+    )
+    return build_analysis_page(title, summary, sections, answer=answer, viewer=viewer, out=out)
 
 
 def _clusters(found: NeighborhoodProgram, focal: str, neighbor: str) -> Section:
@@ -184,4 +189,4 @@ def _in_space(
         shown.append(Shown.of(figure, f"space-{name}", alt, caption))
     what = "the score of the program" if scored else f"the share of {others} in their neighborhood"
     text = f"{who} by {what}, all slices on one color scale. Cells of other types are not drawn."
-    return Section("In space", [text], shown)
+    return Section("In space", [text], shown, pictures=True)

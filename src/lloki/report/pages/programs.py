@@ -17,6 +17,7 @@ from lloki.pl._coloring import Scale
 from lloki.pl._curves import moran_boxes
 from lloki.pl._panels import panels_size, slice_panels
 from lloki.pl._slots import by_slice, category_shade, in_space
+from lloki.pl._viewer import viewer_of
 from lloki.report import words
 from lloki.report.analysis_page import Section, build_analysis_page
 from lloki.report.panels import Shown, maps
@@ -73,7 +74,10 @@ def build_programs_page(
         _domains(adata, slice_key) if domains else Section(""),
     ]
     slices = len(by_slice(adata, slice_key))
-    return build_analysis_page("Gene programs", _summary(found, slices, adata.n_obs), sections, out=out)
+    best = [g for names in _named(loadings).values() for g in names]
+    viewer = viewer_of(adata, genes=best, first="metagene1", slice_key=slice_key)
+    summary = _summary(found, slices, adata.n_obs)
+    return build_analysis_page("Gene programs", summary, sections, viewer=viewer, out=out)
 
 
 def _summary(found: Programs, slices: int, cells: int) -> str:
@@ -129,7 +133,8 @@ def _in_space(
             " Genes listed are those most enriched in cells that use the program, by the mean over the "
             "slices that measured them."
         )
-    return Section("In space", [text], shown, width="one" if len(rows) > 2 else "two")
+    width = "one" if len(rows) > 2 else "two"
+    return Section("In space", [text], shown, width=width, pictures=True)
 
 
 def _named(loadings: pd.DataFrame | None) -> dict[str, list[str]]:
@@ -219,4 +224,4 @@ def _domains(adata: ad.AnnData, slice_key: str) -> Section:
         "color mean the same kind of region everywhere. D1 is the largest."
     )
     shown = maps(adata, coloring, slice_key=slice_key, title="domain", about={})
-    return Section("Domains", [text], shown, legend=coloring.legend, width="")
+    return Section("Domains", [text], shown, legend=coloring.legend, width="", pictures=True)

@@ -1,0 +1,186 @@
+"""What still parts a token's cells from their partners in the others, taken out of the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lloki._parallel import blocks, map_ordered
+from lloki.cae.cells import COMPARISONS, REACH, apart, in_reach
+from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
+
+Floats = NDArray[np.float32]
+
+# Cells of a token that look for partners; at least so many where there are very many tokens.
+CELLS, LEAST = 5_000, 100
+NEIGHBORS = 20  # on either side of a mutual pair, and how far a cell's own kind reaches
+SMOOTH = (2_000, 500, 200)  # landmarks whose steps a landmark shares, from coarse to fine
+RIDGE = 1.0  # landmarks' worth of evidence for no step
+BLOCK = 4_096
+
+
+@dataclass(frozen=True)
+class Correction:
+    r"""Shifts of each token's cells toward their mutual nearest neighbors in other tokens.
+
+    Some cells of each token are its landmarks. In each round, a landmark that has partners (mutual nearest
+    neighbors no farther away than cells of one kind are) is drawn to the mean of itself and, with equal
+    weight, of its partners in each other token. It takes the mean step of the landmarks like it:
+
+    .. math:: \Delta_i \mathrel{+}= \frac{\sum_j w_{ij}\, (\bar p_j - \tilde x_j)}{1 + \sum_j w_{ij}}, \qquad
+              w_{ij} = \left(1 - (d_{ij} / d_i)^2\right)_+^2
+
+    with sums over the landmarks of its token that have partners, d 1 - cosine at the start, and d_i that of
+    the 2,000th nearest landmark in the first rounds, where tokens move as wholes and partners become true,
+    then of the 500th and the 200th. Any cell then moves by the mean shift of its 20 nearest landmarks,
+    weighted in the same way. This is the correction by mutual nearest neighbors of Haghverdi et al. (2018),
+    toward all tokens at once. A kind of cells that no other token has has no partners, and only goes with
+    cells like it. Where a cell moves is a continuous function of it and its token.
+
+    Parameters
+    ----------
+    landmarks
+        m_t × d of each token, before they move.
+    shifts
+        m_t × d of each token: Δ.
+    """
+
+    landmarks: tuple[Floats, ...]
+    shifts: tuple[Floats, ...]
+
+    @classmethod
+    def fit(
+        cls, slices: Sequence[Floats], token_of: Sequence[int], *, rounds: int, seed: int = 0
+    ) -> Correction:
+        """Fit to centered slices (n_i, d), of which each has a token.
+
+        Parameters
+        ----------
+        slices, token_of
+            The data, and the index of each one's token.
+        rounds
+            Searches of partners at each of the three scales. 0 leaves the cells as they are.
+        seed
+            Random seed.
+
+        Notes
+        -----
+        With T tokens, of which at most m = min(5,000, 40,000 / T) cells look for partners: time grows with
+        rounds·T²·m²·d, memory with T·m·d and m²: below 300 MB.
+        """
+        tokens, d = max(token_of) + 1, slices[0].shape[1]
+        none = np.zeros((0, d), np.float32)
+        if tokens < 2 or not rounds:
+            return cls((none,) * tokens, (none,) * tokens)
+        limit = max(LEAST, min(CELLS, math.isqrt(COMPARISONS // (tokens * (tokens - 1)))))
+        cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
+        shifts = [np.zeros_like(x) for x in cells]
+        for k in SMOOTH:
+            for _ in range(rounds):
+                steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
+                for x, by, (step, paired) in zip(cells, shifts, steps):
+                    by += _Like.of(x, x, k).mean(step, paired)
+        return cls(tuple(cells), tuple(shifts))
+
+    def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
+        """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
+        none = np.zeros((0, slices[0].shape[1]), np.float32)
+        if not rounds or not len(others):
+            return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
+        x = _draw(slices, CELLS, 0)
+        by = np.zeros_like(x)
+        for k in SMOOTH:
+            like = _Like.of(x, x, k)
+            for _ in range(rounds):
+                (step, paired), *_ = _steps([x + by, *others], [0])
+                by += like.mean(step, paired)
+        return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
+
+    def apply(self, x: Floats, token: int) -> Floats:
+        """Shift centered cells (n, d) of one token."""
+        if not len(self.landmarks[token]):
+            return x
+        out = np.empty_like(x)
+        for rows in blocks(len(x), BLOCK):
+            like = _Like.of(x[rows], self.landmarks[token], NEIGHBORS)
+            out[rows] = x[rows] + like.mean(self.shifts[token])
+        return out
+
+
+@dataclass(frozen=True)
+class _Like:
+    """For n cells, the k landmarks most like each (n, k), and their weights (n, k)."""
+
+    index: NDArray[np.int64]
+    weight: Floats
+
+    @classmethod
+    def of(cls, x: Floats, landmarks: Floats, k: int) -> _Like:
+        """Of cells (n, d) among landmarks (m, d); one more of them says where the weight reaches 0."""
+        targets, parts = unit_rows(torch.from_numpy(landmarks)).T, []
+        for rows in blocks(len(x), BLOCK):
+            parts.append(
+                (unit_rows(torch.from_numpy(x[rows])) @ targets).topk(min(k + 1, len(landmarks)), dim=1)
+            )
+        cosine = torch.cat([part.values for part in parts])
+        distance = (1 - cosine).clamp_min(0)
+        weight = (1 - (distance / distance[:, -1:].clamp_min(1e-6)).square()).square()
+        # a cell whose landmarks are all alike, or the only one
+        weight = weight.masked_fill(distance[:, -1:] < 1e-6, 1.0)
+        return cls(torch.cat([part.indices for part in parts]).numpy(), weight.numpy())
+
+    def mean(self, steps: Floats, counts: NDArray[np.bool_] | None = None) -> Floats:
+        """Weighted mean (n, d) of the landmarks' steps (m, d); of those that count, and less where few do."""
+        weight = self.weight if counts is None else self.weight * counts[self.index]
+        out = np.zeros((len(weight), steps.shape[1]), np.float32)
+        for of, w in zip(self.index.T, weight.T):
+            out += w[:, None] * steps[of]
+        return out / (weight.sum(1) + (1e-9 if counts is None else RIDGE))[:, None]
+
+
+def _draw(slices: Sequence[Floats], limit: int, seed: int) -> Floats:
+    """Rows of a token's slices, of each as many at most."""
+    rng, each = np.random.default_rng(seed), max(1, limit // len(slices))
+    parts = [x if len(x) <= each else x[np.sort(rng.choice(len(x), each, replace=False))] for x in slices]
+    return np.concatenate(parts)
+
+
+def _near(x: torch.Tensor) -> torch.Tensor:
+    """(n,) distance of each row to the last of its neighbors; infinite for the only one."""
+    others = nearest_others(x, NEIGHBORS)
+    return apart(x, x[others[:, -1]]) if others.shape[1] else torch.full((len(x),), torch.inf)
+
+
+def _steps(cells: Sequence[Floats], moving: Iterable[int]) -> list[tuple[Floats, NDArray[np.bool_]]]:
+    """Each cell's way to its partners (n, d), and which cells have some: of each of the ``moving`` tokens."""
+    of = [torch.from_numpy(x) for x in cells]
+    moving = list(moving)
+    near = [_near(x) for x in of]
+    chosen = [(s, t) for s in range(len(of)) for t in range(s + 1, len(of)) if s in moving or t in moving]
+
+    def compare(pair: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+        a, b = of[pair[0]], of[pair[1]]
+        i, j = mutual_pairs(a, b, NEIGHBORS)
+        return i, j, apart(a[i], b[j]), torch.minimum(near[pair[0]][i], near[pair[1]][j])
+
+    found = list(map_ordered(compare, chosen))
+    counts = in_reach(torch.cat([f[2] for f in found]), torch.cat([f[3] for f in found]), REACH)
+    total = [torch.zeros_like(x) for x in of]
+    partners = [torch.zeros(len(x)) for x in of]
+    for (s, t), (i, j, *_), ok in zip(chosen, found, counts.split([len(f[0]) for f in found])):
+        for own, other, mine, theirs in ((s, t, i[ok], j[ok]), (t, s, j[ok], i[ok])):
+            pairs = torch.bincount(mine, minlength=len(of[own])).float()
+            mean = torch.zeros_like(of[own]).index_add_(0, mine, of[other][theirs])
+            has = pairs > 0
+            total[own][has] += mean[has] / pairs[has, None]
+            partners[own] += has
+    out = []
+    for t in moving:
+        n = partners[t][:, None]
+        out.append((((total[t] + of[t]) / (n + 1) - of[t]).numpy(), (partners[t] > 0).numpy()))
+    return out
