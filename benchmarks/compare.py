@@ -6,16 +6,19 @@
     python benchmarks/compare.py cost [--slices 20] [--cells 20000]
 
 `power` makes studies of two conditions (`lloki.datasets.conditions`) in designs of four to six donors a side,
-with planted differences, with none, and with condition and platform confounded, and compares them with a
-cell-level Wilcoxon test of all genes of all panels, with zeros where a panel lacks a gene. The joint
-embedding is a stand-in, a center for each type and noise: the tests, not the integration, are measured here.
+with planted differences of three sizes, with none, and with condition and platform confounded, and compares
+them with a cell-level Wilcoxon test of all genes of all panels, with zeros where a panel lacks a gene (first
+two seeds). The joint embedding is a stand-in, a center for each type and noise: the tests, not the
+integration, are measured here.
 
-`null` assigns sections of real tissue to two sides at random; sections are the units. FOLDER holds
+`null` assigns sections of real tissue to two sides at random, or halves of sections where there are few, and
+prints how often each table has a finding: by the model alone, and as reported, against other labelings.
+FOLDER holds
 merfish_moffitt_poa_animal1.h5ad, merfish_moffitt_poa_animal7.h5ad, merfish_zhuang_mop.h5ad,
 molcart_mouse_cortex.h5ad and seqfish_hippocampus.h5ad. Where there are no labels, k-means clusters stand for
 types; principal components of the shared genes stand for the embedding.
 
-`real` compares animal 1 with animal 7. Prints Markdown tables.
+`real` compares animal 1 with animal 7.
 """
 
 from __future__ import annotations
@@ -37,20 +40,23 @@ from sklearn.decomposition import TruncatedSVD
 
 import lloki
 from lloki import keys
-from lloki.compare import benjamini_hochberg
+from lloki.compare import Compared, adjust_tables, benjamini_hochberg
 from lloki.datasets import Conditions, conditions
 from lloki.fp import log_normalize
 
 ALPHA = 0.05
 STUDY = {"condition_key": "condition", "control": "healthy", "donor_key": "donor"}
-DESIGNS = {  # name: options of `conditions`
-    "every donor on three platforms": {"slices_per_donor": 3},
-    "every donor on one platform": {"slices_per_donor": 1},
-    "no difference, three platforms": {"slices_per_donor": 3, "strength": 0.0},
-    "no difference, one platform": {"slices_per_donor": 1, "strength": 0.0},
-    "partly confounded": {"confounding": "partial"},
-    "confounded": {"confounding": "complete"},
+DESIGNS = {  # name: options of `conditions`, and how many of 50 seeds
+    "every donor on three platforms, factor 2": ({}, 50),
+    "every donor on one platform, factor 2": ({"slices_per_donor": 1}, 50),
+    "partly confounded, factor 2": ({"confounding": "partial"}, 50),
+    "confounded, factor 2": ({"confounding": "complete"}, 50),
+    "factor 1.4": ({"strength": 0.5}, 6),
+    "factor 2.8": ({"strength": 1.5}, 6),
+    "no difference, three platforms": ({"strength": 0.0}, 6),
+    "no difference, one platform": ({"slices_per_donor": 1, "strength": 0.0}, 12),
 }
+CHANGED = 0.1  # log2 change of a neighborhood's number of cells from which it is a true finding
 
 
 def embed(slices: Sequence[ad.AnnData], seed: int) -> None:
@@ -82,7 +88,8 @@ def judge(found: lloki.compare.Comparison, made: Conditions) -> dict[str, float]
             out["unflagged expression"] = int(clean.sum())
             out["false unflagged expression"] = int((clean & ~np.array(right, bool)).sum())
         elif name == "abundance":
-            right = [made.composition.get(r.type, 0) * r.effect > 0 for r in own.itertuples()]
+            change = expected_change(own, made)
+            right = list((change * own["effect"] > 0) & (np.abs(change) > CHANGED))
             out["power abundance"] = len(set(own["type"]) & set(made.composition)) / max(
                 len(made.composition), 1
             )
@@ -95,6 +102,35 @@ def judge(found: lloki.compare.Comparison, made: Conditions) -> dict[str, float]
             right = [False] * len(own)
         out[f"found {name}"], out[f"false {name}"] = len(own), len(own) - sum(right)
     return out
+
+
+def expected_change(neighborhoods: pd.DataFrame, made: Conditions) -> np.ndarray:
+    """log2 change of the number of cells of neighborhoods, from the types of their healthy cells."""
+    if not len(neighborhoods):
+        return np.zeros(0)
+    cells = ad.concat(made.slices, join="inner")
+    factor = 2.0 ** np.array([made.composition.get(t, 0.0) for t in cells.obs["cell_type"].astype(str)])
+    healthy = (cells.obs["condition"] == "healthy").to_numpy()
+    x = np.asarray(cells.obsm[keys.JOINT], np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    at = {name: i for i, name in enumerate(zip(cells.obs["slice"].astype(str), cells.obs_names))}
+    k, out = int(neighborhoods["n_cells"].iloc[0]), []
+    for row in neighborhoods.itertuples():
+        near = np.argpartition(-(x @ x[at[row.slice, row.cell]]), k - 1)[:k]
+        out.append(np.log2(factor[near[healthy[near]]].mean()) if healthy[near].any() else np.nan)
+    return np.array(out)
+
+
+def by_model(found: lloki.compare.Comparison) -> dict[str, int]:
+    """Count what would be found without a look at other labelings of the units."""
+    own = {
+        name: Compared(t, {c: p["p_value"].to_numpy(float)[None] for c, p in t.groupby("condition")})
+        for name, t in found.tables.items()
+    }
+    return {
+        name: int((t["q_value"] <= ALPHA).sum()) if len(t) else 0
+        for name, t in adjust_tables(own, ALPHA).items()
+    }
 
 
 def naive(made: Conditions) -> dict[str, float]:
@@ -122,17 +158,22 @@ def naive(made: Conditions) -> dict[str, float]:
 def power(seeds: int, cells: int, first: int) -> None:
     rows = []
     for seed in range(first, first + seeds):
-        for name, options in DESIGNS.items():
+        for name, (options, share) in DESIGNS.items():
+            if seed >= share:
+                continue
             made = conditions(n_donors=4 + seed % 3, n_cells=cells, n_reference=1, seed=seed, **options)
             embed(made.slices, seed)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = lloki.tl.compare(made.slices, label_key="cell_type", n_neighborhoods=100, **STUDY)
-            row = {"design": name, "seed": seed, **judge(found, made)}
-            if seed < first + 5:
+                found = lloki.tl.compare(
+                    made.slices, label_key="cell_type", n_neighborhoods=60, n_relabelings=59, **STUDY
+                )
+            row = {"design": name, "seed": seed, "donors": 4 + seed % 3, **judge(found, made)}
+            row |= {f"model {kind}": n for kind, n in by_model(found).items()}
+            if seed < 2:
                 row |= naive(made)
             rows.append(row)
-        print(f"seed {seed}: {[round(r['found expression']) for r in rows[-len(DESIGNS) :]]}", flush=True)
+        print(f"seed {seed}: {[round(r['found expression']) for r in rows if r['seed'] == seed]}", flush=True)
         table = pd.DataFrame(rows)
         table.to_csv(f"power{first}.csv", index=False)
     report_power(table)
@@ -148,10 +189,13 @@ def report_power(table: pd.DataFrame) -> None:
     )
     table["any"], table["FDP"] = table["found"] > 0, table["false"] / table["found"].clip(lower=1)
     table["naive FDP"] = table["naive false"] / table["naive found"].clip(lower=1)
+    table["any by model"] = table[[f"model {k}" for k in kinds]].sum(axis=1) > 0
     by = table.groupby("design", sort=False)
     shown = by[[c for c in table.columns if c.startswith(("FDP", "power", "naive", "any"))]].mean()
     print(shown.T.round(3).to_string())
     print(by[[f"found {k}" for k in kinds]].mean().T.round(2).to_string())
+    powers = [c for c in table.columns if c.startswith("power")]
+    print(table.groupby(["design", "donors"], sort=False)[powers].mean().T.round(2).to_string())
 
 
 def sections(file: Path, least: int = 100) -> list[ad.AnnData]:
@@ -171,60 +215,84 @@ def sections(file: Path, least: int = 100) -> list[ad.AnnData]:
     return [part for part in parts if part.n_obs >= least]
 
 
+def halves(parts: Sequence[ad.AnnData]) -> list[ad.AnnData]:
+    """Cut every section in two along its longer side."""
+    out = []
+    for part in parts:
+        xy = np.asarray(part.obsm[keys.SPATIAL])
+        along = xy[:, np.ptp(xy, axis=0).argmax()]
+        for side, own in (("low", along <= np.median(along)), ("high", along > np.median(along))):
+            half = part[own].copy()
+            half.obs["slice"] = half.obs["slice"].astype(str) + f" {side}"
+            out.append(half)
+    return out
+
+
 def null(folder: Path, splits: int) -> None:
-    """Assign the sections of each task to two sides at random: all distinct splits, or ``splits`` of them."""
+    """Assign the units of each task to two sides at random: all ways to do so, or a share of ``splits``.
+
+    A comparison computes the p-values of all labelings at once, so that each is looked at in turn as if it
+    were the observed one.
+    """
+    hypothalamus = ("merfish_moffitt_poa_animal1", "merfish_moffitt_poa_animal7")
+    cortex = ("merfish_zhuang_mop", "molcart_mouse_cortex")
     tasks = {
-        "hypothalamus": ("merfish_moffitt_poa_animal1", "merfish_moffitt_poa_animal7"),
-        "cortex": ("merfish_zhuang_mop", "molcart_mouse_cortex"),
-        "hippocampus": ("seqfish_hippocampus",),
+        "hypothalamus, sections": (hypothalamus, sections, 20),
+        "hypothalamus, halves": (hypothalamus, lambda f: halves(sections(f)), 60),
+        "cortex, sections": (cortex, sections, 36),
+        "cortex, halves": (cortex, lambda f: halves(sections(f)), 60),
+        "hippocampus, fields": (("seqfish_hippocampus",), sections, 52),
     }
     rows: list[dict[str, object]] = []
-    for name, files in tasks.items():
-        parts = [p for file in files for p in sections(folder / f"{file}.h5ad")]
+    for name, (files, read, share) in tasks.items():
+        parts = [p for file in files for p in read(folder / f"{file}.h5ad")]
         shared = sorted(set.intersection(*(set(p.var_names) for p in parts)))
         x = sparse.vstack([log_normalize(sparse.csr_matrix(p[:, shared].X)) for p in parts])
         joint = TruncatedSVD(min(20, len(shared) - 1), random_state=0).fit_transform(x)
         for part, own in zip(parts, np.split(joint, np.cumsum([p.n_obs for p in parts])[:-1])):
             part.obsm[keys.JOINT] = own
         technologies = [str(p.obs[keys.TECHNOLOGY].iloc[0]) for p in parts]
-        known, draws = set(), 0
-        while draws < 40 * splits and sum(r["task"] == name for r in rows) < splits:
-            rng = np.random.default_rng([draws, 1])
-            draws += 1
-            side = np.empty(len(parts), dtype="<U1")
-            for technology in sorted(set(technologies)):
-                own = rng.permutation([i for i, t in enumerate(technologies) if t == technology])
-                first = int(rng.integers(2))
-                side[own] = ["ab"[(i + first) % 2] for i in range(len(own))]
-            split = "".join(side)
-            if split in known or split.translate(str.maketrans("ab", "ba")) in known:
-                continue
-            known.add(split)
-            for part, own_side in zip(parts, side):
-                part.obs["condition"] = own_side
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found = lloki.tl.compare(
-                    parts,
-                    condition_key="condition",
-                    control="a",
-                    label_key="cell_type",
-                    n_neighborhoods=100,
-                )
-            counts = {k: int((t["q_value"] <= ALPHA).sum()) for k, t in found.tables.items()}
-            tested = int(sum(t["p_value"].notna().sum() for t in found.tables.values()))
-            rows.append({"task": name, "split": split, "tested": tested, **counts})
-            print(rows[-1], flush=True)
-            pd.DataFrame(rows).to_csv("null.csv", index=False)
+        # each technology is divided evenly, an odd one to either side
+        for technology in set(technologies):
+            own = [p for p, t in zip(parts, technologies) if t == technology]
+            for i, part in enumerate(own):
+                part.obs["condition"] = "ab"[i % 2]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = lloki.tl.compare(
+                parts,
+                condition_key="condition",
+                control="a",
+                label_key="cell_type",
+                n_neighborhoods=100,
+                n_relabelings=max(round(share * splits / 200), 20),
+            )
+        tables = {k: each["b"] for k, each in found.relabeled.items()}
+        floor = found.identified[0].smallest_q
+        for i in range(len(tables["composition"])):
+            rows.append({"task": name, "smallest q": floor})
+            for prefix, others in (("model ", False), ("", True)):
+                order = [i, *(j for j in range(len(tables["composition"])) if others and j != i)]
+                split = {
+                    k: Compared(pd.DataFrame({"p_value": p[i], "condition": "b"}), {"b": p[order]})
+                    for k, p in tables.items()
+                }
+                adjusted = adjust_tables(split, ALPHA, {"b": floor} if others else None)
+                rows[-1] |= {f"{prefix}{k}": int((t["q_value"] <= ALPHA).sum()) for k, t in adjusted.items()}
+        pd.DataFrame(rows).to_csv("null.csv", index=False)
     report_null(pd.DataFrame(rows))
 
 
 def report_null(table: pd.DataFrame) -> None:
     kinds = list(lloki.compare.COLUMNS)
-    table["any"] = table[kinds].sum(axis=1) > 0
-    print(table.groupby("task", sort=False)["any"].agg(["mean", "sum", "size"]))
-    print(f"any finding: {table['any'].mean():.3f} of {len(table)} splits")
-    print((table[kinds] > 0).mean().round(3).to_string())
+    for prefix, title in (("model ", "by the model alone"), ("", "as reported, against other labelings")):
+        some = table[[f"{prefix}{k}" for k in kinds]] > 0
+        some.columns = kinds
+        some["any"] = some.any(axis=1)
+        shown = some.groupby(table["task"], sort=False).mean()
+        shown.loc["all"] = some.mean()
+        shown["splits"] = [*table["task"].value_counts(sort=False), len(table)]
+        print(f"Share of splits with a finding, {title}:\n{shown.round(3).to_string()}")
 
 
 def real(folder: Path) -> None:
@@ -280,7 +348,7 @@ def main() -> None:
     own = commands.add_parser("power")
     own.add_argument("--seeds", type=int, default=50)
     own.add_argument("--first", type=int, default=0)
-    own.add_argument("--cells", type=int, default=1000)
+    own.add_argument("--cells", type=int, default=500)
     for name in ("null", "real"):
         own = commands.add_parser(name)
         own.add_argument("folder", type=Path)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lloki.compare import (
+    Compared,
     Design,
     SliceFacts,
     adjust_tables,
@@ -38,7 +39,7 @@ def two_sides(n: int, technologies: str = "A") -> Design:
 
 
 def fit(d: Design, y: np.ndarray, **options: bool) -> pd.DataFrame:
-    return compare_conditions(y, np.full(y.shape, 1e-9), np.ones(y.shape, bool), d, **options)
+    return compare_conditions(y, np.full(y.shape, 1e-9), np.ones(y.shape, bool), d, **options).table
 
 
 @pytest.mark.parametrize(
@@ -178,16 +179,22 @@ def test_q_values_follow_the_definition(p):
     assert np.isnan(q[-1])
 
 
+def families(p: np.ndarray, relabeled: np.ndarray | None = None) -> Compared:
+    """A table of p-values, and those of other labelings below the observed ones."""
+    rows = p[None] if relabeled is None else np.vstack([p, relabeled])
+    return Compared(pd.DataFrame({"p_value": p, "condition": "d"}), {"d": rows})
+
+
 def test_any_finding_in_any_table_is_as_rare_as_alpha():
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(600):
-        tables = {str(i): pd.DataFrame({"p_value": rng.uniform(size=20)}) for i in range(4)}
+        tables = {str(i): families(rng.uniform(size=20)) for i in range(4)}
         hits += any((t["q_value"] <= 0.05).any() for t in adjust_tables(tables, 0.05).values())
     assert hits / 600 < 0.075
-    strong = {str(i): pd.DataFrame({"p_value": [1e-9, 0.5]}) for i in range(4)}
+    strong = {str(i): families(np.array([1e-9, 0.5])) for i in range(4)}
     assert adjust_tables(strong, 0.05)["0"]["q_value"][0] == pytest.approx(2e-9)
-    one = {**strong, **{str(i): pd.DataFrame({"p_value": [0.5, 0.6]}) for i in (1, 2, 3)}}
+    one = {**strong, **{str(i): families(np.array([0.5, 0.6])) for i in (1, 2, 3)}}
     assert adjust_tables(one, 0.05)["0"]["q_value"][0] == pytest.approx(8e-9)
 
 

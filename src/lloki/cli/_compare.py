@@ -69,7 +69,8 @@ def compare(
     page = out / "compare.html"
     with reporting(debug=debug):
         check_place(page)
-        adata = read_integrated(run / "integrated.h5ad" if run.is_dir() else run)
+        integrated = run / "integrated.h5ad" if run.is_dir() else run
+        adata = read_integrated(integrated)
 
         import lloki
         from lloki.io import atomic
@@ -107,7 +108,7 @@ def compare(
         build_comparison_page(
             adata, found, control=control, alpha=used["alpha"], min_units=used["min_units"], out=page
         )
-    look_at(page)
+    look_at(page, integrated)
     for each in found.identified:
         typer.echo(each.text)
     if len(found.evidence):

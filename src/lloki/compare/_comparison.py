@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,9 @@ class Comparison:
         (N,) effect of the neighborhoods that a cell is in, slices in the order of ``slices``.
     slices
         Names of the slices.
+    relabeled
+        Table → condition → (r, f) p-values of all its tests under r labelings of the units, the first of
+        which is the observed one; NaN without a test.
     """
 
     design: pd.DataFrame
@@ -73,6 +76,7 @@ class Comparison:
     evidence: pd.DataFrame
     cell_effect: Doubles
     slices: tuple[str, ...]
+    relabeled: Mapping[str, Mapping[str, Doubles]]
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -113,8 +117,12 @@ def compare(
     config, done = config or CompareConfig(), advance or (lambda _: None)
     design = Design.of([s.facts for s in slices], control)
     by_name = {s.facts.name: s for s in slices}
-    cohort = Cohort(design, tuple(by_name[facts.name] for facts in design.slices))
-    identified = identify(design, config.min_units)
+    most, seed = config.n_relabelings, config.seed
+    identified = identify(design, config.min_units, alpha=config.alpha, n_relabelings=most, seed=seed)
+    labels = {
+        i.condition: design.relabel(i.condition, adjust=i.apart, most=most, seed=seed) for i in identified
+    }
+    cohort = Cohort(design, tuple(by_name[facts.name] for facts in design.slices), labels)
     raw = {"composition": compare_composition(cohort, identified, config)}
     done(1)
     raw["expression"] = compare_expression(cohort, config)
@@ -123,7 +131,7 @@ def compare(
     done(1)
     raw["neighborhood"] = compare_neighborhood(cohort, identified, config)
     done(1)
-    tables = adjust_tables(raw, config.alpha)
+    tables = adjust_tables(raw, config.alpha, {i.condition: i.smallest_q for i in identified})
     expressed = tables["expression"]
     if len(expressed):
         tables["expression"] = mark_spill_over(
@@ -139,6 +147,7 @@ def compare(
         evidence=evidence,
         cell_effect=cell_effect,
         slices=tuple(f.name for f in design.slices),
+        relabeled={name: each.relabeled for name, each in raw.items()},
         **ordered,
     )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lloki.compare.composition import relative_abundance
 from lloki.compare.config import CompareConfig
 from lloki.compare.design import Identified
 from lloki.compare.inputs import Cohort
+from lloki.compare.linear import Compared
 
 Doubles = NDArray[np.float64]
 _CHUNK = 25  # neighborhoods whose similarities to all cells are in memory at a time
@@ -19,7 +19,7 @@ _CHUNK = 25  # neighborhoods whose similarities to all cells are in memory at a 
 
 def compare_abundance(
     cohort: Cohort, identified: list[Identified], config: CompareConfig
-) -> tuple[pd.DataFrame, Doubles]:
+) -> tuple[Compared, Doubles]:
     """Compare the numbers of cells in neighborhoods of the joint space (Dann et al. 2022, Milo).
 
     Neighborhoods are the cells nearest, by cosine similarity, to index cells that are drawn evenly from all
@@ -62,10 +62,10 @@ def compare_abundance(
         counts[:, i] = np.bincount(unit[own], minlength=len(design.unit))
         known = code[own][code[own] >= 0]
         kinds[i] = np.bincount(known, minlength=len(cohort.types))
-    found = relative_abundance(counts, totals, design, identified, config)
-    effects = np.full(n, np.nan)
+    compared = relative_abundance(counts, totals, cohort, identified, config)
+    found, effects = compared.table, np.full(n, np.nan)
     if not len(found):
-        return found, effects
+        return compared, effects
     row = found["feature"].to_numpy()
     found.insert(0, "neighborhood", row)
     names = np.array([*cohort.types, ""])
@@ -85,4 +85,4 @@ def compare_abundance(
             total[members[i]] += effect
             times[members[i]] += 1
         effects = np.where(times > 0, total / np.maximum(times, 1), np.nan)
-    return found, effects
+    return compared, effects

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,6 +145,47 @@ class Design:
             return np.zeros(len(rows), bool)
         return np.abs(x @ np.linalg.solve(x.T @ x, contrasts[condition])) > 1e-9
 
+    def relabel(self, condition: str, *, adjust: bool, most: int, seed: int) -> NDArray[np.bool_]:
+        """Divide the units of a condition and the control anew, into groups of the same sizes.
+
+        Units are exchanged with those that the same panel groups measured (as far as these inform the
+        difference), so that each panel has as many of either condition as before: without a difference, the
+        observed labeling is like any other.
+
+        Parameters
+        ----------
+        condition
+            That is compared with the control.
+        adjust
+            Panel groups have intercepts. If not, all units are exchanged.
+        most
+            All labelings if there are no more than these; else this number is drawn at random.
+        seed
+            Of the draws.
+
+        Returns
+        -------
+        (r, n) observations with the label of the condition; the first row is the observed labeling.
+        """
+        used = self.informative(np.arange(len(self.unit)), condition, adjust=adjust)
+        used &= np.isin(self.condition, [self.control, condition])
+        own = self.condition == condition
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for unit in np.unique(self.unit[used]):
+            panels = tuple(sorted(self.token[used & (self.unit == unit)])) if adjust else ()
+            groups.setdefault(panels, []).append(unit)
+        labeled = {str(u) for u in self.unit[own & used]}
+        sizes = [(units, sum(u in labeled for u in units)) for units in groups.values()]
+        if math.prod(math.comb(len(units), k) for units, k in sizes) <= most:
+            ways = itertools.product(*(itertools.combinations(units, k) for units, k in sizes))
+            chosen = [set(itertools.chain(*way)) for way in ways]
+            chosen.sort(key=lambda way: way != labeled)
+        else:
+            rng = np.random.default_rng(seed)
+            draws = ([rng.permutation(units)[:k] for units, k in sizes] for _ in range(most))
+            chosen = [labeled, *({str(u) for u in np.concatenate(draw)} for draw in draws)]
+        return np.array([np.isin(self.unit, list(way)) & used if way else used & own for way in chosen])
+
     def table(self, cells: NDArray[np.int64]) -> pd.DataFrame:
         """Return the table of condition, technology, panel and donors; ``cells`` (s,) are of the slices.
 
@@ -198,6 +241,9 @@ class Identified:
         Whether it can be distinguished from the panel groups (technology and panel).
     n_control, n_condition
         Units that inform the comparison: on panels that can be compared if ``apart``, else all.
+    smallest_q
+        Share of the ways to divide these units that are no other than the observed one: no q-value can be
+        smaller. With two groups of the same size it counts twice, as their names do not matter.
     text
         The same in a sentence or two.
     """
@@ -206,11 +252,22 @@ class Identified:
     apart: bool
     n_control: int
     n_condition: int
+    smallest_q: float
     text: str
 
 
-def identify(design: Design, min_units: int) -> list[Identified]:
-    """Find what can be told of each condition, from the rank of the design."""
+def identify(
+    design: Design, min_units: int, *, alpha: float = 0.05, n_relabelings: int = 199, seed: int = 0
+) -> list[Identified]:
+    """Find what can be told of each condition, from the rank of the design.
+
+    Parameters
+    ----------
+    design
+        Of the slices.
+    min_units, alpha, n_relabelings, seed
+        As in :class:`lloki.compare.CompareConfig`.
+    """
     every, found = np.arange(len(design.unit)), []
     for other in design.others:
         used = design.informative(every, other, adjust=True)
@@ -240,7 +297,16 @@ def identify(design: Design, min_units: int) -> list[Identified]:
                 f" There are {sides[0]} and {sides[1]} units where {min_units} on either side are needed for "
                 "a test: only effect sizes are given."
             )
-        found.append(Identified(other, apart, sides[0], sides[1], text))
+        labels = design.relabel(other, adjust=apart, most=n_relabelings, seed=seed)
+        mirrored = (labels != labels[0])[:, used].all(axis=1)
+        smallest = float(((labels == labels[0]).all(axis=1) | mirrored).mean()) if n_relabelings else 0.0
+        if min(sides) >= min_units and smallest > alpha:
+            text += (
+                f" There are {len(labels)} ways to divide units that the same panels measured into groups of "
+                f"these sizes, too few to tell a difference from chance: no q-value can be below "
+                f"{smallest:.2g}. Four units on either side, measured by the same panels, are enough."
+            )
+        found.append(Identified(other, apart, sides[0], sides[1], smallest, text))
     return found
 
 

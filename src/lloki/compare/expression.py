@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from lloki.compare.config import CompareConfig
 from lloki.compare.counts import library_sizes, log_rates
 from lloki.compare.design import Design
 from lloki.compare.inputs import Cohort
-from lloki.compare.linear import compare_conditions
+from lloki.compare.linear import Compared, compare_conditions
 
 Doubles = NDArray[np.float64]
 _REMAINS = 0.5  # share of an effect that must remain away from the source type
@@ -65,7 +66,7 @@ class Pseudobulk:
         return cls(tuple(genes), counts, cells, measured)
 
 
-def compare_expression(cohort: Cohort, config: CompareConfig) -> pd.DataFrame:
+def compare_expression(cohort: Cohort, config: CompareConfig) -> Compared:
     """Compare the expression of every type.
 
     Counts are summed by unit and panel group over the cells of a type. Only genes that a panel measures are
@@ -77,26 +78,31 @@ def compare_expression(cohort: Cohort, config: CompareConfig) -> pd.DataFrame:
     See :func:`lloki.compare.compare`. Empty where conditions and panels cannot be distinguished.
     """
     if not cohort.types:
-        return pd.DataFrame()
-    bulk, tables = Pseudobulk.of(cohort), []
+        return Compared(pd.DataFrame(), {})
+    bulk, parts = Pseudobulk.of(cohort), []
     for t, name in enumerate(cohort.types):
-        found = _of_type(bulk, t, cohort, config)
-        if len(found):
-            found.insert(0, "type", name)
-            tables.append(found)
-    if not tables:
-        return pd.DataFrame()
-    table = pd.concat(tables, ignore_index=True)
-    table.insert(1, "gene", np.array(bulk.genes)[table["feature"]])
-    return table
+        found = _of_type(bulk, t, cohort, config, labels=cohort.labels)
+        if len(found.table):
+            found.table.insert(0, "type", name)
+            found.table.insert(1, "gene", np.array(bulk.genes)[found.table["feature"]])
+            parts.append(found)
+    return Compared.join(parts)
 
 
-def _of_type(bulk: Pseudobulk, t: int, cohort: Cohort, config: CompareConfig) -> pd.DataFrame:
+def _of_type(
+    bulk: Pseudobulk,
+    t: int,
+    cohort: Cohort,
+    config: CompareConfig,
+    labels: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Compared:
     design, enough = cohort.design, bulk.cells[t] >= config.min_cells
     sizes = library_sizes(bulk.counts[t], bulk.measured, enough, design, min_count=config.min_count)
     measured = bulk.measured & enough[:, None] & ~_ambient(bulk, t, design)
     y, v, mask = log_rates(bulk.counts[t], sizes, measured, design, min_count=config.min_count)
-    return compare_conditions(y, v, mask, design, min_units=config.min_units, limit_prior=False)
+    return compare_conditions(
+        y, v, mask, design, min_units=config.min_units, limit_prior=False, labels=labels
+    )
 
 
 def _ambient(bulk: Pseudobulk, t: int, design: Design) -> NDArray[np.bool_]:
@@ -135,6 +141,7 @@ def mark_spill_over(
     if not findings.any():
         return table
     bulk, design = Pseudobulk.of(cohort), cohort.design
+    near = nearest_cells(cohort, config.contact_neighbors)
     totals = bulk.counts.sum(axis=2)
     mixed = bulk.counts.sum(axis=0) / np.maximum(bulk.cells.sum(axis=0), 1)[:, None]
     rest: dict[int, Pseudobulk] = {}
@@ -157,9 +164,11 @@ def mark_spill_over(
             table.loc[i, "spill_over"] = "ambient"
             continue
         if source not in rest:
-            rest[source] = Pseudobulk.of(cohort, away_from(cohort, source, config.contact_neighbors))
+            rest[source] = Pseudobulk.of(cohort, away_from(cohort, source, near))
         if (source, t) not in away:
-            away[source, t] = _of_type(rest[source], t, cohort, config).set_index(["feature", "condition"])
+            away[source, t] = _of_type(rest[source], t, cohort, config).table.set_index(
+                ["feature", "condition"]
+            )
         if (gene, row["condition"]) not in away[source, t].index:
             table.loc[i, "spill_over"] = "unknown"
             continue
@@ -170,10 +179,14 @@ def mark_spill_over(
     return table
 
 
-def away_from(cohort: Cohort, source: int, n_neighbors: int) -> list[NDArray[np.bool_]]:
+def nearest_cells(cohort: Cohort, n_neighbors: int) -> list[NDArray[np.int64]]:
+    """(n, k) of each slice: the nearest cells in space, the cell itself among them."""
+    return [
+        np.reshape(cKDTree(s.xy).query(s.xy, min(n_neighbors + 1, len(s.xy)))[1], (len(s.xy), -1))
+        for s in cohort.slices
+    ]
+
+
+def away_from(cohort: Cohort, source: int, near: list[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
     """(n,) of each slice: cells that have none of a type among their nearest in space."""
-    found = []
-    for s, code in zip(cohort.slices, cohort.codes):
-        _, near = cKDTree(s.xy).query(s.xy, min(n_neighbors + 1, len(s.xy)))
-        found.append(~(code == source)[np.asarray(near).reshape(len(s.xy), -1)].any(axis=1))
-    return found
+    return [~(code == source)[own].any(axis=1) for code, own in zip(cohort.codes, near)]

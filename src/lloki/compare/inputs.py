@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +59,8 @@ class Cohort:
         Of the slices.
     slices
         In its order.
+    labels
+        Condition → (r, n) ways to divide the units, the observed one first: :meth:`Design.relabel`.
     types
         Names of the types.
     codes
@@ -66,6 +69,7 @@ class Cohort:
 
     design: Design
     slices: tuple[ConditionSlice, ...]
+    labels: Mapping[str, NDArray[np.bool_]]
     types: tuple[str, ...] = field(init=False)
     codes: tuple[NDArray[np.int64], ...] = field(init=False)
 

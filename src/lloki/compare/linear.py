@@ -6,76 +6,144 @@ For each feature, the value of unit u in panel group k is modelled as
           \mathrm{var}(\varepsilon_{uk}) = \sigma^2 (\tau_k^2 + v_{uk})
 
 with the sampling variance v of a count and a spread :math:`\tau_k` between donors that all features share;
-:math:`\sigma^2` is the feature's own, moderated by empirical Bayes (Smyth 2004), and tests refer to a t
-distribution: a Wald test of a negative-binomial model finds too much with four to six donors a side.
-Observations of one donor on several panels are correlated, equally in all features; the variance is then that
-between donors, with their degrees of freedom.
+:math:`\sigma^2` is the feature's own, moderated by empirical Bayes (Smyth 2004), never so small that less
+than the sampling variance is left, and tests refer to a t distribution: a Wald test of a negative-binomial
+model finds too much with four to six donors a side. Observations of one donor on several panels are
+correlated, equally in all features; the variance is then that between donors, with their degrees of freedom.
+
+Weights, spread and correlation are estimated without the conditions, so that the statistics of other
+labelings of the donors are those of the data with other labels, and comparable with the observed ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import digamma, polygamma
+from scipy import special, stats
 
 from lloki.compare.design import Design
 
 Doubles = NDArray[np.float64]
+Labels = NDArray[np.bool_]
 _ROUNDS = 4  # alternating estimates of weights and spread; they settle after two or three
 _MOST_PRIOR = 3.0  # degrees of freedom of the prior over a feature's own: genes depend on each other too
 _UNUSUAL = 0.1  # tail probability of a variance, below which it is shrunk less
 _SQUEEZE = 10  # features below which a prior variance cannot be estimated, and each keeps its own
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Differences to the control, and what other labelings of the units would have given.
+
+    Attributes
+    ----------
+    table
+        One row per feature and condition whose difference is identified.
+    relabeled
+        Condition → (r, f) p-values of all features under r labelings, the first of which is the observed one;
+        NaN without a test.
+    """
+
+    table: pd.DataFrame
+    relabeled: Mapping[str, Doubles]
+
+    @classmethod
+    def join(cls, parts: Sequence[Compared]) -> Compared:
+        """Join the tables of several parts, and their p-values labeling by labeling."""
+        parts = [part for part in parts if len(part.table)]
+        if not parts:
+            return cls(pd.DataFrame(), {})
+        names = sorted({name for part in parts for name in part.relabeled})
+        return cls(
+            pd.concat([part.table for part in parts], ignore_index=True),
+            {
+                name: np.hstack([part.relabeled[name] for part in parts if name in part.relabeled])
+                for name in names
+            },
+        )
 
 
 @dataclass(eq=False)
 class _Pattern:
-    """Features that were measured in the same observations."""
+    """Features that were measured in the same observations.
+
+    ``fixed`` (m, k) is an orthonormal basis of all that is not the difference: panel groups, and conditions
+    other than the two that are compared; ``strata`` (m, q) one of these and the donors.
+    """
 
     features: NDArray[np.int64]
     rows: NDArray[np.int64]
-    x: Doubles
-    contrasts: dict[str, Doubles]
-    whiten: Doubles | None  # (m, m), where donors were measured more than once
-    strata: Doubles  # (m, q) basis of the panel groups, conditions and donors
-    df: int  # between donors
+    fixed: Doubles
+    strata: Doubles
+    whiten: Doubles | None = None  # (m, m), where donors were measured more than once
 
-    def between(self, residual: Doubles, w: Doubles) -> Doubles:
-        """(f,) sums of squares between donors, of the residuals (m, f) of `fit`.
+    @property
+    def df(self) -> int:
+        """Degrees of freedom between donors, with the difference taken out."""
+        return self.strata.shape[1] - self.fixed.shape[1] - 1
 
-        What remains within donors says nothing of the spread between them.
-        """
-        if self.strata.shape[1] == len(self.rows):  # no donor twice
-            return (residual**2).sum(axis=0)
-        basis = np.sqrt(w).T[:, :, None] * self.strata
+    def scaled(self, x: Doubles, w: Doubles) -> Doubles:
+        """(f, m, k): columns x (m, k) for each feature in standard deviations, by weights w (m, f)."""
+        out = np.sqrt(w).T[:, :, None] * x
+        return out if self.whiten is None else np.einsum("ij,fjk->fik", self.whiten, out)
+
+    def residuals(self, y: Doubles, w: Doubles) -> tuple[Doubles, Doubles]:
+        """(m, f) residuals in standard deviations without any difference, and leverages (m, f)."""
+        basis, _ = np.linalg.qr(self.scaled(self.fixed, w))
+        values = (np.sqrt(w) * y).T
         if self.whiten is not None:
-            basis = np.einsum("ij,fjq->fiq", self.whiten, basis)
-        gram = np.einsum("fmq,fms->fqs", basis, basis)
-        onto = np.einsum("fmq,mf->fq", basis, residual)
-        return np.einsum("fq,fq->f", onto, np.linalg.solve(gram, onto[:, :, None])[:, :, 0])
+            values = values @ self.whiten.T
+        left = values - np.einsum("fmk,fk->fm", basis, np.einsum("fmk,fm->fk", basis, values))
+        return left.T, (basis**2).sum(axis=2).T
 
-    def fit(self, y: Doubles, w: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """Weighted least squares of values (m, f).
+    def differences(self, y: Doubles, w: Doubles, labels: Labels) -> tuple[Doubles, Doubles, Doubles]:
+        """Weighted least squares of values (m, f) on each labeling (r, m).
 
         Returns
         -------
-        Coefficients (f, r), their unscaled covariance (f, r, r), residuals (m, f) in standard deviations, and
-        leverages (m, f).
+        (r, f) differences, NaN where a labeling does not identify one; the (r, f) precision of each over
+        that of an observation; and (r, f) sums of squares between donors: what remains within donors says
+        nothing of the spread between them.
+
+        Notes
+        -----
+        With all else projected out of values and labels (Frisch, Waugh and Lovell), the difference is the
+        ratio of two products. Labels are the same in all observations of a donor, so that what they explain
+        is part of the sum of squares between donors, which is the same for all labelings.
         """
-        root = np.sqrt(w).T  # (f, m)
-        xw = root[:, :, None] * self.x
-        yw = root * y.T
-        if self.whiten is not None:
-            xw = np.einsum("ij,fjr->fir", self.whiten, xw)
-            yw = yw @ self.whiten.T
-        gram = np.linalg.inv(np.einsum("fmr,fms->frs", xw, xw))
-        beta = np.einsum("frs,fms,fm->fr", gram, xw, yw)
-        residual = yw - np.einsum("fmr,fr->fm", xw, beta)
-        leverage = np.einsum("fmr,frs,fms->fm", xw, gram, xw)
-        return beta, gram, residual.T, leverage.T
+        size, f = len(self.rows), len(self.features)
+        basis, _ = np.linalg.qr(self.scaled(self.fixed, w))
+        root = self.scaled(np.eye(size), w)  # (f, m, m)
+        values = np.einsum("fij,jf->fi", root, y)
+        left = values - np.einsum("fmk,fk->fm", basis, np.einsum("fmk,fm->fk", basis, values))
+        inner = root - basis @ np.einsum("fmk,fmj->fkj", basis, root)
+        moment = np.einsum("fij,fik->fjk", inner, inner)  # of labels with labels, all else projected out
+        x = labels.astype(float)
+        once = (x @ moment.transpose(1, 0, 2).reshape(size, -1)).reshape(len(x), f, size)
+        precision = np.einsum("rfm,rm->rf", once, x)
+        product = x @ np.einsum("fij,fi->jf", root, left)
+        raw = (x @ (root**2).sum(axis=1).T).clip(min=1e-300)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            effect = np.where(precision > _TINY * raw, product / precision, np.nan)
+        between = left
+        if self.strata.shape[1] < size:
+            donors, _ = np.linalg.qr(self.scaled(self.strata, w))
+            between = np.einsum("fmq,fm->fq", donors, left)
+        explained = np.nan_to_num(effect) ** 2 * precision
+        return effect, precision, ((between**2).sum(axis=1) - explained).clip(min=0.0)
+
+    def sides(self, labels: Labels, unit: NDArray, compared: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+        """(r,) units without and with a label that have any weight in the difference."""
+        x = labels.astype(float)
+        used = (np.abs(x - x @ self.fixed @ self.fixed.T) > _TINY) & compared[self.rows]
+        of = (unit[self.rows][:, None] == np.unique(unit[self.rows])).astype(float)
+        without, labeled = (((used & side) @ of > 0).sum(axis=1) for side in (~labels, labels))
+        return without, labeled
 
 
 def compare_conditions(
@@ -84,11 +152,14 @@ def compare_conditions(
     mask: NDArray[np.bool_],
     design: Design,
     *,
+    conditions: Sequence[str] | None = None,
     adjust: bool = True,
     min_units: int = 3,
     limit_prior: bool = True,
-) -> pd.DataFrame:
-    """Estimate and test the difference of every condition to the control, feature by feature.
+    relative: bool = False,
+    labels: Mapping[str, Labels] | None = None,
+) -> Compared:
+    """Estimate and test the difference of conditions to the control, feature by feature.
 
     Parameters
     ----------
@@ -99,6 +170,8 @@ def compare_conditions(
         (n, f) where a feature was measured.
     design
         Which observation is of which unit, panel group and condition.
+    conditions
+        To compare. Default: all but the control.
     adjust
         Each panel group has its own intercept, so that only differences within panels, or over donors that
         link them, count.
@@ -106,58 +179,159 @@ def compare_conditions(
         Units on either side for a test.
     limit_prior
         As for `moderate`.
+    relative
+        Differences are to the median feature, whose own standard error is added.
+    labels
+        Condition → (r, n) labelings, as of :meth:`Design.relabel`. Default: the observed one.
 
     Returns
     -------
-    One row per feature and condition whose difference is identified, in this order: feature, condition,
-    effect (log2), low, high (95 % interval), p_value (NaN without a test), se, df, n_units, n_control,
-    n_condition, panels (names joined by ``;``), panel_effects (the same), heterogeneity_p.
+    A table with feature, condition, effect (log2), low, high (95 % interval), p_value (NaN without a test),
+    p_share (the same, but not relative), se, df, n_units, n_control, n_condition, panels (names joined by
+    ``;``), panel_effects (the same), heterogeneity_p; ordered by feature and condition. And the p-values of
+    all labelings.
     """
-    patterns = _patterns(mask, design, adjust)
-    spread = _spread(y, v, design, patterns)
-    fits = []
-    variance, df = np.full(y.shape[1], np.nan), np.zeros(y.shape[1])
-    for p in patterns:
-        w = 1.0 / (spread[p.rows][:, None] + v[np.ix_(p.rows, p.features)])
-        beta, gram, residual, _ = p.fit(y[np.ix_(p.rows, p.features)], w)
-        fits.append((p, w, beta, gram))
-        if p.df > 0:
-            variance[p.features], df[p.features] = p.between(residual, w) / p.df, p.df
-    posterior, total = moderate(variance, df, limit_prior=limit_prior)
-    tables = [
-        _differences(p, w, beta, gram, y, posterior, total, design, adjust, min_units)
-        for p, w, beta, gram in fits
-    ]
+    tables, relabeled = [], {}
+    for other in design.others if conditions is None else conditions:
+        given = None if labels is None else labels.get(other)
+        chosen = (design.condition == other)[None] if given is None else given
+        found = _compare_one(y, v, mask, design, other, adjust, min_units, limit_prior, relative, chosen)
+        if found is not None:
+            tables.append(found[0])
+            relabeled[other] = found[1]
     if not tables:
-        return pd.DataFrame(columns=_COLUMNS)
-    return pd.concat(tables, ignore_index=True).sort_values(["feature", "condition"], ignore_index=True)
+        return Compared(pd.DataFrame(columns=_COLUMNS), {})
+    table = pd.concat(tables, ignore_index=True).sort_values(["feature", "condition"], ignore_index=True)
+    return Compared(table, relabeled)
 
 
 _COLUMNS = [
-    *("feature", "condition", "effect", "low", "high", "p_value", "se", "df"),
+    *("feature", "condition", "effect", "low", "high", "p_value", "p_share", "se", "df"),
     *("n_units", "n_control", "n_condition", "panels", "panel_effects", "heterogeneity_p"),
 ]
 
 
-def _patterns(mask: NDArray[np.bool_], design: Design, adjust: bool) -> list[_Pattern]:
-    """Group features by where they were measured; those that identify no difference are left out."""
-    found = []
+def _compare_one(
+    y: Doubles,
+    v: Doubles,
+    mask: NDArray[np.bool_],
+    design: Design,
+    other: str,
+    adjust: bool,
+    min_units: int,
+    limit_prior: bool,
+    relative: bool,
+    labels: Labels,
+) -> tuple[pd.DataFrame, Doubles] | None:
+    patterns = _patterns(mask, design, other, adjust)
+    if not patterns:
+        return None
+    spread = _spread(y, v, design, patterns)
+    shape = (len(labels), y.shape[1])
+    effect, variance = np.full(shape, np.nan), np.full(shape, np.nan)
+    precision, tested = np.zeros(shape), np.zeros(shape, bool)
+    df, least = np.zeros(y.shape[1]), np.zeros(y.shape[1])
+    compared = np.isin(design.condition, [design.control, other])
+    weights, counts = {}, {}
+    for i, p in enumerate(patterns):
+        own = np.ix_(p.rows, p.features)
+        w = weights[i] = 1.0 / (spread[p.rows][:, None] + v[own])
+        chosen = labels[:, p.rows]
+        effect[:, p.features], precision[:, p.features], squares = p.differences(y[own], w, chosen)
+        sides = p.sides(chosen, design.unit, compared)
+        counts[i] = sides[0][0], sides[1][0]
+        least[p.features] = (v[own] * w).mean(axis=0)
+        df[p.features] = max(p.df, 0)
+        if p.df > 0:
+            variance[:, p.features] = squares / p.df
+            tested[:, p.features] = (np.minimum(*sides) >= min_units)[:, None]
+    known = np.isfinite(effect)
+    tested &= known
+    posterior, total = moderate(np.where(known, variance, np.nan), df, limit_prior=limit_prior)
+    # donors cannot vary less than their measurement does
+    posterior = np.maximum(posterior, least)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.where(tested, np.sqrt(posterior / precision), np.nan)
+        total = np.where(tested, total, np.nan)
+        p_share = 2 * special.stdtr(total, -np.abs(effect) / se)
+        center, p_value = np.zeros(len(labels)), p_share
+        if relative:
+            center = _median(np.where(known, effect, np.nan))
+            # variance of a median of m estimates, as of a normal distribution
+            extra = np.pi / 2 * _median(se**2) / tested.sum(axis=1).clip(min=1)
+            se = np.sqrt(se**2 + extra[:, None])
+            p_value = 2 * special.stdtr(total, -np.abs(effect - center[:, None]) / se)
+    tables = []
+    for i, p in enumerate(patterns):
+        there = p.features[known[0, p.features]]
+        if not len(there):
+            continue
+        used = _informative(p, labels[0])
+        raw, at = effect[0, there], np.isin(p.features, there)
+        panels, by_panel, het = _by_panel(p, weights[i][:, at], y, there, raw, other, used, design)
+        value, error = raw - center[0], se[0, there]
+        reach = stats.t.ppf(0.975, total[0, there]) * error
+        tables.append(
+            pd.DataFrame(
+                {
+                    "feature": there,
+                    "condition": other,
+                    "effect": value,
+                    "low": value - reach,
+                    "high": value + reach,
+                    "p_value": p_value[0, there],
+                    "p_share": p_share[0, there],
+                    "se": error,
+                    "df": total[0, there],
+                    "n_units": sum(counts[i]),
+                    "n_control": counts[i][0],
+                    "n_condition": counts[i][1],
+                    "panels": ";".join(panels),
+                    "panel_effects": [";".join(f"{e:.3f}" for e in row) for row in (by_panel - center[0]).T],
+                    "heterogeneity_p": np.where(tested[0, there], het, np.nan),
+                }
+            )
+        )
+    return (pd.concat(tables), p_value) if tables else None
+
+
+def _median(values: Doubles) -> Doubles:
+    """(r,) medians of the rows, 0 where a row has no value."""
+    out = np.zeros(len(values))
+    some = np.isfinite(values).any(axis=1)
+    out[some] = np.nanmedian(values[some], axis=1)
+    return out
+
+
+def _informative(p: _Pattern, labels: Labels) -> NDArray[np.bool_]:
+    """(m,) whether an observation has any weight in the difference of one labeling (n,)."""
+    x = labels[p.rows].astype(float)
+    return np.abs(x - p.fixed @ (p.fixed.T @ x)) > _TINY
+
+
+def _patterns(mask: NDArray[np.bool_], design: Design, other: str, adjust: bool) -> list[_Pattern]:
+    """Group features by where they were measured, among the observations that inform a difference."""
+    mask = mask & design.informative(np.arange(len(design.unit)), other, adjust=adjust)[:, None]
     kinds, which = np.unique(mask, axis=1, return_inverse=True)
+    found = []
     for i in range(kinds.shape[1]):
         rows = np.flatnonzero(kinds[:, i])
         if not len(rows):
             continue
-        x, contrasts = design.matrix(rows, adjust=adjust)
-        if not contrasts:
-            continue
-        unit = design.unit[rows]
-        strata, sizes, _ = np.linalg.svd(
-            np.hstack([x, unit[:, None] == np.unique(unit)]), full_matrices=False
-        )
-        strata = strata[:, sizes > 1e-8 * sizes[0]]
+        group = design.token[rows] if adjust else np.zeros(len(rows), int)
+        condition, unit = design.condition[rows], design.unit[rows]
+        third = [c for c in design.others if c != other]
+        fixed = np.hstack([group[:, None] == np.unique(group), condition[:, None] == np.array(third, str)])
+        strata = np.hstack([fixed, unit[:, None] == np.unique(unit)])
         features = np.flatnonzero(np.ravel(which) == i)
-        found.append(_Pattern(features, rows, x, contrasts, None, strata, strata.shape[1] - x.shape[1]))
+        found.append(_Pattern(features, rows, _basis(fixed), _basis(strata)))
     return found
+
+
+def _basis(x: NDArray) -> Doubles:
+    """Orthonormal basis of the columns of a matrix (m, k)."""
+    axes, sizes, _ = np.linalg.svd(x.astype(float), full_matrices=False)
+    return axes[:, sizes > 1e-8 * sizes[0]]
 
 
 def _spread(y: Doubles, v: Doubles, design: Design, patterns: list[_Pattern]) -> Doubles:
@@ -174,9 +348,10 @@ def _spread(y: Doubles, v: Doubles, design: Design, patterns: list[_Pattern]) ->
         for p in patterns:
             if p.df <= 0:
                 continue
-            own = v[np.ix_(p.rows, p.features)]
+            at = np.ix_(p.rows, p.features)
+            own = v[at]
             w = 1.0 / (spread[p.rows][:, None] + own)
-            _, _, r, h = p.fit(y[np.ix_(p.rows, p.features)], w)
+            r, h = p.residuals(y[at], w)
             r2, slack = r**2 / w, np.maximum(1 - h, 0)
             cut = np.quantile(r2.sum(axis=0), 0.95)
             keep = r2.sum(axis=0) <= cut  # features that differ wildly between donors do not speak for others
@@ -204,12 +379,12 @@ def _spread(y: Doubles, v: Doubles, design: Design, patterns: list[_Pattern]) ->
 
 
 def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tuple[Doubles, Doubles]:
-    """Shrink variances (f,) with df (f,) degrees of freedom toward a common one: empirical Bayes.
+    """Shrink variances (..., f) with df (f,) degrees of freedom toward a common one: empirical Bayes.
 
     Parameters
     ----------
     variance, df
-        Of each feature.
+        Of each feature; the last axis. Rows before it are independent of each other.
     limit_prior
         The prior has at most the degrees of freedom of a feature, their median; else three times these. Right
         where features depend on each other or are few, as shares and neighborhoods: their variances look more
@@ -217,7 +392,7 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
 
     Returns
     -------
-    Variances (f,) and degrees of freedom (f,); those of fewer than 10 features stay as they are.
+    Variances and degrees of freedom, in the shape of the variances; those of fewer than 10 features stay.
 
     Notes
     -----
@@ -226,86 +401,45 @@ def moderate(variance: Doubles, df: Doubles, *, limit_prior: bool = True) -> tup
     seem significant (after Phipson et al. 2016).
     """
     used = (df > 0) & (variance > 0)
-    if used.sum() < _SQUEEZE:
-        return variance, df
-    half = df[used] / 2
-    e = np.log(variance[used]) - digamma(half) + np.log(half)
-    rest = e.var(ddof=1) - polygamma(1, half).mean()
-    most = float(np.median(df[used])) * (1.0 if limit_prior else _MOST_PRIOR)
-    prior = min(2 * _trigamma_inverse(rest), most) if rest > 0 else most
-    center = np.exp(e.mean() + digamma(prior / 2) - np.log(prior / 2))
-    with np.errstate(invalid="ignore"):
-        tail = stats.f.sf(variance / center, np.maximum(df, 1), prior)
-        own = prior * np.minimum(1.0, np.nan_to_num(tail, nan=1.0) / _UNUSUAL)
-        shrunk = np.where(df > 0, (own * center + df * variance) / (own + df), np.nan)
-    return shrunk, np.where(df > 0, df + own, 0.0)
+    number = used.sum(axis=-1, keepdims=True)
+    few = number < _SQUEEZE
+    half = np.where(df > 0, df, 1.0) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        e = np.log(variance) - special.digamma(half) + np.log(half)
+        mean = np.where(used, e, 0.0).sum(axis=-1, keepdims=True) / number
+        rest = np.where(used, (e - mean) ** 2, 0.0).sum(axis=-1, keepdims=True) / (number - 1)
+        rest -= np.where(used, special.polygamma(1, half), 0.0).sum(axis=-1, keepdims=True) / number
+        most = np.median(df[df > 0]) * (1.0 if limit_prior else _MOST_PRIOR) if (df > 0).any() else 1.0
+        spread = np.where(few | (rest <= 0), np.nan, rest)
+        prior = np.fmin(2 * _trigamma_inverse(spread), most)  # NaN: as alike as they can be
+        center = np.exp(mean + special.digamma(prior / 2) - np.log(prior / 2))
+        tail = special.fdtrc(np.maximum(df, 1.0), prior, np.where(used, variance, 0.0) / center)
+        own = np.where(few, 0.0, prior * np.minimum(1.0, tail / _UNUSUAL))
+        shrunk = np.where(few, variance, (own * center + df * variance) / (own + df))
+    return np.where(df > 0, shrunk, np.nan), np.where(df > 0, df + own, 0.0)
 
 
-def _trigamma_inverse(value: float) -> float:
-    """Solve trigamma(x) = value by Newton steps."""
+def _trigamma_inverse(value: Doubles) -> Doubles:
+    """Solve trigamma(x) = value > 0 by Newton steps on 1 / trigamma, which is nearly linear (Smyth 2004)."""
     x = 0.5 + 1.0 / value
     for _ in range(50):
-        slope = polygamma(1, x)
-        step = slope * (1 - slope / value) / polygamma(2, x)
-        x += step
-        if abs(step) < 1e-8 * x:
+        slope = special.polygamma(1, x)
+        step = slope * (1 - slope / value) / special.polygamma(2, x)
+        x = x + step
+        if not (np.abs(step) > 1e-8 * x).any():
             break
-    return float(x)
-
-
-def _differences(
-    p: _Pattern,
-    w: Doubles,
-    beta: Doubles,
-    gram: Doubles,
-    y: Doubles,
-    posterior: Doubles,
-    total: Doubles,
-    design: Design,
-    adjust: bool,
-    min_units: int,
-) -> pd.DataFrame:
-    tables = []
-    s2, df = posterior[p.features], total[p.features]
-    for other, c in p.contrasts.items():
-        used = design.informative(p.rows, other, adjust=adjust)
-        sides = [
-            len(set(design.unit[p.rows][used & (design.condition[p.rows] == name)]))
-            for name in (design.control, other)
-        ]
-        effect = beta @ c
-        with np.errstate(invalid="ignore"):
-            se = np.sqrt(np.einsum("r,frs,s->f", c, gram, c) * s2)
-        tested = (df > 0) & (min(sides) >= min_units)
-        known = np.where(df > 0, df, 1.0)
-        p_value = np.where(tested, 2 * stats.t.sf(np.abs(effect) / se, known), np.nan)
-        reach = np.where(tested, stats.t.ppf(0.975, known), np.nan) * se
-        panels, by_panel, het = _by_panel(p, w, y, effect, other, used, design)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "feature": p.features,
-                    "condition": other,
-                    "effect": effect,
-                    "low": effect - reach,
-                    "high": effect + reach,
-                    "p_value": p_value,
-                    "se": np.where(tested, se, np.nan),
-                    "df": np.where(tested, known, np.nan),
-                    "n_units": sum(sides),
-                    "n_control": sides[0],
-                    "n_condition": sides[1],
-                    "panels": ";".join(panels),
-                    "panel_effects": [";".join(f"{e:.3f}" for e in row) for row in by_panel.T],
-                    "heterogeneity_p": np.where(tested, het, np.nan),
-                }
-            )
-        )
-    return pd.concat(tables)
+    return x
 
 
 def _by_panel(
-    p: _Pattern, w: Doubles, y: Doubles, effect: Doubles, other: str, used: NDArray[np.bool_], design: Design
+    p: _Pattern,
+    w: Doubles,
+    y: Doubles,
+    features: NDArray[np.int64],
+    effect: Doubles,
+    other: str,
+    used: NDArray[np.bool_],
+    design: Design,
 ) -> tuple[list[str], Doubles, Doubles]:
     """Panels that inform a difference, their own (k, f), NaN without a control there, and p (f,) of equality.
 
@@ -313,19 +447,19 @@ def _by_panel(
     """
     token, condition = design.token[p.rows], design.condition[p.rows]
     names, rows = sorted(set(token[used])), []
-    q, within = np.zeros((2, len(p.features)))
+    q, within = np.zeros((2, len(features)))
     panels, free = 0, 0
     for name in names:
         weights, means = [], []
         for c in (design.control, other):
             own = (token == name) & (condition == c)
-            values, weight = y[np.ix_(p.rows[own], p.features)], w[own]
+            values, weight = y[np.ix_(p.rows[own], features)], w[own]
             weights.append(weight.sum(axis=0))
             means.append((weight * values).sum(axis=0) / np.maximum(weights[-1], 1e-300))
             within += (weight * (values - means[-1]) ** 2).sum(axis=0)
             free += max(int(own.sum()) - 1, 0)
         if any((weight == 0).all() for weight in weights):
-            rows.append(np.full(len(p.features), np.nan))
+            rows.append(np.full(len(features), np.nan))
             continue
         rows.append(means[1] - means[0])
         q += (rows[-1] - effect) ** 2 / (1 / weights[0] + 1 / weights[1])

@@ -12,11 +12,12 @@ from lloki.compare.config import CompareConfig
 from lloki.compare.counts import log_rates
 from lloki.compare.design import Identified
 from lloki.compare.inputs import Cohort
+from lloki.compare.linear import Compared
 
 Doubles = NDArray[np.float64]
 
 
-def compare_neighborhood(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
+def compare_neighborhood(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> Compared:
     """Compare the arrangement of types in space.
 
     Returns
@@ -58,8 +59,7 @@ def compare_neighborhood(cohort: Cohort, identified: list[Identified], config: C
         found = _compare(y, v, cells[:, first, second] > 0, cohort, identified, config)
         tables.append(_named(found, "distance", np.array(types)[first], np.array(types)[second]))
     tables.append(_programs(cohort, identified, config))
-    tables = [table for table in tables if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return Compared.join(tables)
 
 
 def contacts(xy: Doubles, code: NDArray[np.int64], n_types: int, k: int) -> tuple[Doubles, Doubles]:
@@ -137,7 +137,7 @@ def distances(
     return mean, var, cells
 
 
-def _programs(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> pd.DataFrame:
+def _programs(cohort: Cohort, identified: list[Identified], config: CompareConfig) -> Compared:
     """Compare the mean score of a neighborhood program, where cells have one."""
     n = len(cohort.design.unit)
     number, total, square = np.zeros((3, n, 1))
@@ -149,7 +149,7 @@ def _programs(cohort: Cohort, identified: list[Identified], config: CompareConfi
             square[at] += (known**2).sum()
     enough = number >= config.min_cells
     if not enough.any():
-        return pd.DataFrame()
+        return Compared(pd.DataFrame(), {})
     mean = total / np.maximum(number, 1)
     var = np.maximum(square / np.maximum(number, 1) - mean**2, 0) / np.maximum(number, 1) + 1e-6
     found = _compare(mean, var, enough, cohort, identified, config)
@@ -163,17 +163,15 @@ def _compare(
     cohort: Cohort,
     identified: list[Identified],
     config: CompareConfig,
-) -> pd.DataFrame:
-    return differences(
-        np.where(mask, y, 0.0), np.where(mask, v, 1.0), mask, cohort.design, identified, config
-    )
+) -> Compared:
+    return differences(np.where(mask, y, 0.0), np.where(mask, v, 1.0), mask, cohort, identified, config)
 
 
-def _named(found: pd.DataFrame, kind: str, first: NDArray, second: NDArray) -> pd.DataFrame:
+def _named(compared: Compared, kind: str, first: NDArray, second: NDArray) -> Compared:
+    found = compared.table
     if not len(found):
-        return found
-    found = found.copy()
+        return compared
     found.insert(0, "kind", kind)
     found.insert(1, "type", first[found["feature"]])
     found.insert(2, "neighbor", second[found["feature"]])
-    return found
+    return compared

@@ -173,8 +173,8 @@ def _donor(
         for kind, effect in shares.items():
             factors[_anatomy.CELL_TYPES.index(kind)] *= 2.0**effect
         column = {g: j for j, g in enumerate(biology.genes)}
-        for row in planted.itertuples():
-            log_rate[_anatomy.CELL_TYPES.index(row.type), column[row.gene]] += row.effect * np.log(2)
+        for kind, gene, effect in zip(planted["type"], planted["gene"], planted["effect"]):
+            log_rate[_anatomy.CELL_TYPES.index(kind), column[gene]] += effect * np.log(2)
     return replace(biology, log_rate=log_rate), factors
 
 

@@ -108,10 +108,10 @@ def contact_map(ax: Axes, contacts: pd.DataFrame, alpha: float, *, label: str) -
     names = sorted(set(contacts["type"]) | set(contacts["neighbor"]))
     value = np.full((len(names), len(names)), np.nan)
     dots: list[tuple[int, int]] = []
-    for row in contacts.itertuples():
-        i, j = names.index(row.type), names.index(row.neighbor)
-        value[i, j] = value[j, i] = row.effect
-        if row.q_value <= alpha:
+    for row in contacts.to_dict("records"):
+        i, j = names.index(row["type"]), names.index(row["neighbor"])
+        value[i, j] = value[j, i] = row["effect"]
+        if row["q_value"] <= alpha:
             dots += [(i, j), (j, i)]
     end = float(np.nanmax(np.abs(value), initial=1.0)) if np.isfinite(value).any() else 1.0
     image = ax.imshow(np.ma.masked_invalid(value), cmap=DIVERGING, vmin=-end, vmax=end)
@@ -129,9 +129,10 @@ def effect_map(ax: Axes, xy: NDArray, effect: NDArray, *, label: str) -> None:
     """Draw cells in an embedding by the change in abundance of their neighborhoods; others in gray."""
     known = np.isfinite(effect)
     end = float(np.quantile(np.abs(effect[known]), 0.99)) if known.any() else 1.0
-    ax.scatter(*xy[~known].T, s=1, color=OTHER, alpha=0.3, lw=0, rasterized=True)
+    x, y = xy.T
+    ax.scatter(x[~known], y[~known], s=1, color=OTHER, alpha=0.3, lw=0, rasterized=True)
     points = ax.scatter(
-        *xy[known].T, s=2, c=effect[known], cmap=DIVERGING, vmin=-end, vmax=end, lw=0, rasterized=True
+        x[known], y[known], s=2, c=effect[known], cmap=DIVERGING, vmin=-end, vmax=end, lw=0, rasterized=True
     )
     ax.set_axis_off()
     ax.set_aspect("equal")
