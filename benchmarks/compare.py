@@ -166,7 +166,7 @@ def power(seeds: int, cells: int, first: int) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = lloki.tl.compare(
-                    made.slices, label_key="cell_type", n_neighborhoods=60, n_relabelings=59, **STUDY
+                    made.slices, label_key="cell_type", n_neighborhoods=60, n_relabelings=70, **STUDY
                 )
             row = {"design": name, "seed": seed, "donors": 4 + seed % 3, **judge(found, made)}
             row |= {f"model {kind}": n for kind, n in by_model(found).items()}

@@ -18,7 +18,7 @@ import lloki
 from lloki import keys
 from lloki.cli import app
 from lloki.compare import COLUMNS
-from lloki.datasets import conditions
+from lloki.datasets import PLATFORMS, conditions
 from lloki.errors import ConfigError, InputError, LlokiWarning
 
 STUDY = {"condition_key": "condition", "control": "healthy", "donor_key": "donor", "label_key": "cell_type"}
@@ -151,9 +151,27 @@ def test_one_donor_a_side_gives_effect_sizes_only():
     assert effect["Micro"] > 0.5
 
 
+def test_three_donors_a_side_cannot_have_findings():
+    slices, _ = study(n_donors=3, strength=2.0, n_cells=400, slices_per_donor=1, platforms=PLATFORMS[:2])
+    for s in slices:
+        s.obs["technology"] = "one instrument"
+        s.obs["panel"] = "one panel"
+    genes = sorted(set.intersection(*(set(s.var_names) for s in slices)))
+    slices = [s[:, genes].copy() for s in slices]
+    with pytest.warns(LlokiWarning, match="20 ways to divide units.*no q-value can be below 0.1"):
+        found = lloki.tl.compare(slices, **STUDY, **FEW)
+    assert not len(found.evidence)
+    assert found.composition["p_value"].min() < 0.01
+    assert found.composition["q_value"].min() >= 0.1
+    by_model = lloki.tl.compare(slices, **STUDY, **FEW, n_relabelings=0)
+    assert set(by_model.evidence["feature"]) >= {"Micro"}
+
+
 def test_transcripts_of_neighbors_are_flagged():
     rng = np.random.default_rng(0)
-    slices, _ = study(strength=0.0, slices_per_donor=1, n_cells=1500, donor_spread=0.02)
+    slices, _ = study(
+        strength=0.0, n_donors=5, slices_per_donor=1, platforms=PLATFORMS[:2], n_cells=1000, donor_spread=0.02
+    )
     for s in slices:
         kind = s.obs["cell_type"].astype(str).to_numpy()
         s.obs["cell_type"] = np.where(kind == "Endo", "Endo", np.where(kind == "Astro", "Astro", "rest"))

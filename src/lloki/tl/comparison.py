@@ -98,8 +98,8 @@ def compare(
     Warns
     -----
     LlokiWarning
-        If conditions and instruments are confounded, there are too few donors for a test, there are no
-        labels, or slices stand for donors.
+        If conditions and instruments are confounded, there are too few donors for a test or a finding, there
+        are no labels, or slices stand for donors.
 
     Notes
     -----
@@ -158,7 +158,8 @@ def compare(
         )
         warnings.warn(text, LlokiWarning, stacklevel=3)
     for each in found.identified:
-        if not each.apart or min(each.n_control, each.n_condition) < config.min_units:
+        few = min(each.n_control, each.n_condition) < config.min_units or each.smallest_q > config.alpha
+        if not each.apart or few:
             warnings.warn(each.text, LlokiWarning, stacklevel=3)
     return found
 

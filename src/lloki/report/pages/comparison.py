@@ -92,14 +92,16 @@ def build_comparison_page(
         _neighborhood(found, alpha, label),
     ]
     title = f"{words.listed(others)} against {control}"
-    return build_analysis_page(title, summary, sections, answer=_answer(found, min_units), out=out)
+    return build_analysis_page(title, summary, sections, answer=_answer(found, min_units, alpha), out=out)
 
 
-def _answer(found: Comparison, min_units: int) -> Answer:
+def _answer(found: Comparison, min_units: int, alpha: float) -> Answer:
     untested = [i for i in found.identified if min(i.n_control, i.n_condition) < min_units]
     if len(untested) == len(found.identified):
         reason = " ".join(i.text for i in untested)
         return Answer("Too few units for a test", "poor", reason)
+    if all(i.smallest_q > alpha for i in found.identified):
+        return Answer("Too few units for a finding", "poor", " ".join(i.text for i in found.identified))
     number = found.evidence["strength"].value_counts()
     confounded = [i.text for i in found.identified if not i.apart]
     if not len(found.evidence):
@@ -113,10 +115,10 @@ def _answer(found: Comparison, min_units: int) -> Answer:
 
 def _findings(found: Comparison) -> Section:
     text = (
-        "In the order of their evidence. Strong: seen with two technologies or more, with nothing "
-        "against it. "
+        "In order of evidence. Strong: seen with two technologies or more, with nothing against it. "
         "Weak: the last column names the doubt. The false discovery rate is controlled within each table and "
-        "over all of them: without any difference, some finding occurs in 5 % of studies at q = 0.05."
+        "over all of them, and no finding is listed that other divisions of the same units into two groups "
+        "would give as easily: q is at least the share of those that do."
     )
     if not len(found.evidence):
         return Section("Findings", ["None."])
