@@ -270,7 +270,8 @@ def _forest_section(
         hundredths=("effect",),
         note=words.further(len(table) - len(listed), "row", file),
     )
-    caption = f"{words.plural(len(drawn), 'difference')} of {len(table):,}, smallest p first."
+    order = ", smallest p first" if drawn["p_value"].notna().any() else ""
+    caption = f"{words.plural(len(drawn), 'difference')} of {len(table):,}{order}."
     return Section(heading, [text], [Shown.of(figure, heading.lower(), alt, caption)], [listed_table])
 
 
