@@ -236,6 +236,14 @@ def test_a_table_without_a_difference_is_guarded_beside_one_with_some():
     assert not (found["none"]["q_value"] <= 0.05).any()
 
 
+def test_all_tables_together_are_guarded():
+    p = np.random.default_rng(0).uniform(0.2, 1, (40, 30))
+    p[0, :5] = 1e-4  # more evidence in sum than with any other labels,
+    p[1:, 0] = 1e-6  # but not in the smallest value
+    table = pd.DataFrame({"p_value": p[0], "condition": "d"})
+    assert adjust_tables({"x": Compared(table, {"d": p})}, 0.05)["x"]["q_value"].min() == 1
+
+
 def test_conditions_are_families_of_their_own():
     p = np.array([1e-4, 0.5, 0.6, 0.9])
     table = pd.DataFrame({"p_value": np.tile(p, 2), "condition": np.repeat(["d", "e"], 4)})
