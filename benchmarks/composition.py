@@ -10,8 +10,10 @@ the composition of slices (`FactorConfig.composition`) off and on; the mean over
 is the smallest ratio to the control with the same settings, over types with 100 cells or more. These are
 embeddings before propagation and autoencoder.
 
---cae   also after both, with default settings, first seed; and the mixing of excitatory
-        cells of the first section with the second (its share among the 15 nearest of both, over chance)
+--cae   also after both, with default settings, for each of --cae-seeds; the mixing of excitatory
+        cells of the first section with the second (its share among the 15 nearest of both, over chance);
+        how well the slices predict each other's held-out genes; and which of the autoencoder's inputs and
+        latent space a run would give as the joint embedding by that
 --task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
         the cells of TARGET
 """
@@ -19,6 +21,7 @@ embeddings before propagation and autoencoder.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +33,10 @@ from scipy import sparse
 
 from lloki.cae import train
 from lloki.embed import Factor, SliceSummary, propagate_slice
-from lloki.fp import FPConfig, log_normalize
+from lloki.evaluate import UnseenGenes, held_out_score
+from lloki.fp import FPConfig, gene_folds, log_normalize, propagate_embedding
 from lloki.graph import nearest
+from lloki.run.held_out import FOLDS, TAKES_AWAY
 
 NEIGHBORS = 15
 PANEL = 60
@@ -40,6 +45,7 @@ NEURONS = ("Inhibitory", "Excitatory")
 COUNTED = 100  # cells of a type, so that its share is not noise
 
 Rows = Mapping[str, np.ndarray]
+Encoder = Callable[[np.ndarray, str], np.ndarray]
 CASES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "everything (control)": lambda t: t != "",
     "astrocytes only": lambda t: t == "Astrocyte",
@@ -49,7 +55,7 @@ CASES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "no neurons": lambda t: ~np.isin(t, NEURONS),
 }
 CONTROL, *_ = CASES
-WITH_CAE = (CONTROL, "astrocytes only", "inhibitory only")
+WITH_CAE = (CONTROL, "astrocytes only", "inhibitory only", "no inhibitory", "neurons only", "no neurons")
 
 
 @dataclass(frozen=True)
@@ -183,28 +189,57 @@ def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
 
 def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
     """Print shares and mixing before and after the autoencoder, and in its inputs."""
-    header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory")
+    header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory", "held-out genes")
     tokens = {"A": "MERFISH|A", "B": "MERFISH|B"}
     controls: dict[str, pd.Series] = {}
     for case in WITH_CAE:
         held = cut(parts, case)
         found = embed(held, reference)
-        propagated, _ = propagate(held, found)
+        propagated, alpha = propagate(held, found)
         model = train(propagated, tokens)
-        index = {name: model.tokens.index(token) for name, token in tokens.items()}
-        inputs = {name: model.scaling.apply(x, index[name]) for name, x in propagated.items()}
-        joint = {name: model.encode(x, tokens[name]) for name, x in propagated.items()}
-        stages = {
-            "factor model": found.rows,
-            "propagated": propagated,
-            "inputs": inputs,
-            "autoencoder": joint,
+        encoders: dict[str, Encoder] = {
+            "propagated": lambda x, _: x,
+            "inputs": model.giving("inputs").encode,
+            "autoencoder": model.encode,
         }
+        stages = {"factor model": found.rows}
+        for stage, encode in encoders.items():
+            stages[stage] = {name: encode(x, tokens[name]) for name, x in propagated.items()}
+        scores = held_out(held, found, alpha, {s: (e, tokens) for s, e in encoders.items()})
+        chosen = "inputs" if scores["inputs"] - scores["autoencoder"] > TAKES_AWAY else "autoencoder"
+        stages[f"joint: {chosen}"], scores[f"joint: {chosen}"] = stages[chosen], scores[chosen]
         for stage, rows in stages.items():
             shares = own_type(rows, held, "B", "A")
-            control = controls.setdefault(stage, shares)
+            control = controls.setdefault(stage.partition(":")[0], shares)
             mixed = mixing(rows, held, "A", "B", "Excitatory")
-            line(case, stage, *shares.reindex(SHOWN), lowest(shares, control), mixed)
+            score = scores.get(stage, float("nan"))
+            line(case, stage, *shares.reindex(SHOWN), lowest(shares, control), mixed, score)
+
+
+def held_out(
+    parts: Mapping[str, Part],
+    found: Embedded,
+    alpha: Mapping[str, float],
+    encoders: Mapping[str, tuple[Encoder, Mapping[str, str]]],
+) -> dict[str, float]:
+    """Score embeddings by genes left out of both, relative to predictions within slices, as a run does."""
+    counts = Counter(gene for p in parts.values() for gene in p.genes)
+    folds = gene_folds([gene for gene, n in counts.items() if n > 1], n_folds=FOLDS)
+    unseen: dict[str, list[dict[str, UnseenGenes]]] = {s: [{} for _ in folds] for s in encoders}
+    number = {gene: i for i, fold in enumerate(folds) for gene in fold}
+    near = FPConfig().propagation
+    for name, p in parts.items():
+        state = found.summaries[name]
+        for one in found.model.hold_out(found.expression[name], p.genes, folds, state=state):
+            known = np.diff(found.expression[name].indptr) > 0
+            rows = propagate_embedding(
+                one.rows, p.coords, alpha[name], near.n_neighbors, near.bandwidth, known=known
+            )
+            for stage, (encode, tokens) in encoders.items():
+                given = UnseenGenes(one.genes, encode(rows, tokens[name]), one.values)
+                unseen[stage][number[one.genes[0]]][name] = given
+    scores = {stage: held_out_score(made) for stage, made in unseen.items()}
+    return {stage: score.relative_to(scores["propagated"]) for stage, score in scores.items()}
 
 
 def of_task(folder: Path, query: str, target: str, types: list[str]) -> None:
@@ -232,6 +267,7 @@ def main() -> None:
     parser.add_argument("--slices", nargs=2, help="default: the first two by name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cae", action="store_true")
+    parser.add_argument("--cae-seeds", type=int, default=1)
     parser.add_argument("--task", type=Path)
     parser.add_argument("--target", default="merfish_allen_visp")
     parser.add_argument("--query", default="starmap_visp_1020")
@@ -244,7 +280,8 @@ def main() -> None:
     seeds = [pair(sections, names, seed) for seed in range(options.seeds)]
     before(seeds, reference)
     if options.cae:
-        after(seeds[0], reference)
+        for parts in seeds[: options.cae_seeds]:
+            after(parts, reference)
     if options.task:
         of_task(options.task, options.query, options.target, options.types)
 

@@ -1,9 +1,13 @@
 """``kill -9`` at random moments over a whole run, on one process and on Dask: the same bits as undisturbed.
 
-    python benchmarks/faults.py                         # 20 kills of the run, one process
-    python benchmarks/faults.py --dask                  # on a Dask cluster of two workers on this machine
-    python benchmarks/faults.py --dask --victim worker  # kills the workers, or the scheduler
-    python benchmarks/faults.py --signal TERM           # SIGTERM in place of SIGKILL
+    python benchmarks/faults.py                    # 20 kills of the run, one process
+    python benchmarks/faults.py --dask             # on a Dask cluster of two workers on this machine
+    python benchmarks/faults.py --dask --victim worker restarted workers scheduler --kills 4
+    python benchmarks/faults.py --signal TERM      # SIGTERM in place of SIGKILL
+
+Victims, taken in turn: the ``run``; on Dask also one ``worker`` with its nanny, in whose place none comes; a
+worker whose nanny starts it again (``restarted``); all ``workers``, in whose place others come; the
+``scheduler``.
 
 A small simulated tissue, ``lloki integrate`` with report. Each kill is at a moment drawn from the time that
 the run takes when nothing disturbs it, in a folder of its own, followed by the same command until it ends
@@ -30,10 +34,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 
 from lloki.datasets import ALPHAFISH, BETASEQ, tissue
 
 PORT = 18786
+VICTIMS = ("run", "worker", "restarted", "workers", "scheduler")
 
 
 def main() -> None:
@@ -44,10 +50,12 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=150, help="of each of three slices")
     parser.add_argument("--steps", type=int, default=60, help="of training")
     parser.add_argument("--dask", action="store_true")
-    parser.add_argument("--victim", choices=["run", "worker", "scheduler"], default="run")
+    parser.add_argument("--victim", nargs="+", choices=VICTIMS, default=["run"])
     parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if not options.dask and set(options.victim) != {"run"}:
+        parser.error("workers and a scheduler are there with --dask only")
     with tempfile.TemporaryDirectory() as here:
         folder = Path(here)
         made = tissue(
@@ -79,11 +87,13 @@ def main() -> None:
         if options.dask:
             command += ["--scheduler", f"tcp://127.0.0.1:{PORT}"]
         print(f"undisturbed: {whole:.0f} s of wall, {len(known)} arrays and files")
-        print("| kill | at, s | finished pieces then | status | last line | runs after it | same |")
-        print("|---|---|---|---|---|---|---|")
+        print("| kill | victim | at, s | finished pieces | status | last line | runs after it | same |")
+        print("|---|---|---|---|---|---|---|---|")
         draw, same = random.Random(options.seed), 0
         for kill in range(options.kills):
-            row = disturbed(command, folder / f"run{kill}", draw.uniform(0.0, whole), known, options)
+            victim = options.victim[kill % len(options.victim)]
+            moment = draw.uniform(0.0, whole)
+            row = disturbed(command, folder / f"run{kill}", victim, moment, known, options)
             same += row["same"] == "yes"
             print("|", kill, "|", " | ".join(map(str, row.values())), "|", flush=True)
             shutil.rmtree(folder / f"run{kill}", ignore_errors=True)
@@ -91,36 +101,45 @@ def main() -> None:
 
 
 def disturbed(
-    command: list[str], out: Path, moment: float, known: dict[str, str], options: argparse.Namespace
+    command: list[str],
+    out: Path,
+    victim: str,
+    moment: float,
+    known: dict[str, str],
+    options: argparse.Namespace,
 ) -> dict[str, object]:
-    """Kill one run at a moment, repeat the command until it ends well, and compare."""
+    """Kill one victim at a moment, repeat the command until it ends well, and compare."""
     with cluster(options.dask) as servers:
         run = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True)
         time.sleep(moment)
         number = getattr(signal, f"SIG{options.signal}")
-        if options.victim == "run":
+        if victim == "run":
             run.send_signal(number)
-        elif options.dask:
-            _kill(servers[:1] if options.victim == "scheduler" else servers[1:], number)
-        if options.dask and options.victim == "worker":  # others take their place
+        elif victim == "restarted":  # the nanny lives on
+            for child in psutil.Process(servers[1].pid).children():
+                child.send_signal(number)
+        else:
+            first, last = {"worker": (1, 2), "workers": (1, 3), "scheduler": (0, 1)}[victim]
+            _kill(servers[first:last], number)
+        if victim == "workers":
             servers += [_worker(), _worker()]
         _, errors = run.communicate()
         pieces = len([p for p in (out / "work").rglob("*.npz")]) if out.exists() else 0
-    again = 0
-    with cluster(options.dask):
-        while True:
-            again += 1
-            ended = _run([*command, "--out", str(out)])
-            if ended.returncode == 0 or again == 3:
-                break
+    again, ended = 0, subprocess.CompletedProcess(command, run.returncode, "", errors)
+    if run.returncode:
+        with cluster(options.dask):
+            while ended.returncode and again < 3:
+                again += 1
+                ended = _run([*command, "--out", str(out)])
     found = fingerprint(out) if ended.returncode == 0 else {}
     differ = sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
     last = next(iter(errors.strip().splitlines()[-1:]), "")
     return {
+        "victim": victim,
         "at": f"{moment:.1f}",
         "pieces": pieces,
         "status": run.returncode,
-        "line": last[:150],
+        "line": last[:150].replace("|", "/"),
         "runs": again,
         "same": "yes"
         if not differ

@@ -190,3 +190,20 @@ def test_the_record_of_a_run_says_which_genes_are_common():
             warnings.simplefilter("ignore", LlokiWarning)
             alignment = lloki.tl.align_slices(wide, **QUICK)
         assert alignment.table()["verdict"].tolist() == [word]
+
+
+@pytest.mark.parametrize("stack", [False, True])
+@pytest.mark.parametrize("foreign", ["a", "b"])
+def test_slices_that_are_unlike_the_reference_of_their_run_are_never_aligned(stack, foreign, tmp_path):
+    adata = joint("ab")
+    adata.uns["lloki"] = {"slices": ["a", "b"], "unlike_reference": [foreign]}
+    adata.write_h5ad(tmp_path / "run.h5ad")  # as it comes back from a file
+    adata = ad.read_h5ad(tmp_path / "run.h5ad")
+    with pytest.warns(LlokiWarning, match=f"genes of {foreign} do not go together as in the reference"):
+        alignment = lloki.tl.align_slices(adata, stack=stack, use_ambiguous=True, **QUICK)
+    assert alignment.table()["verdict"].tolist() == ["ambiguous"]
+    assert alignment.transforms["b"] is not None
+    adata.uns["lloki"]["unlike_reference"] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LlokiWarning)
+        assert lloki.tl.align_slices(adata, stack=stack, **QUICK).table()["verdict"].tolist() == ["aligned"]

@@ -58,6 +58,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     new.write_h5ad(tmp_path / "new_slice.h5ad")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(CAEConfig, "total_steps", lambda self, cells: 5)
+    monkeypatch.setattr(
+        "lloki.run.held_out.TAKES_AWAY", np.inf
+    )  # a network that learned nothing would be left out
     monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     return tmp_path
 

@@ -16,7 +16,7 @@ from lloki import keys
 from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning
 from tissue import Tissue, small_tissue
 
-CAE = {"steps": 5, "check_every": 5, "batch_size": 200}
+CAE = {"steps": 5, "check_every": 5, "batch_size": 200, "output": "latent"}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from lloki import keys
 from lloki._missing import stands_for_missing, text_labels
 from lloki._version import __version__
 from lloki.errors import InputError, LlokiWarning
+
+ROWS = 65_536  # of a matrix in a file that are loaded at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ class Part:
             there = ", ".join(repr(name) for name in own.layers if name is not None) or "none"
             hint = f"Name the layer that holds counts. There are: {there}."
             raise InputError("is absent", where=self.name, slot=slot, hint=hint)
-        x = sparse.csr_matrix(in_memory(x))[self.rows]
+        x = take_rows(x, self.rows)
         if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
             from lloki.io.counts import hint_of_counts
 
@@ -174,6 +176,42 @@ def in_memory(x: Any) -> Any:
         if hasattr(x, load):
             return getattr(x, load)()
     return x[()] if type(x).__module__.startswith("h5py") else x
+
+
+def take_rows(x: Any, rows: NDArray[np.integer]) -> sparse.csr_matrix:
+    """Load rows of a matrix; of a sparse one in a file, these alone."""
+    if not _in_file(x):
+        return sparse.csr_matrix(in_memory(x))[rows]
+    wanted, back = np.unique(rows, return_inverse=True)
+    if not len(wanted):
+        return sparse.csr_matrix((0, x.shape[1]), dtype=x.dtype)
+    if wanted[-1] - wanted[0] == len(wanted) - 1:
+        found = sparse.csr_matrix(x[int(wanted[0]) : int(wanted[-1]) + 1])
+    else:
+        parts = np.split(wanted, np.searchsorted(wanted, np.arange(ROWS, x.shape[0], ROWS)))
+        starts = range(0, x.shape[0], ROWS)
+        found = sparse.vstack(
+            [row_block(x, start)[part - start] for start, part in zip(starts, parts)], format="csr"
+        )
+    return found if len(back) == len(wanted) and (np.diff(back) == 1).all() else found[back]
+
+
+def row_blocks(x: Any) -> Iterator[sparse.csr_matrix]:
+    """Give all rows of a matrix; of a sparse one in a file, `ROWS` at a time."""
+    if not _in_file(x):
+        yield sparse.csr_matrix(in_memory(x))
+        return
+    for start in range(0, x.shape[0], ROWS):
+        yield row_block(x, start)
+
+
+def row_block(x: Any, start: int) -> sparse.csr_matrix:
+    """Load `ROWS` rows."""
+    return sparse.csr_matrix(x[start : min(start + ROWS, x.shape[0])])
+
+
+def _in_file(x: Any) -> bool:
+    return getattr(x, "format", None) == "csr" and not sparse.issparse(x)
 
 
 def read_parts(

@@ -8,7 +8,8 @@ from __future__ import annotations
 # obsm
 FP = "X_lloki_fp"  # (n, d) feature-aligned embedding, one space for every panel; still holds batch effects
 METAGENES = "X_lloki_metagenes"  # (n, K) states of cells in the metagenes (tl.metagenes)
-JOINT = "X_lloki"  # (n, 128) batch-free, non-negative embedding
+JOINT = "X_lloki"  # batch-free embedding: (n, 128) non-negative latent space, or the network's inputs
+LATENT = "X_lloki_latent"  # (n, 128) the latent space, only where X_lloki is the inputs
 UMAP = "X_umap"  # (n, 2)
 SPATIAL = "spatial"  # (n, 2|3) centroids
 ALIGNED = "spatial_aligned"  # (n, 2|3) centroids in the frame of one slice; NaN where that is not known
@@ -57,6 +58,7 @@ OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 UNIT = "spatial_unit"  # of obsm["spatial"]: "micrometre", "pixel"…, absent where it is not known
 NOTES = "lloki_notes"  # what a reader of an instrument's folder decided, for the user
 UNS = "lloki"  # parameters, versions, hashes, seed
+UNLIKE_REFERENCE = "unlike_reference"  # in UNS: slices whose genes do not go together as in the reference
 NEAREST_TYPES = "nearest_reference_types"  # in UNS, by cluster: type of most near reference cells, its share
 
 # suffix of an input obs column whose name is ours

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from pieces import QUICK, Piece, cut, onto, split
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
-from lloki.align import Rigid, Rival, Warp, align, align_stack, judge, kabsch
+from lloki.align import Rigid, Rival, Warp, _kernels, align, align_stack, judge, kabsch
 from lloki.align._evidence import Weighing, evidence, weigh, z_score
 from lloki.align.channels import Cells, spatial_channels
 from lloki.align.extent import cell_spacing
 from lloki.align.fields import Fields, autocorrelation, make_fields
 from lloki.align.landmarks import match, niches
-from lloki.align.refine import Precision, Refinement
+from lloki.align.refine import Precision, Refinement, Support
 from lloki.align.rigid import displacement
 from lloki.align.search import Pose, Search
 
@@ -37,6 +38,11 @@ def halves(n: int = 2600, k: int = 5) -> tuple[Cells, Cells]:
     return first, second
 
 
+def fields_of_halves() -> list[Fields]:
+    fixed, moving = halves()
+    return [make_fields(c, 0.8 * fixed.spacing, BANDS, seed=0) for c in (fixed, moving)]
+
+
 def small(seed: int, side: int = 15, bands: int = 2, channels: int = 3) -> Fields:
     """Images of noise in a round tissue."""
     rng = np.random.default_rng(seed)
@@ -47,8 +53,16 @@ def small(seed: int, side: int = 15, bands: int = 2, channels: int = 3) -> Field
     return Fields(values, tissue, rng.uniform(0.2, 0.9, (bands, channels)), np.array([30.0, -8.0]), 2.0)
 
 
+def without(fields: Fields, channel: int) -> Fields:
+    """The same images, of which one channel's say nothing."""
+    others = np.arange(fields.values.shape[1]) != channel
+    return replace(fields, reliability=fields.reliability * others)
+
+
 def test_evidence_is_the_likelihood_ratio_of_the_pooled_correlation():
-    weighing = Weighing(np.array([[0.5, 1.0], [0.2, 0.1]], np.float32), np.array([0.3, 0.05]))
+    weighing = Weighing(
+        np.array([[0.5, 1.0], [0.2, 0.1]], np.float32), np.array([0.3, 0.05]), np.ones((2, 2))
+    )
     for pixels in (40.0, 90.0):
         for products in (np.array([20.0, 3.0]), np.array([-20.0, 3.0])):
             fixed, moving = np.array([50.0, 11.0]), np.array([70.0, 6.0])
@@ -212,7 +226,7 @@ def test_landmarks_are_mutual_within_the_radius_and_weighed_by_what_stands_out()
         assert marks.confidence[n] == pytest.approx(clear * agree, abs=1e-5)
 
 
-def test_standard_errors_are_the_inverse_curvature_of_the_evidence():
+def test_standard_errors_are_the_largest_of_curvature_squares_and_channels():
     fixed, moving = halves()
     pixel = 0.8 * fixed.spacing
     fields = [make_fields(c, pixel, BANDS, seed=0) for c in (fixed, moving)]
@@ -223,27 +237,136 @@ def test_standard_errors_are_the_inverse_curvature_of_the_evidence():
     reach = np.sqrt(((places - middle) ** 2).sum(1).mean())
     assert refinement.reach == pytest.approx(reach)
 
-    def value(v: np.ndarray) -> float:
+    def moved(v: np.ndarray) -> Rigid:
         turn = Rigid.make(np.rad2deg(v[0] * pixel / reach) + pose.degrees)
-        to = pose.apply(middle[None])[0] + np.array(v[1:]) * pixel
-        return refinement.evidence(Rigid.about(turn, middle, to))
+        return Rigid.about(turn, middle, pose.apply(middle[None])[0] + np.array(v[1:]) * pixel)
 
-    step, curvature = 1.0, np.zeros((3, 3))
-    unit = np.eye(3) * step
-    for i in range(3):
-        for j in range(3):
-            a, b = unit[i], unit[j]
-            curvature[i, j] = value(a + b) - value(a - b) - value(b - a) + value(-a - b)
-    covariance = np.linalg.inv(-curvature / (4 * step**2))
-    found = refinement.precision(pose)
-    assert found.distance == pytest.approx(np.sqrt(np.trace(covariance)) * pixel, rel=1e-3)
-    turn = np.rad2deg(np.sqrt(covariance[0, 0]) * pixel / reach)
-    assert found.degrees == pytest.approx(turn, rel=1e-3)
+    unit = np.eye(3)
+
+    def differences(value) -> tuple[np.ndarray, np.ndarray]:
+        curvature = np.zeros((3, 3))
+        for i in range(3):
+            for j in range(3):
+                a, b = unit[i], unit[j]
+                curvature[i, j] = value(a + b) - value(a - b) - value(b - a) + value(-a - b)
+        return np.array([value(2 * u) - value(-2 * u) for u in unit]) / 4, curvature / 4
+
+    covariance = np.linalg.inv(-differences(lambda v: refinement.evidence(moved(v)))[1])
+    steps = []
+    for k in range(fields[0].values.shape[1]):
+        rest = Refinement(*(without(f, k) for f in fields))
+        slope, curvature = differences(lambda v, rest=rest: rest.evidence(moved(v)))
+        steps.append(np.linalg.solve(-curvature, slope))
+    jackknife = (len(steps) - 1) / len(steps) * np.transpose(steps) @ steps
+    # each square's slope: of its own products, at what a product is worth in the whole's evidence
+    weight = refinement.weighing.weight
+
+    def products(v: np.ndarray) -> np.ndarray:
+        at = fields[0].to_pixels(moved(v).apply(refinement._place))
+        return _kernels.products(refinement._fixed, at, refinement._moving, weight)[0]
+
+    at = fields[0].to_pixels(pose.apply(refinement._place))
+    sums = _kernels.common_sums(refinement._fixed, at, refinement._moving, weight)
+    assert refinement._stand_for == 1
+    rho = sums[0] / np.sqrt(sums[1] * sums[2])
+    independent = refinement.weighing.independent * sums[3]
+    worth = np.abs(rho) / (1 - rho**2) * independent / np.sqrt(sums[1] * sums[2])
+    side = np.sqrt(sums[3, 0] / 25) * pixel
+    _, square = np.unique(np.floor((places - middle) / side), axis=0, return_inverse=True)
+    slopes = np.array([np.bincount(square.ravel(), (products(u) - products(-u)) @ worth / 2) for u in unit])
+    squares = covariance @ slopes @ slopes.T @ covariance
+
+    found, each = refinement.precision(pose), [covariance, squares, jackknife]
+    assert found.distance == pytest.approx(max(np.sqrt(np.trace(c)) for c in each) * pixel, rel=1e-2)
+    turn = np.rad2deg(max(np.sqrt(c[0, 0]) for c in each) * pixel / reach)
+    assert found.degrees == pytest.approx(turn, rel=1e-2)
+    assert len({round(float(np.trace(c)), 6) for c in each}) == 3
     climbed = [refinement.climb(Rigid.make(d, (d * 3, 9))) for d in (0.0, 2.0)]
     for start, summit in zip((0.0, 2.0), climbed):
         assert summit.evidence >= refinement.evidence(Rigid.make(start, (start * 3, 9)))
         assert summit.evidence == pytest.approx(refinement.evidence(summit.transform))
     assert displacement(climbed[0].transform, climbed[1].transform, moving.xy) < pixel
+
+
+def moved_in_part(part: np.ndarray, channels: tuple[int, ...], by: float = 1.0) -> tuple[float, float]:
+    """Standard errors of a slice and of one whose cells see their channels some spacings to the side."""
+    fixed, moving = halves()
+    found = []
+    for shift in (0.0, by * fixed.spacing):
+        near = [cKDTree(fixed.xy).query(moving.xy + np.array([s, 0.0]))[1] for s in (shift, -shift)]
+        x = moving.channels.copy()
+        for k in range(x.shape[1]):
+            side = near[0] if k in channels else near[1]
+            other = near[1] if k in channels else near[0]
+            x[:, k] = np.where(part(moving.xy), fixed.channels[side, k], fixed.channels[other, k])
+        fields = [
+            make_fields(c, 0.8 * fixed.spacing, BANDS, seed=0) for c in (fixed, replace(moving, channels=x))
+        ]
+        refinement = Refinement(*fields)
+        found.append(refinement.precision(refinement.climb(Rigid.make(0)).transform).distance)
+    return found[0], found[1]
+
+
+def test_a_broad_summit_made_of_two_is_as_uncertain_as_they_are_apart():
+    """Left and right half of the tissue ask for poses two spacings apart, in all channels."""
+    still, torn = moved_in_part(lambda xy: xy[:, 0] < 450, tuple(range(5)))
+    assert torn > 1.5 * still
+
+
+def test_squares_that_pull_apart_widen_the_standard_error(monkeypatch):
+    """Their slopes sum to about that of the evidence, and with larger ones the pose is less certain."""
+    refinement = Refinement(*fields_of_halves())
+    for pose in (Rigid.make(2, (10.0, 10.0)), Rigid.make(-3, (-20.0, 5.0))):
+        slopes = refinement._slopes(pose)
+        assert len(slopes) > 9
+        ends = [[refinement.evidence(refinement._moved(pose, w)) for w in (v, -v)] for v in np.eye(3)]
+        slope = np.array([(high - low) / 2 for high, low in ends])
+        assert np.linalg.norm(slopes.sum(0) - slope) < 0.35 * np.linalg.norm(slope)
+    pose = refinement.climb(Rigid.make(0)).transform
+    slopes = refinement._slopes(pose)
+    known = refinement.precision(pose).distance
+    monkeypatch.setattr(Refinement, "_slopes", lambda self, transform: 10 * slopes)
+    assert refinement.precision(pose).distance > 3 * known
+
+
+def test_channels_that_pull_apart_make_the_pose_uncertain():
+    """Two channels ask for another pose than the rest, all over the tissue."""
+    still, torn = moved_in_part(lambda xy: xy[:, 0] > -1, (0, 1))
+    assert torn > 1.5 * still
+
+
+@pytest.mark.parametrize("odd", [0, 2])
+def test_a_pose_that_one_channel_decides_has_no_support(odd):
+    """One channel of the moving slice is turned round: it alone speaks for the pose that is turned too."""
+    fixed, moving = halves()
+    turned = Rigid.make(180)
+    xy = turned.apply(moving.xy - moving.xy.mean(0)) + moving.xy.mean(0)
+    near = cKDTree(fixed.xy).query(xy)[1]
+    channels = moving.channels.copy()
+    channels[:, odd] = 3 * fixed.channels[near, odd]  # as if it belonged there
+    moving = replace(moving, channels=channels)
+    fields = [make_fields(c, 0.8 * fixed.spacing, BANDS, seed=0) for c in (fixed, moving)]
+    refinement = Refinement(*fields)
+    right = Rigid.make(0)
+    wrong = Rigid.about(turned, moving.xy.mean(0), moving.xy.mean(0))
+    found = refinement.support(wrong, [right])
+    assert found.rival == 0
+    rest = Refinement(*(without(f, odd) for f in fields))
+    assert found.z <= z_score(rest.evidence(wrong)) + 1e-6
+    assert rest.evidence(right) > rest.evidence(wrong)
+    assert refinement.support(right, [wrong]).z > 3
+
+
+def test_the_lowest_of_all_channels_left_out_counts():
+    fields = fields_of_halves()
+    refinement, pose = Refinement(*fields), Rigid.make(0.0)
+    values = []
+    for k in range(fields[0].values.shape[1]):
+        values.append(Refinement(*(without(f, k) for f in fields)).evidence(pose))
+    found = refinement.support(pose, [Rigid.make(170)])
+    assert found.z == pytest.approx(z_score(min(values)), abs=1e-4)
+    assert found.z < z_score(refinement.evidence(pose)) - 0.1
+    assert refinement.support(pose, []).rival is None
 
 
 def test_poses_with_too_little_in_common_are_not_searched():
@@ -273,9 +396,9 @@ SURE = {"reach": 500.0, "pixel": 20.0, "min_score": 6.0, "margin": 2.0, "allow_r
         ({"min_score": 12.001}, "failed"),
         ({"breadth": 2.5}, "aligned"),
         ({"breadth": 2.49}, "ambiguous"),
-        ({"precision": Precision(1.0, 20.0)}, "aligned"),
-        ({"precision": Precision(1.0, 20.1)}, "ambiguous"),
-        ({"precision": Precision(1.0, 20.1), "pixel": 21.0}, "aligned"),
+        ({"precision": Precision(1.0, 40.0)}, "aligned"),
+        ({"precision": Precision(1.0, 40.1)}, "ambiguous"),
+        ({"precision": Precision(1.0, 40.1), "pixel": 21.0}, "aligned"),
         ({"rivals": [Rival(90, False, 10.0, 500.0)]}, "aligned"),
         ({"rivals": [Rival(90, False, 10.01, 500.0)]}, "ambiguous"),
         ({"rivals": [Rival(90, False, 10.01, 500.0)], "margin": 1.9}, "aligned"),
@@ -284,21 +407,34 @@ SURE = {"reach": 500.0, "pixel": 20.0, "min_score": 6.0, "margin": 2.0, "allow_r
         ({"rivals": [Rival(90, True, 13.9, 500.0)]}, "aligned"),
         ({"rivals": [Rival(90, True, 14.1, 500.0)]}, "ambiguous"),
         ({"rivals": [Rival(90, True, 10.9, 500.0)], "allow_reflection": True}, "ambiguous"),
+        ({"support": Support(3.0, None)}, "aligned"),
+        ({"support": Support(2.99, None)}, "ambiguous"),
+        ({"rivals": [Rival(90, False, 9.0, 500.0)], "support": Support(9.0, 0)}, "ambiguous"),
     ],
 )
 def test_each_condition_of_the_verdict_decides_alone(change, word):
-    given = SURE | {"rivals": [], "precision": Precision(0.5, 5.0), "breadth": 5.0} | change
-    best = Pose(Rigid.make(10), 72.0)
-    verdict = judge(best, given.pop("rivals"), given.pop("precision"), given.pop("breadth"), **given)
+    given = {"rivals": [], "precision": Precision(0.5, 5.0), "breadth": 5.0, "support": Support(9.0, None)}
+    given |= SURE | change
+    first = [given.pop(name) for name in ("rivals", "precision", "breadth", "support")]
+    verdict = judge(Pose(Rigid.make(10), 72.0), *first, **given)
     assert verdict.word == word, verdict.reason
     assert verdict.z == pytest.approx(12.0)
 
 
 def test_the_lead_is_over_the_best_pose_that_was_allowed():
     rivals = [Rival(90, False, 7.0, 500.0), Rival(0, True, 11.0, 500.0), Rival(50, False, 8.5, 500.0)]
-    verdict = judge(Pose(Rigid.make(0), 72.0), rivals, Precision(0.5, 5.0), 5.0, **SURE)
+    verdict = judge(Pose(Rigid.make(0), 72.0), rivals, Precision(0.5, 5.0), 5.0, Support(9.0, None), **SURE)
     assert verdict.margin == pytest.approx(3.5)
     assert [r.z for r in verdict.rivals] == [11.0, 8.5, 7.0]
+
+
+def test_the_reason_names_the_pose_that_is_better_without_a_channel():
+    """Of the poses that could have been the answer: a mirrored one is none here."""
+    rivals = [Rival(7, True, 11.0, 500.0), Rival(90, False, 9.0, 500.0), Rival(50, False, 8.5, 500.0)]
+    found = judge(Pose(Rigid.make(0), 72.0), rivals, Precision(0.5, 5.0), 5.0, Support(9.0, 1), **SURE)
+    assert found.word == "ambiguous"
+    assert "Without one channel" in found.reason
+    assert "50° (z = 8.5)" in found.reason
 
 
 @pytest.fixture(scope="module")

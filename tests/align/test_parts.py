@@ -13,7 +13,7 @@ from lloki.align.channels import Cells, spatial_channels
 from lloki.align.extent import cell_spacing, frame
 from lloki.align.fields import autocorrelation, make_fields
 from lloki.align.landmarks import match, niches
-from lloki.align.refine import Precision, Refinement
+from lloki.align.refine import Precision, Refinement, Support
 from lloki.align.search import Pose, Search
 from lloki.errors import ConfigError
 
@@ -127,12 +127,13 @@ def test_matches_lie_within_the_radius():
 
 
 SURE = Precision(0.5, 5.0)
+HELD = Support(11.0, None)
 
 
 def verdict(z: float = 12.0, rivals: tuple[Rival, ...] = (), *, breadth: float = 5.0, **change: object):
     known = {"reach": 500.0, "pixel": 20.0, "min_score": 6.0, "margin": 2.0, "allow_reflection": False}
-    precision = change.pop("precision", SURE)
-    return judge(Pose(Rigid.make(10), z**2 / 2), rivals, precision, breadth, **(known | change))
+    precision, support = change.pop("precision", SURE), change.pop("support", HELD)
+    return judge(Pose(Rigid.make(10), z**2 / 2), rivals, precision, breadth, support, **(known | change))
 
 
 def test_verdicts():
@@ -154,8 +155,14 @@ def test_verdicts():
     assert verdict(12.0, (Rival(0, True, 11.0, 600.0),)).word == "aligned"
     assert verdict(12.0, (Rival(0, True, 11.0, 600.0),), allow_reflection=True).word == "ambiguous"
     assert verdict(breadth=1.5).word == "ambiguous"
-    assert verdict(precision=Precision(8.0, 40.0)).word == "ambiguous"
+    assert verdict(precision=Precision(8.0, 41.0)).word == "ambiguous"  # two pixels are 40
     assert verdict(precision=Precision(np.inf, np.inf)).word == "ambiguous"
+    alone = verdict(support=Support(2.5, None))
+    assert alone.word == "ambiguous"
+    assert "decides alone: without it, z = 2.5" in alone.reason
+    other = verdict(12.0, (Rival(0, True, 11.0, 600.0), weak), support=Support(7.0, 0))
+    assert other.word == "ambiguous"
+    assert "better at 100°" in other.reason
 
 
 @given(st.floats(0, 40), st.lists(st.tuples(st.floats(0, 40), st.floats(100, 2000)), max_size=4))

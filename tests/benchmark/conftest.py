@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Result:
         label_key="cell_type",
         benchmark="none",
         seed=5,
-        cae={"steps": 8, "batch_size": 200, "check_every": 4},
+        cae={"steps": 8, "batch_size": 200, "check_every": 4, "output": "latent"},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,39 @@ def test_saved_and_loaded_is_the_same(model: CAEModel, data: dict[str, np.ndarra
     np.testing.assert_array_equal(
         again.encode(data["b"], "merfish|p1"), model.encode(data["b"], "merfish|p1")
     )
+
+
+def test_a_model_gives_its_inputs_where_these_are_asked_for(
+    model: CAEModel, data: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    inputs = model.giving("inputs")
+    x = data["a"].astype(np.float32)
+    expected = model.scaling.apply(x, 1)
+    np.testing.assert_array_equal(inputs.encode(x, "xenium|p2"), expected)
+    assert model.encode(x, "xenium|p2").shape == (70, 16)  # the model itself is as it was
+    inputs.save(tmp_path / "model")
+    np.testing.assert_array_equal(CAEModel.load(tmp_path / "model").encode(x, "xenium|p2"), expected)
+    grown = fit_token(inputs, {"c": data["a"]}, token="new|p3", steps=2)
+    np.testing.assert_array_equal(grown.encode(x, "xenium|p2"), expected)
+    assert grown.encode(x, "new|p3").shape == (70, 8)
+    with pytest.raises(UnknownTokenError):
+        inputs.encode(x, "nobody's")
+
+
+@pytest.mark.parametrize(("wanted", "width"), [("latent", 16), ("inputs", 8), ("better", 16)])
+def test_training_gives_what_the_settings_ask_for(data: dict[str, np.ndarray], wanted, width) -> None:
+    trained = train(data, {"a": "p2", "b": "p1"}, config=replace(CONFIG, output=wanted))
+    assert trained.encode(data["a"], "p2").shape == (70, width)
+
+
+def test_an_unknown_output_is_refused(model: CAEModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="output must be"):
+        CAEConfig(output="both")
+    model.save(tmp_path / "model")
+    file = tmp_path / "model" / "cae.json"
+    file.write_text(file.read_text().replace('"output": "latent"', '"output": "both"'))
+    with pytest.raises(ModelError, match="output is 'both'"):
+        CAEModel.load(tmp_path / "model")
 
 
 def test_an_unknown_token_names_the_known_ones_and_the_way_out(model: CAEModel) -> None:

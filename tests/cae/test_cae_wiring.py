@@ -303,7 +303,7 @@ def test_inputs_have_one_center_and_one_scale(components: int, rounds: int) -> N
     data = list(slices().values())
     token_of = [0, 1, 0]
     config = CAEConfig(unit=0.8, components=components, mnn_rounds=rounds)
-    scaling = Scaling.fit(data, token_of, [0, 0], config=config)
+    scaling, given = Scaling.fit(data, token_of, [0, 0], config=config)
     moved = [scaling.mixture.apply(x, t).astype(float) for x, t in zip(data, token_of)]
     # Every cell counts alike. A center for each token would take what a batch is made of for its platform.
     center = np.concatenate(moved).mean(0)
@@ -314,6 +314,7 @@ def test_inputs_have_one_center_and_one_scale(components: int, rounds: int) -> N
     spread = np.sqrt(np.mean([((x[:, None] - x[None]) ** 2).sum(-1).mean() for x in off])) / scale
     assert scaling.distance == pytest.approx(0.8 / spread, rel=1e-4)
     joined = scaling.join(data, token_of)
+    np.testing.assert_array_equal(given, joined)
     np.testing.assert_allclose(joined, np.concatenate(off) / scale, atol=1e-4)
     np.testing.assert_allclose(scaling.apply(data[2], 0), off[2] / scale, atol=1e-4)
     if components:
@@ -329,7 +330,7 @@ def test_training_sees_the_cells_as_the_model_scales_them(watched: Watched) -> N
     expected = [model.scaling.apply(x, model.tokens.index(f"t|{name}")) for name, x in data.items()]
     np.testing.assert_allclose(watched.cells.x, np.concatenate(expected), atol=1e-6)
     assert watched.loop.loss.distance_scale == model.scaling.distance
-    again = Scaling.fit(list(data.values()), [0, 1, 2], [0, 0, 0], config=model.config)
+    again, _ = Scaling.fit(list(data.values()), [0, 1, 2], [0, 0, 0], config=model.config)
     assert model.scaling.distance == again.distance
     assert model.scaling.scale == again.scale
     assert model.scaling.mixture.centers.shape[:2] == (1, 4)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lloki.cae.correction import Correction, _Like, _steps
+from lloki.cae.correction import Correction, _Alike, _steps
 
 KINDS, WIDTH = 4, 12
 
@@ -95,13 +95,16 @@ def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are
         np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
         + np.linspace(0, 0.01, 100, dtype=np.float32)[:, None]
     )
-    like = _Like.of(x, x, 30)
+    like = _Alike.of(x, 30)
     steps = np.repeat(np.float32([[1, 0], [0, 1]]), 50, axis=0)
     counts = np.arange(100) % 2 == 0
     steps[~counts] = 100.0  # of no account
     mean = like.mean(steps, counts)
-    weight = (like.weight * counts[like.index]).sum(1)
-    np.testing.assert_allclose(mean[:50, 0], weight[:50] / (weight[:50] + 1), rtol=1e-5)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    distance = np.maximum(1 - unit @ unit.T, 0)
+    share = np.maximum(1 - (distance / np.maximum(np.sort(distance, axis=1)[:, 30, None], 1e-6)) ** 2, 0) ** 2
+    weight = (share * counts).sum(1)
+    np.testing.assert_allclose(mean[:50, 0], weight[:50] / (weight[:50] + 1), rtol=1e-3)
     np.testing.assert_allclose(mean[:50, 1], 0, atol=1e-6)
     assert not like.mean(steps, np.zeros(100, bool)).any()  # no partner anywhere: no step
 

@@ -31,6 +31,22 @@ def test_mutual_pairs_are_those_of_brute_force(seed: int, n: int, m: int, k: int
     assert len(i) == len(set(zip(i.tolist(), j.tolist())))
 
 
+@pytest.mark.parametrize("typed", [False, True])
+def test_both_directions_are_found_from_one_product_as_from_two(
+    monkeypatch: pytest.MonkeyPatch, typed: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    a, b = (rng.normal(size=(n, 6)).astype(np.float32) for n in (130, 90))
+    types = tuple(torch.from_numpy(rng.integers(-1, 3, n)) for n in (130, 90)) if typed else None
+    monkeypatch.setattr(tensors, "_SQUARE", 32)
+    once = mutual_pairs(torch.from_numpy(a), torch.from_numpy(b), 7, types=types)
+    twice = mutual_pairs(*(torch.from_numpy(x.astype(float)) for x in (a, b)), 7, types=types)
+    assert len(once[0]) > 20
+    assert all(torch.equal(x, y) for x, y in zip(once, twice))
+    if not typed:
+        assert set(zip(*(x.tolist() for x in once))) == brute(a, b, 7)
+
+
 def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     a, b = (torch.from_numpy(rng.normal(size=(n, 6))) for n in (130, 90))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from lloki.embed import Factor, propagate_slice
@@ -42,6 +43,23 @@ def test_held_out_genes_choose_the_share_that_is_used() -> None:
     want = propagate_embedding(rows, xy, alpha, *SHAPE, known=given["known"])
     np.testing.assert_array_equal(found, want)
     assert np.abs(found - rows).max() > 0.05
+
+
+@pytest.mark.parametrize("limit", [0, 10**8])
+def test_folds_are_the_same_at_once_and_one_by_one(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    model, _, _, given = slice_()
+    monkeypatch.setattr("lloki.embed.factor.SHARED", limit)
+    folds = gene_folds(given["genes"], seed=3)
+    held = list(model.hold_out(given["expression"], given["genes"], folds, state=given["state"]))
+    for fold, found in zip(folds, held, strict=True):
+        alone = model.hold_out(given["expression"], given["genes"], [fold], state=given["state"])
+        (want,) = alone
+        assert set(found.genes) == set(fold)
+        for name in ("rows", "predict", "values"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(want, name))
+        rest = [g for g in given["genes"] if g not in fold]
+        assert found.rows.shape == (400, 4)
+        assert len(rest) + found.values.shape[1] == len(given["genes"])
 
 
 def test_a_given_share_is_used_whatever_the_genes_say() -> None:

@@ -46,6 +46,8 @@ def sound(names: tuple[str, ...] = NAMES) -> Evidence:
             "reference_genes": 80,
             "reference_structure": 0.6,
             "reference_z": 15.0,
+            "reference_like": 0.6,
+            "reference_clusters": "",
         }
         for name in names
     ]
@@ -145,6 +147,14 @@ def test_sound_evidence_is_a_yes_with_its_ground():
         ),
         (with_slice("b", reference_z=3.9, reference_structure=0.2), "yes", "Like met like"),
         (with_slice("b", reference_z=float("nan")), "yes", "Like met like"),
+        (
+            with_slice("b", reference_like=0.39, reference_clusters="cluster 4 of b"),
+            "with care",
+            "b: hardly any cluster resembles a kind of cell of the reference (mean correlation 0.39; least "
+            "cluster 4 of b), which may be of another tissue",
+        ),
+        (with_slice("b", reference_like=0.4), "yes", "Like met like"),
+        (with_slice("b", reference_like=float("nan")), "yes", "Like met like"),
         # two slices
         (with_pair("a", "b", ratio=0.29), "no", "a and b do not belong together"),
         (with_pair("a", "b", ratio=0.3), "with care", "a and b predict each other's genes in part only (30%"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from scipy import sparse
 
 from lloki.errors import ConfigError, InputError
 from lloki.graph import cosine_neighbors
+from lloki.graph.knn import _index
 
 
 def dense_neighbors(x: np.ndarray, k: int) -> np.ndarray:
@@ -131,15 +134,33 @@ def test_advance_sums_to_the_cells() -> None:
     assert len(done) > 2
 
 
-def test_approximate_index_recalls_most_neighbors_and_repeats_itself() -> None:
-    x = counts(600, 60, 10, 1.5)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_the_index_recalls_most_neighbors_and_repeats_itself(
+    monkeypatch: pytest.MonkeyPatch, form: Callable
+) -> None:
+    monkeypatch.setattr(_index, "LIST", 20)
+    monkeypatch.setattr(_index, "PROBES", 10)
+    x = np.random.default_rng(10).gamma(1.0, size=(600, 12))
     x[3] = 0
-    exact = cosine_neighbors(x, 15)
-    found = cosine_neighbors(x, 15, approximate_above=100, seed=1)
-    np.testing.assert_array_equal(found, cosine_neighbors(x, 15, approximate_above=100, seed=1, threads=1))
-    assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, found)]) > 0.95
+    exact, looked = cosine_neighbors(x, 15), {"approximate_above": 100, "seed": 1}
+    found = cosine_neighbors(form(x), 15, threads=2, **looked)
+    monkeypatch.setattr(_index, "BLOCK", 70)
+    np.testing.assert_array_equal(found, cosine_neighbors(x, 15, threads=1, **looked))
+    recall = np.mean([np.isin(a, b).mean() for a, b in zip(exact, found)])
+    assert 0.8 < recall < 1  # of a third of the rows
     assert (found[3] == -1).all()
     assert not (found == np.arange(600)[:, None]).any()
+    other = cosine_neighbors(x, 15, approximate_above=100, seed=2)
+    assert (other != found).any()
+
+
+def test_the_index_is_exact_where_it_looks_through_all_lists() -> None:
+    x, done = counts(400, 30, 11), []
+    np.testing.assert_array_equal(
+        cosine_neighbors(x, 8, approximate_above=0, advance=done.append), cosine_neighbors(x, 8)
+    )
+    assert sum(done) == 400
+    assert (cosine_neighbors(np.zeros((5, 3)), 2, approximate_above=0) == -1).all()
 
 
 @pytest.mark.parametrize("bad", [dict(k=0), dict(k=3, block=0)])

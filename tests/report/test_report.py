@@ -15,6 +15,7 @@ import pytest
 
 from lloki.errors import OutputError
 from lloki.report import build_report, panels
+from lloki.report.answer import answer_of
 
 EVIL = '<script>alert("x")</script>'
 Inputs = Callable[..., dict]
@@ -246,7 +247,24 @@ def test_trivial_messages_are_folded_and_the_verdict_is_the_first_sentence(
     assert "1 minor message" in html
     assert html.index("something was corrected") < html.index("1 minor message") < html.index("blanks around")
     assert re.search(r'<div class="card good">\s*<b>Yes\. Like met like: [^.]*\.</b>', html)
-    assert html.index("<b>Yes") < html.index('class="viewer"')
+    assert html.index("<b>Yes") < html.index("Go on with the joint") < html.index("<li>One thing more.</li>")
+    assert html.index("<li>One thing more.</li>") < html.index('class="viewer"')
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        ("yes", "Go on with the joint embedding"),
+        ("with care", "Go on, but first look"),
+        ("no", "Do not compare these slices"),
+        ("cannot tell", "First check that known markers coincide"),
+    ],
+)
+def test_every_answer_says_what_to_do(answer: str, advice: str) -> None:
+    found = answer_of({"verdict": {"answer": answer, "reasons": ["A.", "B.", "C."], "evidence": {}}})
+    assert found.reason.startswith(advice) or advice in found.reason
+    assert found.word == f"{answer.capitalize()}. A."
+    assert found.more == ("B.", "C.")
 
 
 def test_the_share_of_controls_is_shown_where_it_is_known(inputs: Inputs, tmp_path: Path) -> None:

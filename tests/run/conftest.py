@@ -16,7 +16,7 @@ from lloki.datasets import ALPHAFISH, BETASEQ, tissue
 from lloki.run import Result
 
 SETTINGS: dict[str, Any] = {
-    "cae": {"steps": 30, "batch_size": 256},
+    "cae": {"steps": 30, "batch_size": 256, "output": "latent"},
     "label_key": "cell_type",
     "benchmark": "none",  # it compiles for half a minute, and has tests of its own
 }

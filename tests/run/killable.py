@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from lloki.errors import GeneError
@@ -27,3 +28,11 @@ def process(unit: object) -> int:
 
 def threads(unit: object) -> str:
     return os.environ["LLOKI_THREADS"]
+
+
+def slow(unit: tuple[Path, int]) -> int:
+    """Take half a second, and leave a mark with the process that did it."""
+    folder, number = unit
+    time.sleep(0.5)
+    (folder / str(number)).write_text(str(os.getpid()))
+    return number

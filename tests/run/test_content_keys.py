@@ -96,6 +96,7 @@ CAE: dict[str, Any] = {
     "refreshes": 1,
     "pair_cells": 50,
     "pair_slices": 2,
+    "most_cells": 200,
     "steps": 31,
     "epochs": 2,
     "batch_size": 100,
@@ -104,6 +105,7 @@ CAE: dict[str, Any] = {
     "holdout": 0.1,
     "check_every": 10,
     "patience": 2,
+    "output": "inputs",
     "seed": 1,
 }
 
@@ -153,8 +155,8 @@ def keys(pieces: Pieces) -> dict[str, dict[str, str]]:
         "fit": {"": pieces.fit.key},
         "embedding": {name: unit.piece.key for name, unit in pieces.embedding.items()},
         "training": {"": pieces.training.key},
-        "view": {"": pieces.view.key},
-        "held_out": {"": pieces.held_out.key},
+        "view": {"": pieces.view.key, "inputs": pieces.view_of_inputs.key},
+        "held_out": {"": pieces.held_out.key, "inputs": pieces.held_out_of_inputs.key},
     }
 
 
@@ -330,7 +332,9 @@ def test_slices_fewer_and_slices_not_trained_on(planned, before, mine):
         ("summary", "alphafish_2"),
         ("embedding", "alphafish_2"),
         ("view", ""),
+        ("view", "inputs"),
         ("held_out", ""),
+        ("held_out", "inputs"),
     }
 
 

@@ -13,7 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lloki
 from lloki import keys
+from lloki._progress import chosen
+from lloki.benchmark.rerun import Rerun
+from lloki.cae import CAEModel
 from lloki.embed import Factor
 from lloki.evaluate import HeldOutScore
 from lloki.fp import propagate_embedding
@@ -21,7 +25,7 @@ from lloki.run import Result, held_out
 from lloki.run._view import view
 from lloki.run.held_out import RunHeldOut
 from lloki.run.slices import SliceRecord
-from lloki.run.store import load_arrays
+from lloki.run.store import Store, load_arrays
 
 NAMES = ["alphafish_1", "alphafish_2", "betaseq_1"]
 
@@ -32,7 +36,8 @@ def again(base: Result, integrate: Callable[..., Result], tmp_path: Path) -> Cal
 
     def run(**changed: Any) -> Result:
         shutil.copytree(base.folder / "work", tmp_path / "run" / "work", dirs_exist_ok=True)
-        shutil.rmtree(tmp_path / "run" / "work" / "held_out", ignore_errors=True)
+        for stage in ("encode", "held_out"):
+            shutil.rmtree(tmp_path / "run" / "work" / stage, ignore_errors=True)
         return integrate(**changed)
 
     return run
@@ -48,7 +53,7 @@ def parts(again, monkeypatch) -> dict[str, Any]:
         found.update(records=records, units=units, embedder=embedder, model=model, clusters=clusters)
         return score(records, units, embedder, model, clusters, seed=seed)
 
-    def counted(folds, *, clusters, seed):
+    def counted(folds, *, clusters=None, seed):
         found["folds"].append(folds)
         return function(folds, clusters=clusters, seed=seed)
 
@@ -60,11 +65,15 @@ def parts(again, monkeypatch) -> dict[str, Any]:
 
 def test_a_run_leaves_its_scores(base):
     found = base.run["held_out"]
-    assert set(found) == {"before", "after", "pairs"}
+    assert set(found) == {"before", "after", "latent", "inputs", "output", "pairs"}
+    assert found["output"] == "latent"
+    assert found["latent"] == found["after"]
     table = pd.read_csv(base.folder / "held_out.csv")
-    assert len(table) == len(found["pairs"]) == 12  # six ordered pairs in two embeddings
-    assert set(table["embedding"]) == {keys.FP, keys.JOINT}
-    before, after = (table[table["embedding"] == key].reset_index() for key in (keys.FP, keys.JOINT))
+    assert len(table) == len(found["pairs"]) == 18  # six ordered pairs in three embeddings
+    before, after, inputs = (
+        table[table["embedding"] == key].reset_index() for key in (keys.FP, keys.JOINT, "inputs")
+    )
+    assert found["inputs"] == pytest.approx((inputs["across"] / before["within"]).mean())
     assert found["before"] == pytest.approx(before["ratio"].mean())
     assert found["after"] == pytest.approx((after["across"] / before["within"]).mean())
     assert found["before"] > 0.5  # above 1 where another platform measures more
@@ -103,7 +112,7 @@ def test_clusters_are_those_of_the_slices_cells(parts):
 
 
 def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
-    before, after = parts["folds"]
+    before, after, inputs = parts["folds"]
     genes = {p.stem: set(ad.read_h5ad(p).var_names) for p in files.slices}
     shared = {g for name in NAMES for g in genes[name] if sum(g in other for other in genes.values()) > 1}
     held = [{g for unseen in fold.values() for g in unseen.genes} for fold in before]
@@ -128,6 +137,8 @@ def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
             np.testing.assert_allclose(unseen.values, own.values, rtol=1e-6)
             joint = model.encode(rows, record.token, slice_name=record.name)
             np.testing.assert_allclose(after[i][record.name].rows, joint, atol=1e-5)
+            given = model.giving("inputs").encode(rows, record.token)
+            np.testing.assert_allclose(inputs[i][record.name].rows, given, atol=1e-5)
 
 
 def test_rows_do_not_depend_on_the_genes_of_the_fold(parts):
@@ -167,8 +178,6 @@ def test_genes_of_the_fold_that_leak_into_the_rows_raise_the_score(base, again, 
 
 
 def test_a_spoiled_joint_embedding_is_reported(base, again, monkeypatch):
-    from lloki.cae import CAEModel
-
     encode = CAEModel.encode
 
     def spoiled(self, x, token, *, slice_name=None, **named):
@@ -191,11 +200,71 @@ def test_a_spoiled_joint_embedding_is_reported(base, again, monkeypatch):
     assert result.adata.uns["lloki"]["better_embedding"] == "X_lloki_fp"
 
 
+def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, files, monkeypatch):
+    monkeypatch.setattr(held_out, "TAKES_AWAY", -1.0)
+    result = again(cae={"steps": 30, "batch_size": 256})
+    found, known = result.run["held_out"], base.run["held_out"]
+    assert found["output"] == result.adata.uns["lloki"]["joint_space"] == "inputs"
+    assert base.adata.uns["lloki"]["joint_space"] == "latent"
+    for name in ("before", "latent", "inputs"):
+        assert found[name] == pytest.approx(known[name])
+    assert found["after"] == found["inputs"]
+    (text,) = [m["text"] for m in result.run["messages"] if m["slice"] == "held-out genes"]
+    assert f"({found['latent']:.2f} against {found['inputs']:.2f})" in text
+    model = CAEModel.load(result.folder / "model")
+    assert model.output == "inputs"
+    adata = result.adata
+    for name, part in adata.obs.groupby("slice", observed=True):
+        rows, token = adata[part.index].obsm[keys.FP], str(part[keys.TOKEN].iloc[0])
+        given = CAEModel.load(base.folder / "model").scaling.apply(rows, model.tokens.index(token))
+        np.testing.assert_allclose(adata[part.index].obsm[keys.JOINT], given, atol=1e-5)
+        np.testing.assert_allclose(model.encode(rows, token, slice_name=name), given, atol=1e-5)
+    with Store(result.folder / "elsewhere") as store, Rerun(result.folder, store, chosen(False)) as rerun:
+        rows = rerun.embedding(rerun.config, keys.JOINT)  # of lloki.benchmark
+    np.testing.assert_array_equal(rows, adata.obsm[keys.JOINT])
+    order = base.adata.obs_names
+    np.testing.assert_allclose(adata[order].obsm[keys.LATENT], base.adata.obsm[keys.JOINT], atol=1e-5)
+    assert keys.LATENT not in base.adata.obsm
+    lloki.tl.metagenes(adata, n_metagenes=3, iterations=1, pretraining=2)  # they need non-negative features
+    assert adata.uns["lloki"]["metagenes"]["parameters"].count(keys.LATENT)
+    one = lloki.project(files.alpha_1, run=result.folder)
+    np.testing.assert_allclose(
+        one.obsm[keys.JOINT], adata[adata.obs["slice"] == "alphafish_1"].obsm[keys.JOINT], atol=1e-5
+    )
+    assert one.obsm[keys.LATENT].shape == (one.n_obs, 128)
+    ordered = adata[np.argsort(adata.obs["slice"].astype(str), kind="stable")]
+    run = result.run
+    seen = view(ordered.obsm["X_lloki"], resolution=run["parameters"]["resolution"], seed=run["seed"])[1]
+    assert ordered.obs["lloki_cluster"].astype(int).tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize("output", ["latent", "inputs"])
+def test_the_latent_space_takes_away_only_where_it_predicts_worse(output):
+    def found(latent: float, inputs: float) -> RunHeldOut:
+        one, other = (latent, inputs) if output == "latent" else (inputs, latent)
+        table = scores(0.7, one).before.table
+        made = (HeldOutScore(table.assign(across=x, ratio=x)) for x in (0.7, one, other))
+        return RunHeldOut(*made, output)
+
+    assert found(0.60, 0.62).network_takes_away
+    assert not found(0.62, 0.60).network_takes_away
+    assert not found(0.61, 0.62).network_takes_away  # within what is seen where nothing is wrong
+    assert not found(np.nan, np.nan).network_takes_away
+    assert found(0.60, 0.62).latent_and_inputs == pytest.approx((0.60, 0.62))
+
+
+def test_a_latent_space_that_is_asked_for_stays(again, monkeypatch):
+    monkeypatch.setattr(held_out, "TAKES_AWAY", -1.0)
+    result = again()
+    assert result.run["held_out"]["output"] == "latent"
+    assert result.adata.obsm["X_lloki"].shape[1] == 128
+
+
 def scores(before: float, after: float, genes: int = 9) -> RunHeldOut:
     table = pd.DataFrame(
         {"target": ["a"], "source": ["b"], "genes": [genes], "within": [1.0], "across": [0.0], "ratio": [0.0]}
     )
-    return RunHeldOut(*(HeldOutScore(table.assign(across=x, ratio=x)) for x in (before, after)))
+    return RunHeldOut(*(HeldOutScore(table.assign(across=x, ratio=x)) for x in (before, after, after)))
 
 
 def test_what_is_reported_and_which_embedding_is_better():
@@ -216,7 +285,8 @@ def test_slices_without_common_genes_are_reported(base, files, integrate):
     alpha, beta = ad.read_h5ad(files.alpha_1), ad.read_h5ad(files.beta)
     beta = beta[:, ~beta.var_names.isin(alpha.var_names)].copy()
     result = integrate([alpha, beta], samples=["alpha", "beta"])
-    assert result.run["held_out"] == {"before": None, "after": None, "pairs": []}
+    nothing = dict.fromkeys(("before", "after", "latent", "inputs"))
+    assert result.run["held_out"] == {**nothing, "output": "latent", "pairs": []}
     assert any("no two slices share 5 genes" in m["text"] for m in result.run["messages"])
     assert len(pd.read_csv(result.folder / "held_out.csv")) == 0
 
@@ -235,7 +305,7 @@ def test_an_embedder_that_cannot_leave_genes_out_is_not_scored(files, integrate,
 
 def test_of_many_slices_every_batch_has_some():
     def record(name: str, token: str) -> SliceRecord:
-        return SliceRecord(name, token, "", None, (), pd.DataFrame(), np.zeros((0, 2)))
+        return SliceRecord(name, token, "", None, (), 0, pd.DataFrame())
 
     records = [record(f"a{i}", "x|p") for i in range(30)] + [record(f"b{i}", "y|q") for i in range(3)]
     chosen = held_out.choose(records, 0)

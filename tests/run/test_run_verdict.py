@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
-from lloki.evaluate import gene_correlations, gene_structure, spatial_coherence, type_agreement
+from lloki.evaluate import (
+    cell_kinds,
+    gene_correlations,
+    gene_structure,
+    likeness,
+    spatial_coherence,
+    type_agreement,
+)
 from lloki.run import Result
+from lloki.run.verdict import _alikeness
 
 
 @pytest.fixture
@@ -84,6 +94,50 @@ def test_cells_without_a_counterpart_are_counted_by_the_clusters_of_their_slice(
         mine, others = share.loc[name], share.drop(index=name).max()
         alone = mine[(mine >= 0.005) & (others < 0.05 * mine)].sum()
         assert row(base, "slices", slice=name)["alone"] == pytest.approx(alone)
+
+
+def test_clusters_of_each_slice_are_compared_with_the_kinds_of_the_reference(base: Result, files):
+    reference, clusters = ad.read_h5ad(files.reference), base.adata.obs["lloki_cluster"].astype(int)
+    for path in files.slices:
+        a = ad.read_h5ad(path)
+        own = clusters[(base.adata.obs["slice"] == path.stem).to_numpy()].to_numpy()
+        kinds = cell_kinds(reference.X, list(reference.var_names), among=list(a.var_names))
+        table = likeness(a.X, list(a.var_names), own, kinds)
+        table = table[table["itself"] >= 0.5]
+        found = row(base, "slices", slice=path.stem)["reference_like"]
+        if len(table):
+            assert found == pytest.approx(np.average(table["like"], weights=table["cells"]), abs=0.05)
+        else:  # these slices are small
+            assert found is None
+        assert path.stem not in base.adata.uns["lloki"]["unlike_reference"]
+
+
+def test_the_clusters_that_resemble_no_kind_of_the_reference_are_named():
+    profile = np.random.default_rng(0).gamma(0.4, size=(6, 60))
+    profile /= profile.sum(1, keepdims=True)
+    genes, rng = [f"g{i}" for i in range(60)], np.random.default_rng(1)
+    kind = np.arange(600) % 6
+    known = sparse.csr_matrix(rng.poisson(80 * profile[kind % 4]).astype(np.float32))
+    counts = sparse.csr_matrix(rng.poisson(80 * profile[kind]).astype(np.float32))
+    record = SimpleNamespace(name="a", genes=genes)
+    kinds = cell_kinds(known, genes, among=genes)
+    like, named = _alikeness(record, counts, kind, kinds, 0)
+    table = likeness(counts, genes, kind, kinds)
+    assert like == pytest.approx(table["like"].mean(), abs=0.01)  # kinds have as many cells each
+    assert sorted(table["cluster"][table["like"] < 0.4]) == [4, 5]
+    assert named in ("clusters 4, 5 of a", "clusters 5, 4 of a")
+    assert np.isnan(_alikeness(record, counts, kind, None, 0)[0])
+
+
+def test_a_reference_of_another_tissue_is_named(files, integrate):
+    other = ad.read_h5ad(files.reference)
+    other.var_names = np.random.default_rng(0).permutation(other.var_names)  # its types have other markers
+    result = integrate(reference=other)
+    assert result.verdict.answer != "yes"
+    assert any("of another tissue" in reason for reason in result.verdict.reasons)
+    structure = {r["slice"]: r["reference_structure"] for r in result.verdict.evidence["slices"]}
+    unlike = [name for name, value in structure.items() if value is not None and value < 0.2]
+    assert list(result.adata.uns["lloki"]["unlike_reference"]) == unlike != []
 
 
 def test_types_are_compared_by_the_labels_and_embeddings_of_the_run(again):

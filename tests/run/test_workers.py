@@ -207,7 +207,7 @@ class _Client:
     def __init__(self, futures: list[_Future], after: str = "running") -> None:
         self.futures, self.status, self.cancelled = futures, after, 0
 
-    def map(self, function: Any, units: list[Any], pure: bool) -> list[_Future]:
+    def map(self, function: Any, units: list[Any], pure: bool, **where: Any) -> list[_Future]:
         return self.futures
 
     def cancel(self, futures: list[_Future]) -> None:

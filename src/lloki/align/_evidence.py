@@ -31,10 +31,25 @@ class Weighing:
         (B, K) float32, of each image: the product of both slices' reliabilities.
     independent
         (B,) independent observations per pixel of common area.
+    area
+        (B, K) pixels that an independent observation of each image takes up.
     """
 
     weight: NDArray[np.float32]
     independent: Doubles
+    area: Doubles
+
+    @classmethod
+    def of(cls, weight: Doubles, area: Doubles) -> Weighing:
+        """Count what is independent in images of these weights."""
+        independent = weight.sum(1) ** 2 / np.maximum((weight**2 * area).sum(1), 1e-12)
+        return cls(weight.astype(np.float32), independent, area)
+
+    def without(self, channel: int) -> Weighing:
+        """Weigh the same images, but for one channel's."""
+        weight = self.weight.astype(np.float64)
+        weight[:, channel] = 0
+        return Weighing.of(weight, self.area)
 
 
 def weigh(fixed: Fields, moving: Fields) -> Weighing:
@@ -50,8 +65,7 @@ def weigh(fixed: Fields, moving: Fields) -> Weighing:
     reach = min(len(count), len(other))
     both = first[..., :reach] * second[..., :reach]
     area = np.maximum((both * count[:reach]).sum(2), 1.0)  # (B, K) pixels
-    independent = weight.sum(1) ** 2 / np.maximum((weight**2 * area).sum(1), 1e-12)
-    return Weighing(weight.astype(np.float32), independent)
+    return Weighing.of(weight, area)
 
 
 def evidence(

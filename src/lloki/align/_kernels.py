@@ -87,3 +87,21 @@ def products(fixed: Floats, at: Doubles, moving: Floats, weight: Floats) -> tupl
                 c = b * channels + k
                 out[p, b] += weight[b, k] * value[c] * moving[p, c]
     return out, tissue
+
+
+@njit(nogil=True, cache=True)
+def channel_sums(fixed: Floats, at: Doubles, moving: Floats, bands: int) -> tuple[Doubles, float]:
+    """Return the sums of `common_sums` of every image by itself, (3, B·K) without weights, and the pixels."""
+    images = moving.shape[1]
+    out, pixels = np.zeros((3, images)), np.zeros(1)
+    value = np.zeros(fixed.shape[2])
+    for p in range(at.shape[0]):
+        if not _interpolate(fixed, at[p, 0], at[p, 1], value):
+            continue
+        tissue = value[images]
+        for c in range(images):
+            out[0, c] += value[c] * moving[p, c]
+            out[1, c] += value[c] * value[c]
+            out[2, c] += tissue * moving[p, c] * moving[p, c]
+        pixels[0] += tissue
+    return out.reshape(3, bands, images // bands), pixels[0]

@@ -21,7 +21,7 @@ from lloki.align.refine import Precision, Refinement
 from lloki.align.result import AlignResult
 from lloki.align.rigid import FEWEST, Rigid, displacement, robust_kabsch
 from lloki.align.search import Curve, Pose, Search, apart
-from lloki.align.verdict import Rival, Verdict, doubted, failed, judge
+from lloki.align.verdict import NO_SHARED_GENE, Rival, Verdict, doubted, failed, judge
 from lloki.errors import InputError
 
 Doubles = NDArray[np.float64]
@@ -41,6 +41,7 @@ def align(
     moving_xy: ArrayLike,
     *,
     shared_genes: int | None = None,
+    doubt: str = "",
     config: AlignConfig | None = None,
     threads: int | None = None,
     advance: Advance | None = None,
@@ -61,6 +62,9 @@ def align(
         (n, 2) and (m, 2) positions. A third column is not used.
     shared_genes
         Number of genes that both slices measured; at 0 the verdict is at most *ambiguous*. ``None``: unknown.
+    doubt
+        A sentence that says why the embedding has no ground to stand on, such as a reference of another
+        tissue; the verdict is then at most *ambiguous* as well.
     config
         Parameters.
     threads
@@ -126,6 +130,7 @@ def align(
             return _nothing(xy, reason, config)
         found = _align(cells[0], cells[1].scaled(unit), config, threads, advance)
     transform = found.pose.transform.after(Rigid(np.eye(2), np.zeros(2), unit))
+    doubt = NO_SHARED_GENE if shared_genes == 0 else doubt
     moved = transform.apply(xy[1])
     sizes = (spacing[0], spacing[1] * transform.scale)
     reach = _INSIDE * max(sizes)
@@ -135,7 +140,7 @@ def align(
     marks = Landmarks(rows[0][pairs.fixed], rows[1][pairs.moving], pairs.confidence)
     return AlignResult(
         transform=transform,
-        verdict=doubted(found.verdict) if shared_genes == 0 else found.verdict,
+        verdict=doubted(found.verdict, doubt) if doubt else found.verdict,
         moved=moved,
         in_overlap=inside,
         overlap=(float(inside.mean()), float(other.mean())),
@@ -190,18 +195,21 @@ def _align(
     landmarks = match(fixed, moving, features, best.transform, radius=_RADIUS * pixel)
     best = _by_landmarks(fixed, moving, landmarks, best, refinement, config)
     landmarks = match(fixed, moving, features, best.transform, radius=_RADIUS * pixel)
-    rivals = []
+    rivals, others = [], []
     for pose in apart([*climbed, best], moving.xy, distinct, len(climbed) + 1):
         distance = displacement(pose.transform, best.transform, moving.xy)
         if distance >= distinct:
             t = pose.transform
             rivals.append(Rival(t.degrees, t.reflected, z_score(pose.evidence), distance))
+            # a mirrored pose that was not allowed is no answer, with any channel
+            others += [t] if config.allow_reflection or not t.reflected else []
     precision = refinement.precision(best.transform)
     verdict = judge(
         best,
         rivals,
         precision,
         refinement.breadth(best.transform),
+        refinement.support(best.transform, others),
         reach=refinement.reach * best.transform.scale,
         pixel=pixel,
         min_score=config.min_score,

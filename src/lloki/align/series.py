@@ -58,6 +58,7 @@ def align_stack(
     reach: int = 2,
     use_ambiguous: bool = False,
     panels: Sequence[Collection[str] | None] | None = None,
+    doubts: Sequence[str] | None = None,
     config: AlignConfig | None = None,
     threads: int | None = None,
     advance: Advance | None = None,
@@ -79,6 +80,9 @@ def align_stack(
     panels
         Genes that each section measured, ``None`` where that is unknown; pairs without a common one are at
         most *ambiguous*.
+    doubts
+        For each section, why its embedding has no ground to stand on, or ``""``; pairs with such a section
+        are at most *ambiguous*.
     config, threads
         As for :func:`lloki.align.align`.
     advance
@@ -113,6 +117,7 @@ def align_stack(
                 embeddings[j],
                 positions[j],
                 shared_genes=None if panels is None else common_genes(panels[i], panels[j]),
+                doubt="" if doubts is None else doubts[i] or doubts[j],
                 config=config,
                 threads=threads,
             )

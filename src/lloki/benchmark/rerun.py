@@ -74,7 +74,8 @@ class Rerun:
         config
             Of the same embedder as the run's.
         slot
-            ``keys.FP`` (nothing is trained then) or ``keys.JOINT``.
+            ``keys.FP`` (nothing is trained then) or ``keys.JOINT``: the network's inputs where the run's own
+            joint embedding is.
 
         Raises
         ------
@@ -93,9 +94,14 @@ class Rerun:
                 pieces = stages.plan(opened, embedder)
                 self._last = (config, pieces, stages.embed(opened, embedder, pieces))
             _, pieces, embedded = self._last
-            parts = (
-                embedded.rows if slot == keys.FP else stages.align(opened, embedded, pieces.training).joint
-            )
+            parts = embedded.rows
+            if slot == keys.JOINT:
+                aligned = stages.align(opened, embedded, pieces.training)
+                if config.cae.output == "better" and self.record["held_out"].get("output") == "inputs":
+                    aligned = stages.encoded(
+                        aligned.model.giving("inputs"), opened, embedded, pieces.training
+                    )
+                parts = aligned.joint
         return np.concatenate([parts[r.name] for r in opened.slices])
 
     def reference(self) -> Measured:

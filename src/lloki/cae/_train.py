@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def train(
     Parameters
     ----------
     embeddings
-        Slice name → (n_i, d) embedding, the same d for all. The order of the names does not matter.
+        Slice name → (n_i, d) embedding, the same d for all. The order of the names does not matter. Of a
+        token of more than `CAEConfig.most_cells` cells, so many are trained on.
     tokens
         Slice name → batch token, ``technology|panel``; slices that share one are one batch to the network,
         unless `CAEConfig.condition` says otherwise.
@@ -86,9 +88,10 @@ def train(
     The same seed gives the same weights, to the bit, on one and on two threads and for any order of slices.
     Time: steps x batch_size cells through the network, the searches of pairs (bounded by
     `CAEConfig.pair_cells`), and once the neighbors within each slice (`lloki.graph.cosine_neighbors`).
-    Memory: the inputs once more, 8·n_neighbors bytes a cell, and a batch.
+    Memory: the inputs once more, 4·n_neighbors bytes a cell, and a batch.
     """
     config = config or CAEConfig()
+    embeddings, labels = _sampled(embeddings, tokens, labels, config)
     names, slices = checked(embeddings)
     for name in names:
         if name not in tokens:
@@ -104,10 +107,10 @@ def train(
     if checkpoint is not None:
         known = [] if label is None else [label.numpy()]
         file = Checkpoint(checkpoint, fingerprint((names, token_of, config), [*slices, *known]))
-    scaling = Scaling.fit(slices, token_of, conditions.technologies, config=config)
+    scaling, joined = Scaling.fit(slices, token_of, conditions.technologies, config=config)
     rng = torch.Generator().manual_seed(config.seed)
     cells = Cells.gather(
-        scaling.join(slices, token_of),
+        joined,
         sizes,
         conditions.rows(names),
         holdout=config.holdout,
@@ -123,7 +126,46 @@ def train(
         loop = Loop(loss, rng, cells.slices, first_pairs=warn_unpaired(cells, names))
         history = loop.run(config.total_steps(len(cells)), advance=advance, checkpoint=file)
     landmarks = Landmarks.choose(cells, slices=cells.slices, seed=config.seed)
-    return CAEModel(network.cpu().eval(), conditions, scaling, config, history, landmarks, device=device)
+    return CAEModel(
+        network.cpu().eval(),
+        conditions,
+        scaling,
+        config,
+        history,
+        landmarks,
+        output="inputs" if config.output == "inputs" else "latent",
+        device=device,
+    )
+
+
+def sample_sizes(sizes: Mapping[str, int], tokens: Mapping[str, str], most: int) -> dict[str, int]:
+    """Numbers of cells that are trained on: of a token of more than ``most``, the same share of a slice."""
+    total: Counter[str] = Counter()
+    for name, n in sizes.items():
+        total[tokens.get(name, "")] += n
+    of = {name: max(most, total[tokens.get(name, "")]) for name in sizes}
+    return {name: max(1, n * most // of[name]) if of[name] > most else n for name, n in sizes.items()}
+
+
+def _sampled(
+    embeddings: Mapping[str, NDArray[np.floating]],
+    tokens: Mapping[str, str],
+    labels: Labels | None,
+    config: CAEConfig,
+) -> tuple[Mapping[str, NDArray[np.floating]], Labels | None]:
+    """Draw the cells that are trained on, with their labels; all of them unless a token has too many."""
+    sizes = {name: len(x) for name, x in embeddings.items()}
+    wanted = sample_sizes(sizes, tokens, config.most_cells)
+    if wanted == sizes:
+        return embeddings, labels
+    rows, known = {}, dict(labels or {})
+    for i, name in enumerate(sorted(sizes)):
+        rng = np.random.default_rng([config.seed, i])
+        drawn = np.sort(rng.permutation(sizes[name])[: wanted[name]])
+        rows[name] = embeddings[name][drawn]
+        if name in known and len(known[name]) == sizes[name]:
+            known[name] = [known[name][j] for j in drawn]
+    return rows, None if labels is None else known
 
 
 def warn_unpaired(cells: Cells, names: Sequence[str]) -> FirstPairs:

@@ -73,7 +73,7 @@ class Sampler:
         cell = torch.cat([_some(pool, each, rng) for pool in self.pools]).to(device)
         own = self.neighbors[cell]
         there = (own >= 0).sum(1, keepdim=True)
-        neighbor = own.gather(1, (_uniform((len(cell), m), rng).to(device) * there).long())
+        neighbor = own.gather(1, (_uniform((len(cell), m), rng).to(device) * there).long()).long()
         paired = self._pools_of(pairs)
         a = max(1, n // max(1, len(paired)))
         none = torch.empty(0, dtype=torch.int64)

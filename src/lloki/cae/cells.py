@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ COMPARISONS = 1_500_000_000
 # tenths of the pairs of one type lie within 1.1 times; of those between a slice and one that lacks the type,
 # a tenth lie beyond 3.4.
 REACH = 1.3
+# Rows whose distances are computed at a time.
+ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -121,17 +123,17 @@ def own_neighbors(cells: Cells, k: int, *, slices: Iterable[int] | None = None) 
     Returns
     -------
     indices
-        (N, k) int64, -1 after the last where a slice has too few, and in slices not asked for. Held-out cells
+        (N, k) int32, -1 after the last where a slice has too few, and in slices not asked for. Held-out cells
         have neighbors but are nobody's.
     """
-    found = torch.full((len(cells), k), -1, dtype=torch.int64, device=cells.x.device)
+    found = torch.full((len(cells), k), -1, dtype=torch.int32, device=cells.x.device)
     for s in range(cells.slices) if slices is None else slices:
         seen, held = cells.members(s, seen=True), cells.members(s, seen=False)
         near = torch.from_numpy(cosine_neighbors(cells.x[seen].cpu().numpy(), k)).long().to(seen.device)
-        found[seen] = torch.where(near >= 0, seen[near.clamp_min(0)], -1)
+        found[seen] = torch.where(near >= 0, seen[near.clamp_min(0)], -1).int()
         if len(held) and len(seen):
             near = nearest(cells.x[held], cells.x[seen], k)
-            found[held, : near.shape[1]] = seen[near]
+            found[held, : near.shape[1]] = seen[near].int()
     return found
 
 
@@ -148,12 +150,19 @@ def with_counterpart(
     """
     if not len(anchor):
         return torch.ones_like(anchor, dtype=torch.bool)
-    last = (neighbors >= 0).sum(1) - 1
-    farthest = neighbors.gather(1, last.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
-    own = torch.where(last >= 0, apart(cells.x, cells.x[farthest]), torch.inf)
-    return in_reach(
-        apart(cells.x[anchor], cells.x[positive]), torch.minimum(own[anchor], own[positive]), reach
-    )
+    paired = torch.cat([anchor, positive]).unique()
+    listed = neighbors[paired]
+    last = (listed >= 0).sum(1) - 1
+    farthest = listed.gather(1, last.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
+    own = torch.where(last >= 0, _apart(cells.x, paired, farthest), torch.inf)
+    one, other = (own[torch.searchsorted(paired, ends)] for ends in (anchor, positive))
+    return in_reach(_apart(cells.x, anchor, positive), torch.minimum(one, other), reach)
+
+
+def _apart(x: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """1 - cosine of rows (p,) and (p,) of (N, d), some at a time: there may be many more pairs than cells."""
+    parts = zip(one.split(ROWS), other.split(ROWS))
+    return torch.cat([apart(x[i], x[j]) for i, j in parts])
 
 
 def apart(a: Tensor, b: Tensor) -> Tensor:
@@ -176,7 +185,7 @@ def in_reach(distance: Tensor, near: Tensor, reach: float) -> Tensor:
 
 def slice_pairs(
     cells: Cells,
-    space: Tensor,
+    space: Tensor | Callable[[Tensor], Tensor],
     k: int,
     *,
     cells_per_slice: int,
@@ -192,7 +201,8 @@ def slice_pairs(
     cells
         All cells; positives are always seen ones, anchors may be held out.
     space
-        (N, d') rows in which neighbors are sought: scaled inputs or latents.
+        (N, d') rows in which neighbors are sought, scaled inputs or latents, or what gives those of some
+        cells.
     k
         Neighbors on either side.
     cells_per_slice
@@ -218,15 +228,17 @@ def slice_pairs(
         rows = cells.members(s)
         drawn = torch.randperm(len(rows), generator=rng)[:limit].sort().values
         sample.append(rows[drawn.to(rows.device)])
+    placed = [space[rows] if isinstance(space, Tensor) else space(rows) for rows in sample]
 
     def compare(pair: tuple[int, int]) -> tuple[Tensor, Tensor]:
         a, b = sample[pair[0]], sample[pair[1]]
-        i, j = mutual_pairs(space[a], space[b], k, types=None if types is None else (types[a], types[b]))
+        kinds = None if types is None else (types[a], types[b])
+        i, j = mutual_pairs(placed[pair[0]], placed[pair[1]], k, types=kinds)
         return torch.cat([a[i], b[j]]), torch.cat([b[j], a[i]])
 
-    threads = None if space.device.type == "cpu" else 1
+    threads = None if cells.x.device.type == "cpu" else 1
     found = list(map_ordered(compare, sorted(chosen), threads=threads))
-    none = torch.empty(0, dtype=torch.int64, device=space.device)
+    none = torch.empty(0, dtype=torch.int64, device=cells.x.device)
     anchor = torch.cat([none, *(f[0] for f in found)])
     positive = torch.cat([none, *(f[1] for f in found)])
     known = cells.seen[positive]

@@ -12,7 +12,7 @@ from lloki.errors import ConfigError
 
 _POSITIVE = (
     *("latent", "token_dim", "unit", "n_pairs", "n_neighbors", "neighbors_per_step", "pair_cells"),
-    *("pair_slices", "steps", "batch_size", "learning_rate", "check_every", "patience"),
+    *("pair_slices", "most_cells", "steps", "batch_size", "learning_rate", "check_every", "patience"),
 )
 _NOT_NEGATIVE = (
     "reconstruction",
@@ -46,6 +46,7 @@ class CAEOptions(TypedDict, total=False):
     refreshes: int
     pair_cells: int
     pair_slices: int
+    most_cells: int
     steps: int
     epochs: int | None
     batch_size: int
@@ -54,6 +55,7 @@ class CAEOptions(TypedDict, total=False):
     holdout: float
     check_every: int
     patience: int
+    output: Literal["better", "latent", "inputs"]
     seed: int
 
 
@@ -114,6 +116,9 @@ class CAEConfig(Config):
         `lloki.cae.cells.COMPARISONS` where there are many slices.
     pair_slices
         Maximum number of partner slices for each slice, drawn anew at each refresh.
+    most_cells
+        Maximum number of cells of a batch token that are trained on, drawn with the same share of each of its
+        slices; all cells are encoded. It bounds memory: the default steps draw four million cells in all.
     steps
         Number of optimizer steps. Not epochs, as an epoch of a small data set is a handful of steps.
     epochs
@@ -129,6 +134,11 @@ class CAEConfig(Config):
         Steps between evaluations of the held-out loss, and evaluations without improvement after which
         training ends. Both are counted from the last search of pairs on, as losses under different pairs
         cannot be compared.
+    output
+        What a trained model makes of a cell: the ``"latent"`` space of the network, or its ``"inputs"``, in
+        which offsets and shifts are removed and no network has a say. ``"better"`` is the latent space,
+        unless a run finds that it predicts held-out genes across slices worse than the inputs do: where a
+        slice lacks types of another, the losses can mix what has no counterpart.
     seed
         Random seed.
     """
@@ -151,6 +161,7 @@ class CAEConfig(Config):
     refreshes: int = 4
     pair_cells: int = 10_000
     pair_slices: int = 6
+    most_cells: int = 1_000_000
     steps: int = 2000
     epochs: int | None = None
     batch_size: int = 2000
@@ -159,6 +170,7 @@ class CAEConfig(Config):
     holdout: float = 0.05
     check_every: int = 100
     patience: int = 5
+    output: Literal["better", "latent", "inputs"] = "better"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -171,6 +183,8 @@ class CAEConfig(Config):
             raise ConfigError(f"condition must be 'token', 'slice' or 'both', got {self.condition!r}")
         if self.distance not in ("squared", "euclidean"):
             raise ConfigError(f"distance must be 'squared' or 'euclidean', got {self.distance!r}")
+        if self.output not in ("better", "latent", "inputs"):
+            raise ConfigError(f"output must be 'better', 'latent' or 'inputs', got {self.output!r}")
 
     def total_steps(self, cells: int) -> int:
         """Return the maximum number of steps for this many cells, by ``steps`` or ``epochs``."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lloki._parallel import blocks, map_ordered
+from lloki._parallel import blocks, map_ordered, single_threaded
 from lloki.cae.cells import COMPARISONS, REACH, apart, in_reach
 from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
 
@@ -22,6 +22,7 @@ NEIGHBORS = 20  # on either side of a mutual pair, and how far a cell's own kind
 SMOOTH = (2_000, 500, 200)  # landmarks whose steps a landmark shares, from coarse to fine
 RIDGE = 1.0  # landmarks' worth of evidence for no step
 BLOCK = 4_096
+ROWS = 512  # landmarks that are compared with all at a time: 10 MB
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Correction:
         Notes
         -----
         With T tokens, of which at most m = min(5,000, 40,000 / T) cells look for partners: time grows with
-        rounds·T²·m²·d, memory with T·m·d and m²: below 300 MB.
+        rounds·T²·m²·d, memory with T·m·d and m²: below 200 MB.
         """
         tokens, d = max(token_of) + 1, slices[0].shape[1]
         none = np.zeros((0, d), np.float32)
@@ -81,10 +82,11 @@ class Correction:
         cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
         shifts = [np.zeros_like(x) for x in cells]
         for k in SMOOTH:
+            like = [_Alike.of(x, k) for x in cells]
             for _ in range(rounds):
                 steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
-                for x, by, (step, paired) in zip(cells, shifts, steps):
-                    by += _Like.of(x, x, k).mean(step, paired)
+                for own, by, (step, paired) in zip(like, shifts, steps):
+                    by += own.mean(step, paired)
         return cls(tuple(cells), tuple(shifts))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
@@ -95,7 +97,7 @@ class Correction:
         x = _draw(slices, CELLS, 0)
         by = np.zeros_like(x)
         for k in SMOOTH:
-            like = _Like.of(x, x, k)
+            like = _Alike.of(x, k)
             for _ in range(rounds):
                 (step, paired), *_ = _steps([x + by, *others], [0])
                 by += like.mean(step, paired)
@@ -134,13 +136,49 @@ class _Like:
         weight = weight.masked_fill(distance[:, -1:] < 1e-6, 1.0)
         return cls(torch.cat([part.indices for part in parts]).numpy(), weight.numpy())
 
-    def mean(self, steps: Floats, counts: NDArray[np.bool_] | None = None) -> Floats:
-        """Weighted mean (n, d) of the landmarks' steps (m, d); of those that count, and less where few do."""
-        weight = self.weight if counts is None else self.weight * counts[self.index]
-        out = np.zeros((len(weight), steps.shape[1]), np.float32)
-        for of, w in zip(self.index.T, weight.T):
+    def mean(self, steps: Floats) -> Floats:
+        """Weighted mean (n, d) of the landmarks' steps (m, d)."""
+        out = np.zeros((len(self.weight), steps.shape[1]), np.float32)
+        for of, w in zip(self.index.T, self.weight.T):
             out += w[:, None] * steps[of]
-        return out / (weight.sum(1) + (1e-9 if counts is None else RIDGE))[:, None]
+        return out / (self.weight.sum(1) + 1e-9)[:, None]
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Landmarks of length one (m, d), and how far the weight of those like each one reaches (m,)."""
+
+    unit: Floats
+    reach: Floats
+
+    @classmethod
+    def of(cls, x: Floats, k: int) -> _Alike:
+        """Of landmarks (m, d), of which k have weight for each; one more says where it reaches 0."""
+        unit = unit_rows(torch.from_numpy(x)).numpy()
+        last = max(len(x) - k - 1, 0)
+        with single_threaded():
+            cosine = [
+                np.partition(unit[rows] @ unit.T, last, axis=1)[:, last] for rows in blocks(len(x), ROWS)
+            ]
+        return cls(unit, np.maximum(1 - np.concatenate(cosine), np.float32(1e-6)))
+
+    def mean(self, steps: Floats, counts: NDArray[np.bool_]) -> Floats:
+        """Weighted mean (m, d) of the steps (m, d) of those that count, and less where few do."""
+
+        def part(rows: slice) -> Floats:
+            weight = self.unit[rows] @ self.unit.T
+            np.subtract(1, weight, out=weight)
+            np.maximum(weight, 0, out=weight)
+            weight /= self.reach[rows, None]
+            np.square(weight, out=weight)
+            np.subtract(1, weight, out=weight)
+            np.maximum(weight, 0, out=weight)
+            np.square(weight, out=weight)
+            weight *= counts
+            made: Floats = weight @ steps / (weight.sum(1) + np.float32(RIDGE))[:, None]
+            return made
+
+        return np.concatenate(list(map_ordered(part, blocks(len(self.unit), ROWS))))
 
 
 def _draw(slices: Sequence[Floats], limit: int, seed: int) -> Floats:

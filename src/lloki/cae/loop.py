@@ -14,11 +14,10 @@ from torch import Tensor
 from lloki._progress import Advance
 from lloki.cae._objective import PARTS, SHARDS, Objective
 from lloki.cae.batches import Sampler
-from lloki.cae.cells import Cells, own_neighbors, slice_pairs, with_counterpart
+from lloki.cae.cells import own_neighbors, slice_pairs, with_counterpart
 from lloki.cae.checkpoint import Checkpoint
 from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
-from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn.tensors import differ
 
@@ -30,6 +29,8 @@ REFRESH_UNTIL = 2 / 3
 WARM_UP, FLOOR = 50, 0.05
 # Held-out cells whose loss is looked at.
 HELD_OUT_CELLS = 2000
+# Cells that are encoded at a time.
+BLOCK = 8192
 
 FirstPairs = Callable[[PairTable], None]
 
@@ -122,7 +123,7 @@ class Loop:
         cells, config = self.loss.cells, self.loss.config
         pairs = slice_pairs(
             cells,
-            cells.x if self.step == 0 else encode_cells(self.loss.network, cells),
+            cells.x if self.step == 0 else self._latents,
             config.n_pairs,
             cells_per_slice=config.pair_cells,
             partners=config.pair_slices,
@@ -142,6 +143,13 @@ class Loop:
         types = self.loss.types = spread(cells.label, anchor, pairs.positive)
         alike = ~differ(types[anchor], types[pairs.positive])
         return PairTable.build(anchor[alike], pairs.positive[alike], cells.slice_of)
+
+    @torch.no_grad()
+    def _latents(self, rows: Tensor) -> Tensor:
+        """Encode some cells (n,) in blocks: (n, latent)."""
+        network, cells = self.loss.network, self.loss.cells
+        parts = (network.encode(cells.x[r], network.condition(cells.condition[r])) for r in rows.split(BLOCK))
+        return torch.cat(list(parts))
 
     def _held_out(self, sampler: Sampler, pairs: PairTable) -> Tensor | None:
         """(3,) losses of held-out cells, on the same draws each time; None without such cells."""
@@ -169,7 +177,7 @@ class Loop:
             "rng": self.rng.get_state(),
             "pairs": vars(self.pairs),
             "types": self.loss.types,
-            "neighbors": neighbors.to(torch.int32),  # minutes of search for a large slice
+            "neighbors": neighbors,  # minutes of search for a large slice
         }
 
     def _resume(self, state: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> Tensor | None:
@@ -184,7 +192,7 @@ class Loop:
         self.rng.set_state(state["rng"])
         self.pairs = PairTable(**{name: value.to(device) for name, value in state["pairs"].items()})
         self.loss.types = None if state["types"] is None else state["types"].to(device)
-        neighbors: Tensor = state["neighbors"].to(device, torch.int64)
+        neighbors: Tensor = state["neighbors"].to(device)
         return neighbors
 
 
@@ -192,10 +200,3 @@ def _rate(step: int, steps: int) -> float:
     """Share of the learning rate at a step."""
     rise = min(1.0, (step + 1) / WARM_UP)
     return rise * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-
-@torch.no_grad()
-def encode_cells(network: ConditionalAutoencoder, cells: Cells, *, block: int = 8192) -> Tensor:
-    """Latents (N, latent) of all cells, in blocks."""
-    rows = zip(cells.x.split(block), cells.condition.split(block))
-    return torch.cat([network.encode(x, network.condition(row)) for x, row in rows])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ WEIGHTS, SETTINGS = "cae.safetensors", "cae.json"
 CENTER, LANDMARKS, MIXTURE = "scaling.center", "landmarks.x", "mixture."
 PLACES, SHIFTS = "correction.landmarks.{}", "correction.shifts.{}"
 
+Output = Literal["latent", "inputs"]
+
 
 class CAEModel:
     """A trained autoencoder with all that encoding a slice needs.
@@ -47,6 +50,8 @@ class CAEModel:
         Some of the trained cells, for `lloki.cae.fit_token`.
     fitted
         Token → history of its fit, for tokens that `lloki.cae.fit_token` added.
+    output
+        What `encode` gives: the network's latent space, or its scaled inputs; see `CAEConfig.output`.
     device
         Where it encodes, see `lloki.cae.train`; may be set. It is not saved.
     """
@@ -61,11 +66,12 @@ class CAEModel:
         landmarks: Landmarks,
         fitted: Mapping[str, list[dict[str, Any]]] | None = None,
         *,
+        output: Output = "latent",
         device: str | None = None,
     ) -> None:
         self.network, self.conditions, self.scaling = network, conditions, scaling
         self.config, self.history, self.landmarks = config, history, landmarks
-        self.fitted, self.device = dict(fitted or {}), device
+        self.fitted, self.output, self.device = dict(fitted or {}), output, device
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -76,6 +82,12 @@ class CAEModel:
     def dim(self) -> int:
         """Columns of the input embedding."""
         return len(self.scaling.center)
+
+    def giving(self, output: Output) -> CAEModel:
+        """Return the same model, of which `encode` gives ``output``."""
+        other = copy.copy(self)
+        other.output = output
+        return other
 
     def encode(
         self,
@@ -105,7 +117,8 @@ class CAEModel:
         Returns
         -------
         z
-            (n, latent) float32, all ≥ 0. A row depends on nothing but its cell and the token.
+            (n, latent) float32, all ≥ 0; (n, d) where ``output`` is ``"inputs"``. A row depends on nothing
+            but its cell and the token.
 
         Raises
         ------
@@ -123,6 +136,8 @@ class CAEModel:
             )
         if not np.isfinite(x).all():
             raise InputError("the embedding holds NaN or infinite values", hint="Embed the slice again.")
+        if self.output == "inputs":
+            return self.scaling.apply(x, index)
         z = np.empty((len(x), self.config.latent), np.float32)
         device = choose_device(self.device)
         vector = self.conditions.vector(self.network, token, slice_name).to(device)
@@ -171,6 +186,7 @@ class CAEModel:
             "config": self.config.to_dict(),
             "history": self.history,
             "fitted": self.fitted,
+            "output": self.output,
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
 
@@ -216,6 +232,7 @@ class CAEModel:
                 settings["history"],
                 landmarks,
                 settings["fitted"],
+                output=_output(settings["output"]),
                 device=device,
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, LlokiError) as error:
@@ -223,6 +240,12 @@ class CAEModel:
                 f"{folder} does not hold a readable autoencoder ({type(error).__name__}: {error}). "
                 "Give the folder that training saved, or train again."
             ) from error
+
+
+def _output(value: Any) -> Output:
+    if value not in get_args(Output):
+        raise ValueError(f"output is {value!r}")
+    return "inputs" if value == "inputs" else "latent"
 
 
 def network_for(config: CAEConfig, dim: int, conditions: Conditions) -> ConditionalAutoencoder:

@@ -52,21 +52,30 @@ class Scaling:
         technology: Sequence[int],
         *,
         config: CAEConfig,
-    ) -> Scaling:
-        """From the slices (n_i, d), the token index of each and the technology index of each token."""
+    ) -> tuple[Scaling, Floats]:
+        """From the slices (n_i, d), the token index of each and the technology index of each token.
+
+        Also gives the slices, scaled, as one array (N, d): the only copy that is made of them.
+        """
         mixture = Mixture.fit(slices, token_of, technology, components=config.components, seed=config.seed)
-        made = [mixture.apply(x, t) for x, t in zip(slices, token_of)]
+        joined = np.empty((sum(map(len, slices)), slices[0].shape[1]), np.float32)
+        made = np.split(joined, np.cumsum([len(x) for x in slices])[:-1])
+        for part, x, t in zip(made, slices, token_of):
+            part[:] = mixture.apply(x, t)
         means = np.stack([x.mean(0, dtype=np.float64) for x in made])
         center = np.average(means, axis=0, weights=[len(x) for x in slices]).astype(np.float32)
-        made = [x - center for x in made]
+        joined -= center
         correction = Correction.fit(made, token_of, rounds=config.mnn_rounds, seed=config.seed)
-        moments = [_moments(correction.apply(x, t)) for x, t in zip(made, token_of)]
+        for part, t in zip(made, token_of):
+            part[:] = correction.apply(part, t)
+        moments = [_moments(x) for x in made]
         # mean of |x|² = variance + mean²
         variance = np.mean([(v + np.square(m)).mean() for m, v in moments])
         within = np.mean([v.sum() for _, v in moments])
         scale = float(np.sqrt(variance)) or 1.0
         spread = float(np.sqrt(2 * within)) / scale or 1.0  # two random cells of a slice: E|x - y|² = 2 tr Σ
-        return cls(mixture, center, correction, scale, config.unit / spread)
+        joined /= np.float32(scale)
+        return cls(mixture, center, correction, scale, config.unit / spread), joined
 
     def add(
         self, slices: Sequence[Floats], others: Sequence[Floats], technology: int, *, rounds: int

@@ -122,6 +122,7 @@ def fit_token(
         model.history,
         model.landmarks + landmarks,
         model.fitted | {token: history},
+        output=model.output,
         device=model.device,
     )
 

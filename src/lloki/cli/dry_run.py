@@ -16,5 +16,5 @@ def show_plan(paths: Sequence[Path], *, out: Path, skip_bad: bool = False, **how
     planned = plan(paths, out=out, skip_bad=skip_bad, **how)
     show_checks(planned)
     if planned.stages:
-        show_stages(planned.stages)
+        show_stages(planned)
     return bool(planned.stages)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lloki.io.converting import Converted
     from lloki.run import Result
-    from lloki.run._plan import Checked, PlannedStage
+    from lloki.run._plan import Checked, Plan
 
 _PIPE_WIDTH = 160  # where there is no terminal whose width would bound it
 
@@ -103,10 +103,23 @@ def _share(value: float) -> str:
     return "" if value != value else f"{value:.2%}"
 
 
-def show_stages(stages: Sequence[PlannedStage]) -> None:
-    """Print the stages of a plan: their units of work, how many of these are done, and their cells."""
-    rows = [(s.stage, s.units, s.done, s.cells) for s in stages]
-    show(("stage", "units", "already done", "cells"), rows)
+def show_stages(planned: Plan) -> None:
+    """Print the stages of a plan: their units of work, how many are done, cells and time; and all."""
+    rows = [(s.stage, s.units, s.done, s.cells, duration(s.seconds)) for s in planned.stages]
+    show(("stage", "units", "already done", "cells", "about"), rows)
+    memory, disk = (f"{size / 1e9:.1f} GB" for size in (planned.memory, planned.disk))
+    typer.echo(
+        f"On this machine, as busy as it is now: about {duration(planned.seconds)} in all, with the inputs "
+        f"and the report, {memory} of memory and {disk} of disk."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return "" if seconds != seconds else f"{seconds:.0f} s"
 
 
 def show_result(result: Result) -> None:

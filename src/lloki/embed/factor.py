@@ -37,6 +37,7 @@ from lloki.fp import root_shares
 from lloki.genes import PanelCoverage, coverage
 
 BLOCK = 4096  # cells a chunk; fixed, so that sums are the same for any number of threads
+SHARED = 10**8  # standardized values, cells x genes, up to which all folds are made at once: 400 MB
 
 
 class Factor:
@@ -192,25 +193,29 @@ class Factor:
         """Embed cells (n, g) without the genes of each fold, and give what is to be predicted.
 
         The loadings stay those of the fit. Genes that the model does not use here are passed over; a fold
-        that leaves fewer than ``min_genes``, or of which the slice has no gene, gives nothing. Time of a fold
-        is that of `embed`; memory grows with n·(K + h) for its h genes.
+        that leaves fewer than ``min_genes``, or of which the slice has no gene, gives nothing. Time is
+        that of standardizing once and of one product a fold, memory that of all folds, n·(folds·K + g);
+        above 10⁸ values, folds are made one by one, each in the time of `embed`.
         """
         view = self._view(genes, state)
         names = np.array([genes[j] for j in view.columns], dtype=object)
         n = expression.shape[0]
         weight = np.linalg.norm(self.loadings, axis=0) ** self.config.loading_power
-        for fold in folds:
-            out = np.isin(names, list(fold))
-            if not out.any() or (~out).sum() < self.config.min_genes:
-                continue
-            projection = self._projection(view.rows[~out])
-            rows, values = np.empty((n, self.dim), np.float32), np.empty((n, out.sum()), np.float32)
+        masks = [np.isin(names, list(fold)) for fold in folds]
+        masks = [out for out in masks if out.any() and (~out).sum() >= self.config.min_genes]
+        shared = n * len(names) <= SHARED  # expression is standardized once for all folds
+        for group in [masks] if shared else [[out] for out in masks]:
+            projections = [self._projection(view.rows[~out]) for out in group]
+            rows = [np.empty((n, self.dim), np.float32) for _ in group]
+            values = [np.empty((n, out.sum()), np.float32) for out in group]
             with single_threaded():
                 for part in blocks(n, BLOCK):
                     x = view.standardize(expression[part])
-                    rows[part], values[part] = x[:, ~out] @ projection, x[:, out]
-            predict = self.loadings[view.rows[out]] / np.where(weight > 0, weight, 1.0)
-            yield HeldOut(tuple(names[out]), rows, predict, values)
+                    for i, (out, projection) in enumerate(zip(group, projections)):
+                        rows[i][part], values[i][part] = x[:, ~out] @ projection, x[:, out]
+            for i, out in enumerate(group):
+                predict = self.loadings[view.rows[out]] / np.where(weight > 0, weight, 1.0)
+                yield HeldOut(tuple(names[out]), rows[i], predict, values[i])
 
     def _view(self, genes: Sequence[str], state: SliceSummary) -> _View:
         """Find which genes of a slice are used, and how they are standardized."""

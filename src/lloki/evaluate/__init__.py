@@ -10,6 +10,7 @@ from lloki.evaluate.evidence import (
     spatial_coherence,
 )
 from lloki.evaluate.held_out import HeldOutScore, UnseenGenes, held_out_score
+from lloki.evaluate.kinds import CellKinds, cell_kinds, likeness
 from lloki.evaluate.metrics import METRICS, PROFILES, aggregate, entering, min_max
 from lloki.evaluate.sampling import scored_cells, stratified
 from lloki.evaluate.score import scib, score_cells
@@ -20,6 +21,7 @@ from lloki.evaluate.verdict import Evidence, Verdict, judge
 __all__ = [
     "METRICS",
     "PROFILES",
+    "CellKinds",
     "Evidence",
     "GeneCorrelations",
     "GeneStructure",
@@ -27,6 +29,7 @@ __all__ = [
     "UnseenGenes",
     "Verdict",
     "aggregate",
+    "cell_kinds",
     "effective_dimensions",
     "entering",
     "expression_pca",
@@ -35,6 +38,7 @@ __all__ = [
     "harmony",
     "held_out_score",
     "judge",
+    "likeness",
     "min_max",
     "mixing",
     "normalized",

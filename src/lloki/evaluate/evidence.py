@@ -17,7 +17,7 @@ from lloki.fp import root_shares
 
 Doubles = NDArray[np.float64]
 
-CELLS = 10_000  # of a slice, at most
+CELLS = 5_000  # of a slice, at most
 LEAST_CELLS = 20  # that have counts of a gene: of fewer, its correlations are noise
 LEAST_GENES = 8  # 28 pairs of genes: with fewer, no permutation test has any power
 MOST_GENES = 300  # the most widely seen ones; time grows with their square
@@ -164,7 +164,7 @@ def spatial_coherence(
     counts: sparse.csr_matrix,
     spatial: NDArray[np.floating],
     *,
-    n_cells: int = 5_000,
+    n_cells: int = CELLS,
     seed: int = 0,
 ) -> float:
     """Measure whether neighbors in the tissue are alike: standard deviations above shuffled places.

@@ -103,6 +103,7 @@ UNLIKE_WITHIN, UNLIKE_ACROSS = 0.5, 0.3  # correlations of a cluster's profile t
 UNLIKE, ALONE = 0.15, 0.2  # share of a slice's cells in such clusters; in clusters that others hardly enter
 NO_STRUCTURE, STRUCTURE = 0.1, 0.4  # agreement of gene–gene correlations, relative to its own halves
 CHANCE_Z, REFERENCE_Z, REFERENCE = 2.0, 4.0, 0.2
+KIND_LIKE = 0.4  # mean correlation of clusters with the nearest kind of cell of the reference
 COHERENCE = 5.0  # standard deviations above shuffled places; they grow with the root of the number of cells
 ENOUGH_CELLS = 500  # for intact tissue to be far above that
 COVERED = 0.25  # share of a panel's genes that the reference has
@@ -115,11 +116,12 @@ PAIRS = ("one", "other", "genes", "structure", "structure_z", "within", "ratio",
 SLICES = (
     *("slice", "cells", "within", "coherence", "alone", "clusters"),
     *("genes", "reference_genes", "reference_structure", "reference_z"),
+    *("reference_like", "reference_clusters"),
 )
 
 
 NAMES = ("one", "other", "types", "shared", "cells")
-_TEXT = ("one", "other", "slice", "clusters", "target", "source", "type")
+_TEXT = ("one", "other", "slice", "clusters", "reference_clusters", "target", "source", "type")
 
 
 def _none(columns: Sequence[str]) -> pd.DataFrame:
@@ -144,7 +146,9 @@ class Evidence:
         A row a slice: ``cells``; ``within``; ``coherence`` (`lloki.evaluate.spatial_coherence`); ``alone``,
         the share of its cells in clusters that hardly any cell of another slice is in, and these
         ``clusters``; ``genes`` of its panel, ``reference_genes`` of them that the reference has (NaN without
-        a reference), and the agreement with it, ``reference_structure`` and ``reference_z``.
+        a reference), and the agreement with it, ``reference_structure`` and ``reference_z``;
+        ``reference_like``, how far its clusters resemble the nearest kinds of cells of the reference
+        (`lloki.evaluate.likeness`), averaged over cells, and the ``reference_clusters`` that do not.
     types
         Of `lloki.evaluate.type_agreement`.
     names
@@ -433,14 +437,28 @@ def _reference(slices: pd.DataFrame) -> Iterator[_Finding]:
             f"{_listed(few['slice'])}: the reference has {least}{row['reference_genes']:.0f} of "
             f"{row['genes']:.0f} genes of the panel, and tells little about it.",
         )
-    chance = slices["reference_structure"].isna() & (slices["reference_z"] < REFERENCE_Z)
-    other = slices[(slices["reference_structure"] < REFERENCE) | chance]
+    other = slices[~fits_reference(slices)]
     if len(other):
         yield _Finding(
             "with care",
             f"{_listed(other['slice'])}: genes do not go together as in the reference, which may be of "
             "another tissue or species.",
         )
+    foreign = slices[slices["reference_like"] < KIND_LIKE].sort_values("reference_like", kind="stable")
+    if len(foreign):
+        worst = foreign.iloc[0]
+        yield _Finding(
+            "with care",
+            f"{_listed(foreign['slice'])}: hardly any cluster resembles a kind of cell of the reference "
+            f"(mean correlation {worst['reference_like']:.2f}; least {worst['reference_clusters']}), which "
+            "may be of another tissue, or lack types.",
+        )
+
+
+def fits_reference(slices: pd.DataFrame) -> pd.Series:
+    """Whether the genes of each slice go together as in the reference; true where that is unknown."""
+    chance = slices["reference_structure"].isna() & (slices["reference_z"] < REFERENCE_Z)
+    return ~((slices["reference_structure"] < REFERENCE) | chance)
 
 
 def _well_sampled(types: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from lloki.fp import _kernels
 # Cells per unit of work of one thread. Each cell is computed by itself: the number changes nothing but speed.
 CHUNK = 1024
 # A X0 is the same at every step. Keeping it halves the time of a step; it is kept if it takes no more bytes.
-CACHE_BYTES = 1 << 28
+CACHE_BYTES = 1 << 30
 
 Keep = Literal["largest", "random"]
 

@@ -10,6 +10,7 @@ from typing import Literal, TypedDict, Unpack
 from lloki._config import Config
 from lloki.errors import ConfigError
 from lloki.fp.latent import BANDWIDTH, NEIGHBORS, Propagation
+from lloki.graph import EXACT
 
 ALPHA = 0.5  # of Eq 5, where none is given
 
@@ -78,7 +79,8 @@ class FPConfig(Config):
     sigma_pairs
         Number of pairs of cells sampled to estimate the spatial bandwidth (paper: 100).
     approximate_above
-        Number of cells above which neighbors are found by an approximate index.
+        Number of cells above which neighbors are found by an approximate index. Lower is faster: at 250,000
+        cells, each is compared with a tenth of all.
     latent_alpha
         Share of the neighbors in the propagation of the embedding (`lloki.fp.latent`), from 0 to 1; 0 leaves
         it out. ``None``: chosen for each slice by genes that the embedding has not seen, which needs an
@@ -104,7 +106,7 @@ class FPConfig(Config):
     spatial: bool = True
     transport: bool = True
     sigma_pairs: int = 100
-    approximate_above: int = 100_000
+    approximate_above: int = EXACT
     latent_alpha: float | None = None
     latent_neighbors: int = NEIGHBORS
     latent_bandwidth: float = BANDWIDTH

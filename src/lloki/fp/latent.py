@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from lloki._parallel import single_threaded
+from lloki._parallel import blocks, single_threaded
 from lloki.errors import ConfigError, InputError
 from lloki.graph import cosine_neighbors, nearest
 
@@ -29,8 +29,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 NEIGHBORS, BANDWIDTH = 100, 4.0  # the defaults, see `FPConfig`
+BLOCK = 8_192  # cells whose neighbors are weighted at a time
 SPACING_NEIGHBOR = 6  # cells of a sheet have about six around them
-EXACT = 500_000  # up to so many cells of a slice, every pair is compared
 # Cells whose held-out genes are predicted to choose the share of neighbors, and the shares tried.
 SAMPLE = 2_000
 FOLDS = 5
@@ -120,9 +120,9 @@ def propagate_embedding(
     if cells is not None:
         asked = np.searchsorted(own, cells)
         near = _nearest_of(asked, x, n_neighbors, threads)
-        return _blend(x[asked], _average(near, asked, xy, bandwidth * spacing(xy)) @ x, near, alpha)
-    near = cosine_neighbors(x, min(n_neighbors, len(own) - 1), threads=threads, approximate_above=EXACT)
-    mean = _average(near, np.arange(len(own)), xy, bandwidth * spacing(xy)) @ x
+        return _blend(x[asked], _mean(near, asked, xy, bandwidth * spacing(xy), x), near, alpha)
+    near = cosine_neighbors(x, min(n_neighbors, len(own) - 1), threads=threads)
+    mean = _mean(near, np.arange(len(own)), xy, bandwidth * spacing(xy), x)
     out = rows.copy()
     out[own] = _blend(x, mean, near, alpha)
     return out
@@ -184,7 +184,7 @@ def choose_alpha(
     score = np.zeros(len(SHARES))
     for rows, predict, values in folds:
         x = rows[own]
-        mean = _average(_nearest_of(asked, x, n_neighbors, threads), asked, xy, width) @ x
+        mean = _mean(_nearest_of(asked, x, n_neighbors, threads), asked, xy, width, x)
         with single_threaded():
             alone, borrowed = x[asked] @ predict.T, mean @ predict.T
         score += _explained(alone, borrowed, values[own[asked]])
@@ -209,6 +209,16 @@ def _explained(alone: Doubles, borrowed: Doubles, values: NDArray[np.floating]) 
         variance = (1 - share) ** 2 * aa + 2 * share * (1 - share) * ab + share**2 * bb
         out[i] = (np.sign(cross) * cross**2 / np.maximum(variance * xx, 1e-12)).sum()
     return out
+
+
+def _mean(
+    near: NDArray[np.integer], cells: NDArray[np.integer], coords: Doubles, width: float, x: Floats
+) -> Floats:
+    """(m, d) weighted mean of the rows of x (n, d) over the neighbors of ``cells`` (m,), some at a time."""
+    mean = np.empty((len(cells), x.shape[1]), np.result_type(x, np.float32))
+    for part in blocks(len(cells), BLOCK):
+        mean[part] = _average(near[part], cells[part], coords, width) @ x
+    return mean
 
 
 def _average(

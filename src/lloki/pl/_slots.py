@@ -156,11 +156,10 @@ def has_values(shade: Shade, rows: NDArray) -> bool:
 
 def _holds_counts(adata: ad.AnnData) -> bool:
     """Whether X holds whole numbers; a missing X is reported where it is read."""
-    from lloki._parts import in_memory
+    from lloki._parts import row_blocks
 
-    x = in_memory(adata.X)
-    values = x.data if hasattr(x, "indptr") else np.asarray(0 if x is None else x)
-    return bool(np.all(values == np.rint(values)))
+    blocks = [] if adata.X is None else row_blocks(adata.X)
+    return all(np.all(x.data == np.rint(x.data)) for x in blocks)
 
 
 def near_names(name: str, known: Sequence[str]) -> list[str]:

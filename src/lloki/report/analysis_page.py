@@ -51,6 +51,7 @@ class Answer:
     word: str
     grade: str
     reason: str
+    more: tuple[str, ...] = ()
 
 
 def build_analysis_page(

@@ -25,7 +25,7 @@ def run_card(folder: Path, run: Mapping[str, Any], qc: pd.DataFrame) -> str:
         for row in qc.to_dict("records")
     )
     return (
-        f"<div><p><b>{escape(answer.word)}</b> {escape(answer.reason)}</p>"
+        f"<div><p><b>{escape(answer.word)}</b> {escape(' '.join((answer.reason, *answer.more)))}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p>Report: <code>{escape(str((folder / 'report.html').resolve()))}</code>; cells: "
         "<code>result.adata</code>; explore them: <code>lloki.pl.interactive(result.adata)</code></p></div>"

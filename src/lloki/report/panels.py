@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import keys
+from lloki._parts import row_blocks
 from lloki.pl._coloring import Coloring, Legend
 from lloki.pl._curves import loss_curves, sparsity_curves
 from lloki.pl._figures import WIDTH
@@ -128,13 +129,14 @@ def quality_control(joint: ad.AnnData, by: Mapping[str, Coloring]) -> list[Shown
     """Draw counts and detected genes of the cells of every slice, if there are counts."""
     if joint.X is None or not joint.n_vars or keys.SLICE not in by:
         return []
-    x = sparse.csr_matrix(joint.layers.get(keys.COUNTS, joint.X))
+    blocks = list(map(_per_cell, row_blocks(joint.layers.get(keys.COUNTS, joint.X))))
+    totals, detected = (np.concatenate(parts) for parts in zip(*blocks))
     rows, colors = by_slice(joint, keys.SLICE), {n: c for n, c, _ in by[keys.SLICE].legend}
     size = (WIDTH * 1.4, 0.8 + 0.42 * len(rows))
     shown = []
     for name, what, values in (
-        ("counts", "Counts per cell", np.asarray(x.sum(axis=1)).ravel()),
-        ("genes", "Genes detected per cell", np.diff(x.indptr)),
+        ("counts", "Counts per cell", totals),
+        ("genes", "Genes detected per cell", detected),
     ):
         of = {s: values[r] for s, r in rows.items()}
         medians = words.listed([f"{s} {np.median(v):,.0f}" for s, v in of.items()], most=8)
@@ -142,6 +144,11 @@ def quality_control(joint: ad.AnnData, by: Mapping[str, Coloring]) -> list[Shown
         alt = f"Violins of {what.lower()} in every slice. Medians: {medians}"
         shown.append(Shown.of(on_axes(size, draw), f"qc-{name}", alt, f"{what}; lines are medians."))
     return shown
+
+
+def _per_cell(x: sparse.csr_matrix) -> tuple[NDArray, NDArray]:
+    """Count the transcripts and the detected genes of cells (n, g): (n,) and (n,)."""
+    return np.asarray(x.sum(axis=1)).ravel(), np.diff(x.indptr)
 
 
 def sparsity(by_slice: Mapping[str, Mapping[str, NDArray]]) -> list[Shown]:

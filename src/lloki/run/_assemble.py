@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import anndata as ad
@@ -28,6 +27,7 @@ def assemble(
     fp: Mapping[str, NDArray[np.float32]],
     joint: Mapping[str, NDArray[np.float32]],
     facts: Mapping[str, Any],
+    counts: bool = True,
 ) -> AnnData:
     """Put all slices together, in the order given.
 
@@ -36,9 +36,11 @@ def assemble(
     slices
         Checked slices.
     fp, joint
-        Slice → (n, d) and (n, 128).
+        Slice → its rows (n, d) and (n, d').
     facts
         Goes to ``uns["lloki"]``.
+    counts
+        Whether to put the counts in; `counts_of_slices` gives them one slice after another.
 
     Returns
     -------
@@ -50,12 +52,14 @@ def assemble(
 
     Notes
     -----
-    Time and memory grow with the stored counts of all slices.
+    Time and memory grow with the cells, and with the stored counts of all slices if they are wanted.
     """
-    x, genes, measured = _counts([(s.piece.path, s.genes) for s in slices])
+    genes, measured = _measured([s.genes for s in slices])
     var = pd.DataFrame({"n_slices": measured.sum(axis=1)}, index=pd.Index(genes, dtype=object))
-    joined = AnnData(X=x, obs=_obs(slices), var=var)
-    joined.layers[keys.COUNTS] = x.copy()  # X is what others normalize in place
+    joined = AnnData(obs=_obs(slices), var=var)
+    if counts:
+        joined.X = sparse.vstack(list(counts_of_slices(slices, genes)), format="csr")
+        joined.layers[keys.COUNTS] = joined.X.copy()  # X is what others normalize in place
     joined.varm[keys.MEASURED] = measured
     joined.obsm[keys.FP] = np.concatenate([fp[s.name] for s in slices])
     joined.obsm[keys.JOINT] = np.concatenate([joint[s.name] for s in slices])
@@ -69,39 +73,43 @@ def assemble(
     return joined
 
 
-def _counts(
-    parts: Sequence[tuple[Path, Sequence[str]]],
-) -> tuple[sparse.csr_matrix, list[str], NDArray[np.bool_]]:
-    """Stack the counts of all slices over the union of their genes; only stored values take memory."""
-    genes = sorted({gene for _, names in parts for gene in names})
+def _measured(panels: Sequence[Sequence[str]]) -> tuple[list[str], NDArray[np.bool_]]:
+    """List the genes of all panels, and which panel has which: (genes, panels)."""
+    genes = sorted({gene for names in panels for gene in names})
     at = {gene: i for i, gene in enumerate(genes)}
-    measured = np.zeros((len(genes), len(parts)), dtype=bool)
-    blocks = []
-    for i, (path, names) in enumerate(parts):
-        x = load_arrays(path)["counts"]
-        columns = np.array([at[gene] for gene in names], dtype=np.int32)
-        measured[columns, i] = True
+    measured = np.zeros((len(genes), len(panels)), dtype=bool)
+    for i, names in enumerate(panels):
+        measured[[at[gene] for gene in names], i] = True
+    return genes, measured
+
+
+def counts_of_slices(slices: Sequence[SliceRecord], genes: Sequence[str]) -> Iterator[sparse.csr_matrix]:
+    """Give the counts of each slice over all genes, one slice at a time; only stored values take memory."""
+    at = {gene: i for i, gene in enumerate(genes)}
+    for s in slices:
+        x = load_arrays(s.piece.path)["counts"]
+        columns = np.array([at[gene] for gene in s.genes], dtype=np.int32)
         wide = sparse.csr_matrix((x.data, columns[x.indices], x.indptr), shape=(x.shape[0], len(genes)))
         wide.sort_indices()
-        blocks.append(wide)
-    return sparse.vstack(blocks, format="csr"), genes, measured
+        yield wide
 
 
 def _obs(slices: Sequence[SliceRecord]) -> pd.DataFrame:
-    columns = dict.fromkeys(column for s in slices for column in s.obs.columns)
+    tables = [s.obs for s in slices]
+    columns = dict.fromkeys(column for table in tables for column in table.columns)
     sizes = [s.cells for s in slices]
-    joined = {c: _column([s.obs.get(c) for s in slices], sizes) for c in columns}
-    return pd.DataFrame(joined, index=_names(slices))
+    joined = {c: _column([table.get(c) for table in tables], sizes) for c in columns}
+    return pd.DataFrame(joined, index=_names(tables))
 
 
-def _names(slices: Sequence[SliceRecord]) -> pd.Index:
+def _names(tables: Sequence[pd.DataFrame]) -> pd.Index:
     """Input names; of slices whose names clash with another's, all are prefixed with the sample's name."""
-    seen = Counter(name for s in slices for name in s.obs.index)
+    seen = Counter(name for table in tables for name in table.index)
     names: list[str] = []
-    for s in slices:
-        own = list(map(str, s.obs.index))
+    for table in tables:
+        own = list(map(str, table.index))
         if any(seen[name] > 1 for name in own):
-            sample = str(s.obs[keys.SAMPLE].iloc[0])
+            sample = str(table[keys.SAMPLE].iloc[0])
             own = [f"{sample}:{name}" for name in own]
         names += own
     index = pd.Index(names, dtype=object)

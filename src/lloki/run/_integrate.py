@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from anndata import AnnData
 
 from lloki._device import choose_device
@@ -168,7 +167,7 @@ def integrate(
     -----
     Results do not depend on ``workers``, ``scheduler``, the number of threads or the order of the slices.
     Memory grows with the largest slice in the per-slice stages, then with all cells times the columns of the
-    two embeddings (about 1 kB a cell) and all stored counts.
+    two embeddings (about 1 kB a cell).
     """
     config = RunConfig.make(
         embedder=embedder,
@@ -212,20 +211,16 @@ def integrate(
     if idle := config.without_effect(made):
         text = f"{', '.join(idle)} has no effect: {config.embedder} has nothing propagated in expression"
         warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
-    started = time.time()
+    started = time.perf_counter()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
     with Store((folder := Path(out).expanduser()) / "work") as store, places:
         places.check_sight(store.folder)
         stages = Stages(store, config, chosen(progress), places, device)
         with store.recorder.measure("check", "all inputs"):
-            opened = open_inputs(inputs, store, config, made)
+            opened = open_inputs(inputs, store, config, made, workers=places)
         pieces = stages.plan(opened, made)
         embedded = stages.embed(opened, made, pieces)
         aligned = stages.align(opened, embedded, pieces.training)
-        joint = np.concatenate([aligned.joint[r.name] for r in opened.slices])
-        layout, clusters = stages.view(joint, opened.slices, pieces.view)
-        sizes = np.cumsum([r.cells for r in opened.slices])[:-1]
-        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, sizes)))
-        held_out = stages.held_out(opened, embedded, aligned, by_slice, pieces.held_out)
-        write_outputs(stages, inputs, opened, embedded, aligned, layout, by_slice, held_out, started=started)
+        aligned, seen = stages.settle(opened, embedded, aligned, pieces)
+        write_outputs(stages, inputs, opened, embedded, aligned, seen, started=started)
     return Result(folder)

@@ -11,13 +11,14 @@ from anndata import AnnData
 
 from lloki._device import choose_device
 from lloki._keywords import keywords
-from lloki.embed import get_embedder
+from lloki.embed import Embedder, HoldsOut, get_embedder
 from lloki.errors import ConfigError
 from lloki.io import ReadOptions, SliceCheck
+from lloki.run._estimate import Cost, Size, costs, timed
 from lloki.run._integrate import NO_REFERENCE
 from lloki.run.config import RunConfig, RunKeywords
 from lloki.run.inputs import Inputs
-from lloki.run.opening import Examined, examine, opened
+from lloki.run.opening import Examined, Opened, examine, opened
 from lloki.run.pieces import Pieces, plan_pieces
 from lloki.run.store import Piece, Store
 from lloki.run.units import Unit
@@ -44,12 +45,16 @@ class PlanKeywords(RunKeywords, total=False):
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage: its units of work, how many of them are done already, and the cells that they hold."""
+    """One stage: its units of work, how many of them are done already, and the cells that they hold.
+
+    ``seconds`` is the estimated time of those that are not done; NaN where that is not known.
+    """
 
     stage: str
     units: int
     done: int
     cells: int
+    seconds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,16 @@ class Plan(Checked):
     ----------
     stages
         In their order; none if the run would not start.
+    seconds, memory, disk
+        Estimate of a run on this machine, as busy as it is now: what is left to compute, and the most bytes
+        of memory and of disk. Of a run with a pretrained embedder, without the embedder; with a scheduler, of
+        a run without it. It is made from kernels that are timed for some seconds.
     """
 
     stages: list[PlannedStage] = field(default_factory=list)
+    seconds: float = float("nan")
+    memory: float = float("nan")
+    disk: float = float("nan")
 
 
 def check_inputs(
@@ -147,11 +159,38 @@ def plan(
         return Plan(*found)
     run = opened(examined, inputs, config, aligns=aligns)
     pieces = plan_pieces(store, config, run, embedder, device=device)
+    expected = _costs(run, config, embedder)
+    stages = _stages(
+        pieces,
+        sum(r.cells for r in run.slices),
+        looked_for=out is not None,
+        umap=config.umap,
+        expected=expected,
+    )
+    others = [cost for name, cost in expected.items() if name not in {s.stage for s in stages}]
+    known = [s.seconds for s in stages if s.seconds == s.seconds]
     return Plan(
         *found,
-        stages=_stages(
-            pieces, sum(r.cells for r in run.slices), looked_for=out is not None, umap=config.umap
-        ),
+        stages=stages,
+        seconds=sum(known) + sum(cost.seconds for cost in others),
+        memory=max(cost.memory for cost in expected.values()),
+        disk=sum(cost.disk for cost in expected.values()),
+    )
+
+
+def _costs(run: Opened, config: RunConfig, embedder: Embedder) -> dict[str, Cost]:
+    """Estimate what each stage takes on this machine."""
+    columns, fp = embedder.dim, config.features(embedder)
+    propagation = config.propagation(embedder)
+    return costs(
+        [Size(r.cells, len(r.genes), r.stored, r.token) for r in run.slices],
+        timed(config.cae, columns),
+        cae=config.cae,
+        columns=columns,
+        expression=fp.n_neighbors if config.aligns(embedder) and fp.alpha else None,
+        latent=propagation is not None and isinstance(embedder, HoldsOut),
+        umap=config.umap,
+        joint=embedder.joint,
     )
 
 
@@ -169,10 +208,13 @@ def _findings(
     return checks, genes, [str(error) for error in examined.errors], warnings
 
 
-def _stages(pieces: Pieces, cells: int, *, looked_for: bool, umap: bool) -> list[PlannedStage]:
+def _stages(
+    pieces: Pieces, cells: int, *, looked_for: bool, umap: bool, expected: Mapping[str, Cost]
+) -> list[PlannedStage]:
     def stage(name: str, units: Sequence[Unit | Piece]) -> PlannedStage:
         found = [u.piece if isinstance(u, Unit) else u for u in units]
-        return PlannedStage(name, len(found), sum(looked_for and p.done for p in found), cells)
+        done, seconds = sum(looked_for and p.done for p in found), expected[name].seconds
+        return PlannedStage(name, len(found), done, cells, seconds * (1 - done / max(len(found), 1)))
 
     stages = [
         stage("LLOKI-FP", list(pieces.features.values())),

@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from lloki import keys
 from lloki._device import choose_device
 from lloki._keywords import keywords
 from lloki._progress import Progress, chosen
@@ -26,10 +28,11 @@ from lloki.errors import ConfigError, ModelError, UnknownTokenError
 from lloki.io import ReadOptions, atomic
 from lloki.io.messages import rank_of
 from lloki.run._assemble import assemble
+from lloki.run._write import write_h5ad
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.opening import read_slices_once
-from lloki.run.outputs import REFERENCE, discard, quality_control, write_h5ad
+from lloki.run.outputs import REFERENCE, discard, quality_control
 from lloki.run.record import Recorder, versions
 from lloki.run.reference import Reference
 from lloki.run.slices import Demands, Message, SliceRecord
@@ -99,7 +102,7 @@ def project(
     """
     device = str(choose_device(device))  # fails before any work if it is not available
     places = Workers(workers, scheduler)
-    started, folder = time.time(), model_folder(Path(run).expanduser())
+    started, folder = time.perf_counter(), model_folder(Path(run).expanduser())
     out = None if out is None else Path(out).expanduser()
     check_place(out, folder)
     facts = read_facts(folder)
@@ -129,7 +132,7 @@ def project(
         recorder = store.recorder
         stages = Stages(store, config, chosen(progress), places, device)
         with recorder.measure("check", "all inputs"), store.provisional():
-            reading = read_slices_once(slices, options, store, demands=demands)
+            reading = read_slices_once(slices, options, store, demands=demands, workers=places)
             records = reading.usable(skip_bad=skip_bad)
             for r in records:
                 _check_token(r.name, r.token, model, fit=fit_token)
@@ -137,16 +140,15 @@ def project(
         messages = reading.messages() + _other_genes(known, facts["panels"])
         new = [r for r in records if r.token not in model.tokens]
         embedded = stages.embed_by(records, ref, embedder, folder / "embedder", facts["embedder_key"])
-        rows, key = embedded.rows, hash_of_files(str(folder / WEIGHTS))
+        rows, weights, key = embedded.rows, folder, hash_of_files(str(folder / WEIGHTS))
         for token in sorted({r.token for r in new}):
             own = {r.name: rows[r.name] for r in new if r.token == token}
-            model, key = stages.fit_token(model, key, token, own, embedded.units)
+            model, weights, key = stages.fit_token(model, key, token, own, embedded.units)
         messages += [
             {"slice": r.name, "text": f"the token {r.token} was fitted to the run's model"} for r in new
         ]
-        with recorder.measure("encode", "all slices"):
-            named = {r.name for r in new}  # fitted slices have a part of their own, where slices have any
-            joint = {r.name: stages.encode(model, r, rows, trained=r.name in named) for r in records}
+        named = {r.name for r in new}  # fitted slices have a part of their own, where slices have any
+        joint = stages.encode(records, embedded, weights, key, model.output, own=named)
         adata = assemble(
             records,
             fp=rows,
@@ -158,6 +160,9 @@ def project(
                 "messages": [f"{m['slice']}: {m['text']}" for m in messages],
             },
         )
+        if model.output == "inputs":
+            latent = stages.encode(records, embedded, weights, key, "latent", own=named)
+            adata.obsm[keys.LATENT] = np.concatenate([latent[r.name] for r in records])
         if out is not None:
             record = {
                 "lloki": __version__,
@@ -190,7 +195,7 @@ def _write(
         write_h5ad(folder / "projected.h5ad", adata)
         with atomic(folder / "qc.csv") as temporary:
             qc.to_csv(temporary, index=False)
-    record |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
+    record |= {"stages": recorder.as_list(), "seconds": round(time.perf_counter() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, default=str))
 

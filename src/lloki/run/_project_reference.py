@@ -27,8 +27,8 @@ from lloki.io._findings import warn_once_each
 from lloki.io.files import open_input
 from lloki.io.reference import check_reference, matched
 from lloki.run._project import check_place, model_folder, read_facts
+from lloki.run._write import write_h5ad
 from lloki.run.config import RunConfig
-from lloki.run.outputs import write_h5ad
 
 NAME = "reference"  # of its cells in obs["slice"], if no slice has it, obs["sample"] and obs["panel"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,38 +53,80 @@ def view(
     if n <= 3:  # nothing to lay out
         return np.zeros((n, 2), np.float32) if layout else None, np.zeros(n, np.int64)
     if n > MOST:
-        return _drawn(embedding, layout=layout, resolution=resolution, seed=seed)
+        sample = Sample.of(n, embedding.__getitem__, layout=layout, resolution=resolution, seed=seed)
+        return sample.join(*sample.anchors.place(embedding))
     near, distance = _neighbors(embedding, min(NEIGHBORS, n - 1))
     clusters = leiden(near, resolution=resolution, seed=seed)
     return _umap(embedding, near, distance, seed) if layout else None, clusters
 
 
-def _drawn(
-    x: NDArray[np.floating], *, layout: bool, resolution: float, seed: int
-) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
-    """View of a sample, in which all other cells are placed by their neighbors."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(x))
-    drawn = np.sort(order[:MOST])
-    umap, clusters = view(x[drawn], layout=layout, resolution=resolution, seed=seed)
-    anchors = np.sort(rng.permutation(len(drawn))[:ANCHORS])
-    known, kinds = x[drawn[anchors]], clusters[anchors]
-    xy = None if umap is None else umap[anchors]
-    all_clusters = np.empty(len(x), np.int64)
-    all_clusters[drawn] = clusters
-    all_xy = None if umap is None else np.empty((len(x), 2), np.float32)
-    if umap is not None and all_xy is not None:
-        all_xy[drawn] = umap
-    others = np.sort(order[MOST:])
-    for part in blocks(len(others), PIECE):
-        rows = others[part]
-        near = nearest(x[rows], known, min(NEIGHBORS, len(known)))
-        weights = near.weights()
-        one = np.eye(int(kinds.max()) + 1, dtype=np.float64)[kinds]
-        all_clusters[rows] = np.argmax(weights @ one, axis=1)
-        if all_xy is not None and xy is not None:
-            all_xy[rows] = _mean_of_own(weights, kinds, all_clusters[rows], xy)
-    return all_xy, all_clusters
+@dataclass(frozen=True)
+class Anchors:
+    """Cells of a view that place others.
+
+    Attributes
+    ----------
+    rows
+        (m, d) of the joint embedding.
+    clusters
+        (m,) their clusters.
+    umap
+        (m, 2), or None where no layout is wanted.
+    """
+
+    rows: NDArray[np.floating]
+    clusters: NDArray[np.int64]
+    umap: NDArray[np.float32] | None
+
+    def place(self, x: NDArray[np.floating]) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
+        """Position (n, 2) and cluster (n,) of cells (n, d): time grows with n x m, memory is bounded."""
+        clusters = np.empty(len(x), np.int64)
+        umap = None if self.umap is None else np.empty((len(x), 2), np.float32)
+        kinds = np.eye(int(self.clusters.max()) + 1, dtype=np.float64)[self.clusters]
+        for part in blocks(len(x), PIECE):
+            weights = nearest(x[part], self.rows, min(NEIGHBORS, len(self.rows))).weights()
+            clusters[part] = np.argmax(weights @ kinds, axis=1)
+            if umap is not None and self.umap is not None:
+                umap[part] = _mean_of_own(weights, self.clusters, clusters[part], self.umap)
+        return umap, clusters
+
+
+@dataclass(frozen=True)
+class Sample:
+    """View of `MOST` cells that were drawn: their sorted indices, positions and clusters, and the anchors."""
+
+    drawn: NDArray[np.int64]
+    umap: NDArray[np.float32] | None
+    clusters: NDArray[np.int64]
+    anchors: Anchors
+
+    @classmethod
+    def of(
+        cls,
+        n: int,
+        take: Callable[[NDArray[np.int64]], NDArray[np.floating]],
+        *,
+        layout: bool,
+        resolution: float,
+        seed: int,
+    ) -> Sample:
+        """Draw from ``n`` cells; ``take`` gives the (k, d) rows of sorted indices (k,)."""
+        rng = np.random.default_rng(seed)
+        drawn = np.sort(rng.permutation(n)[:MOST])
+        x = take(drawn)
+        umap, clusters = view(x, layout=layout, resolution=resolution, seed=seed)
+        chosen = np.sort(rng.permutation(len(drawn))[:ANCHORS])
+        anchors = Anchors(x[chosen], clusters[chosen], None if umap is None else umap[chosen])
+        return cls(drawn, umap, clusters, anchors)
+
+    def join(
+        self, umap: NDArray[np.float32] | None, clusters: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
+        """Put the drawn cells' own values among those (n, ...) that the anchors gave; in place."""
+        clusters[self.drawn] = self.clusters
+        if umap is not None and self.umap is not None:
+            umap[self.drawn] = self.umap
+        return umap, clusters
 
 
 def _mean_of_own(

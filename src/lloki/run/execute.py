@@ -24,8 +24,12 @@ R = TypeVar("R")
 
 ATTEMPTS = 3  # pools of processes for one set of units: a unit that keeps killing them must not loop for ever
 _CLOSE_S, _LOOK_S, _ARRIVAL_S = 5.0, 0.05, 10.0
+_GPU = "GPU"  # what a Dask worker with one is started with: --resources GPU=1
 _LOST_S = 30.0  # without a scheduler: it may come back
 _ALONE_S = 60.0  # without workers, until that is reported
+# One unit at a time in a Dask worker, whatever its threads: a unit uses all cores, and two at once can fail
+# on Python 3.11 when both read files or compile (SystemError: AST constructor recursion depth mismatch).
+_ALONE = threading.Lock()
 _UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
@@ -109,6 +113,10 @@ class Workers:
         if blind:
             raise _blind(folder, blind[0])
 
+    def have_gpu(self) -> bool:
+        """Whether some Dask worker was started with ``--resources GPU=1``."""
+        return self._client is not None and bool(self._client.run_on_scheduler(_gpu_workers))
+
     def require_result(self, path: Path) -> None:
         """Say if what a Dask worker has written does not arrive here.
 
@@ -127,13 +135,15 @@ class Workers:
                 )
             time.sleep(0.1)
 
-    def run(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
+    def run(self, function: Callable[[U], R], units: Sequence[U], *, gpu: bool = False) -> Iterator[R]:
         """Yield the results of ``function(unit)`` in the order in which units end.
 
         Parameters
         ----------
         function, units
             Picklable, unless ``here``. A unit writes its result to its own file, so nothing large travels.
+        gpu
+            Send them to Dask workers that were started with ``--resources GPU=1``, see `have_gpu`.
 
         Raises
         ------
@@ -142,7 +152,7 @@ class Workers:
             Dask scheduler is lost, or one of its workers does not see the run's folder.
         """
         if self._client is not None:
-            return self._run_on_dask(function, units)
+            return self._run_on_dask(function, units, gpu=gpu)
         if self.processes == 1 or len(units) < 2:
             return map(function, units)
         return self._run_on_processes(function, units)
@@ -203,10 +213,11 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def _run_on_dask(self, function: Callable[[U], R], units: Sequence[U]) -> Iterator[R]:
+    def _run_on_dask(self, function: Callable[[U], R], units: Sequence[U], *, gpu: bool) -> Iterator[R]:
         # pure=False: a unit writes a file; the remembered result of an earlier run must not stand in for it
         task = _InSight(function, str(self._mark) if self._mark else "")
-        futures = self._client.map(task, list(units), pure=False)
+        where = {"resources": {_GPU: 1}} if gpu else {}
+        futures = self._client.map(task, list(units), pure=False, **where)
         waiting = dict(zip(futures, units))
         connected = staffed = time.monotonic()
         try:
@@ -275,7 +286,12 @@ class _InSight:
             from distributed import get_worker
 
             raise _blind(Path(self.mark).parent, get_worker().address)
-        return self.function(unit)
+        with _ALONE:
+            return self.function(unit)
+
+
+def _gpu_workers(dask_scheduler: Any) -> int:
+    return sum(_GPU in worker.resources for worker in dask_scheduler.workers.values())
 
 
 def _sees(path: str) -> bool:

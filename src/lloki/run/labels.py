@@ -64,8 +64,8 @@ def trained_on(config: RunConfig, labels: Labels | None) -> list[Message]:
 
 
 def _labels(record: SliceRecord, key: str) -> list[str | None]:
-    if key not in record.obs:
+    obs = record.obs
+    if key not in obs:
         return []
-    column = record.obs[key]
-    text = as_text(column)
+    text = as_text(obs[key])
     return [None if missing else str(value) for value, missing in zip(text, stands_for_missing(text))]

@@ -15,14 +15,16 @@ from lloki.io._findings import warn_once_each
 from lloki.io.messages import bare
 from lloki.io.reference import both_species, by_orthologs, spelled_as
 from lloki.io.sections import Section
-from lloki.io.slices import compare_sections, errors_between, iter_sections
+from lloki.io.slices import compare_sections, errors_between
 from lloki.io.sources import Slices
 from lloki.keys import UNS
 from lloki.run.config import RunConfig
+from lloki.run.execute import Workers
 from lloki.run.inputs import Inputs
 from lloki.run.labels import Labels, train_labels, trained_on
+from lloki.run.reading import read_inputs
 from lloki.run.reference import Reference
-from lloki.run.slices import Demands, Message, SliceRecord, take_slice
+from lloki.run.slices import Demands, Message, SliceRecord, require
 from lloki.run.store import Store
 
 
@@ -103,7 +105,13 @@ def all_errors(errors: Sequence[str], inputs: int) -> InputError:
 
 
 def read_slices_once(
-    slices: Slices, options: ReadOptions, store: Store, *, demands: Demands, copy: bool = True
+    slices: Slices,
+    options: ReadOptions,
+    store: Store,
+    *,
+    demands: Demands,
+    workers: Workers | None = None,
+    copy: bool = True,
 ) -> Reading:
     """Open every input once, check it, and copy its slices into the store; one input is in memory at a time.
 
@@ -115,6 +123,8 @@ def read_slices_once(
         The run's.
     demands
         What else the run asks of each slice.
+    workers
+        Where inputs are read; default here.
     copy
         Without, nothing is written.
 
@@ -124,22 +134,21 @@ def read_slices_once(
         If the options contradict each other, whatever the data.
     """
     reading = Reading()
-    for found in iter_sections(slices, options, strict=False):
-        reading.sections += found
-        errors = [error for section in found for error in section.findings.errors]
-        for section in found:
-            if errors or section.adata is None:  # an input with an invalid section is skipped as a whole
-                section.adata = None
+    for found in read_inputs(slices, options, store, embedder=demands.embedder, workers=workers, copy=copy):
+        reading.sections += found.sections
+        errors = [error for section in found.sections for error in section.findings.errors]
+        for section, taken in zip(found.sections, found.slices):
+            if taken is None:
                 reading.skipped[section.name] = errors[0]
                 continue
             try:
-                record = take_slice(section.adata, section.name, store, demands=demands, copy=copy)
-                reading.records.append(record)
+                if isinstance(taken, InputError):
+                    raise taken
+                reading.records.append(require(taken, demands))
             except InputError as error:
                 section.findings.errors.append(str(error))
                 reading.unmet.append(error)
                 reading.skipped[section.name] = str(error)
-            section.adata = None  # before the next input is opened
     _report_copies(reading)
     reading.fatal = compare_sections(reading.sections, options)
     if options.skip_bad and not reading.fatal:  # what is left must do without the inputs that are skipped
@@ -209,7 +218,13 @@ class Examined:
 
 
 def examine(
-    inputs: Inputs, store: Store, *, embedder: Embedder | None, aligns: bool, copy: bool = True
+    inputs: Inputs,
+    store: Store,
+    *,
+    embedder: Embedder | None,
+    aligns: bool,
+    workers: Workers | None = None,
+    copy: bool = True,
 ) -> Examined:
     """Open and check the reference and every slice, each once.
 
@@ -223,6 +238,8 @@ def examine(
         Of the run, if slices are to meet its demands.
     aligns
         Whether a reference is used.
+    workers
+        Where slices are read; default here.
     copy
         Without, nothing is written.
     """
@@ -250,7 +267,7 @@ def examine(
             demands = Demands(embedder, list(cells.var_names), info["source"], names, any_case=True)
             messages = [{"slice": "reference", "text": str(text)} for text in info["messages"]]
     copy = copy and not errors
-    reading = read_slices_once(inputs.slices, options, store, demands=demands, copy=copy)
+    reading = read_slices_once(inputs.slices, options, store, demands=demands, workers=workers, copy=copy)
     fits = {demands.by_orthologs(r.genes) for r in reading.records}
     if len(fits) > 1:
         errors.append(both_species(demands.reference_name))
@@ -268,9 +285,15 @@ def examine(
 
 
 def open_inputs(
-    inputs: Inputs, store: Store, config: RunConfig, embedder: Embedder, *, copy: bool = True
+    inputs: Inputs,
+    store: Store,
+    config: RunConfig,
+    embedder: Embedder,
+    *,
+    workers: Workers | None = None,
+    copy: bool = True,
 ) -> Opened:
-    """Check every input and copy it into the store; after an error nothing of this is kept.
+    """Check every input, here or on workers, and copy it into the store; after an error nothing is kept.
 
     Raises
     ------
@@ -279,7 +302,7 @@ def open_inputs(
     """
     aligns = config.aligns(embedder)
     with store.provisional():
-        examined = examine(inputs, store, embedder=embedder, aligns=aligns, copy=copy)
+        examined = examine(inputs, store, embedder=embedder, aligns=aligns, workers=workers, copy=copy)
         return opened(examined, inputs, config, aligns=aligns)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from numpy.typing import NDArray
 
 from lloki import keys
@@ -23,15 +21,15 @@ from lloki.cae import CAEModel, warnings_of
 from lloki.embed import Embedder, load_embedder, settings_of
 from lloki.errors import OutputError
 from lloki.evaluate import quality
-from lloki.evaluate.verdict import judge
+from lloki.evaluate.verdict import fits_reference, judge
 from lloki.io import atomic
 from lloki.io.messages import rank_of
 from lloki.io.quality import CONTROL_COUNTS, overall_control_rate
 from lloki.report import build_report
 from lloki.report.figures import of_cells, write_figures
-from lloki.run._assemble import assemble
+from lloki.run._assemble import assemble, counts_of_slices
+from lloki.run._write import counts_of, write_h5ad
 from lloki.run.config import RunConfig
-from lloki.run.held_out import RunHeldOut
 from lloki.run.inputs import Inputs
 from lloki.run.opening import Opened
 from lloki.run.record import versions
@@ -39,11 +37,15 @@ from lloki.run.reference import Reference
 from lloki.run.reference_types import nearest_types
 from lloki.run.scores import labels_of, own_scores
 from lloki.run.slices import SliceRecord
-from lloki.run.stages import Aligned, Embedded, Stages
+from lloki.run.stages import Aligned, Embedded, Seen, Stages
 from lloki.run.store import load_arrays
 from lloki.run.verdict import evidence
 
 REFERENCE = "reference.npz"  # of the folder "model"
+_OF_FEATURES = (  # not the expression
+    *("sparsity_before", "targets", "sparsity_after"),
+    *("w1_reference", "w1_before", "w1_after", "iterations"),
+)
 
 
 def write_outputs(
@@ -52,15 +54,14 @@ def write_outputs(
     opened: Opened,
     embedded: Embedded,
     aligned: Aligned,
-    umap: NDArray[np.float32] | None,
-    clusters: Mapping[str, NDArray[np.int64]],
-    held_out: RunHeldOut,
+    seen: Seen,
     *,
     started: float,
 ) -> None:
     """Write model, tables, joint AnnData, report and, last, ``run.json``, the mark of a finished run."""
     folder, config, recorder = stages.store.folder.parent, stages.config, stages.store.recorder
     model, reference = aligned.model, opened.reference
+    umap, clusters, held_out = seen.umap, seen.clusters, seen.held_out
     slices, trained = opened.slices, [s.name for s in opened.trained]
     messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
     if held_out.message:
@@ -86,8 +87,11 @@ def write_outputs(
             "hashes": json.dumps({s.name: s.hash for s in slices}),
             "messages": [f"{m['slice']}: {m['text']}" for m in messages],
             "better_embedding": held_out.better,
+            "joint_space": model.output,
         }
-        adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts)
+        adata = assemble(slices, fp=embedded.rows, joint=aligned.joint, facts=facts, counts=False)
+        if seen.latent is not None:
+            adata.obsm[keys.LATENT] = np.concatenate([seen.latent[s.name] for s in slices])
         if umap is not None:
             adata.obsm[keys.UMAP] = umap
         every = np.concatenate([clusters[s.name] for s in slices])
@@ -107,27 +111,30 @@ def write_outputs(
         metrics = {str(name): value for name, value in last.items()}
     with recorder.measure("write", "verdict"):
         ends = np.cumsum([s.cells for s in slices])[:-1]
-        verdict = judge(
-            evidence(
-                opened.trained,
-                reference,
-                held_out,
-                clusters,
-                {s.name: (embedded.rows[s.name], aligned.joint[s.name]) for s in slices},
-                None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
-                metrics,
-                seed=config.seed,
-            )
+        found = evidence(
+            opened.trained,
+            reference,
+            held_out,
+            clusters,
+            embedded.rows,
+            aligned.joint,
+            None if labels is None else dict(zip((s.name for s in slices), np.split(labels, ends))),
+            metrics,
+            seed=config.seed,
         )
+        verdict = judge(found)
+        unlike = found.slices["slice"][~fits_reference(found.slices)]
+        adata.uns[keys.UNS][keys.UNLIKE_REFERENCE] = list(map(str, unlike))  # alignment asks
     with recorder.measure("write", "reference types"):
         fitted = load_embedder(embedded.embedder)
         types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
         if types is not None:
             adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
-    with recorder.measure("write", "benchmark"):
-        scores, about = own_scores(adata, config)
     with recorder.measure("write", "integrated.h5ad"):
-        write_h5ad(folder / "integrated.h5ad", adata)
+        most = sum(s.piece.path.stat().st_size for s in slices)
+        write_h5ad(folder / "integrated.h5ad", adata, counts_of_slices(slices, adata.var_names), size=most)
+    with recorder.measure("write", "benchmark"), counts_of(folder / "integrated.h5ad", adata):
+        scores, about = own_scores(adata, config)
         unseen = None if held_out.why else held_out.table
         tables = {"qc.csv": qc, "quality.csv": figures, "held_out.csv": unseen, "benchmark.csv": scores}
         for name, table in tables.items():
@@ -162,7 +169,7 @@ def write_outputs(
         "benchmark": about,
         "held_out": held_out.to_dict(),
     }
-    with recorder.measure("write", "report.html"):
+    with recorder.measure("write", "report.html"), counts_of(folder / "integrated.h5ad", adata):
         build_report(
             adata,
             qc=qc,
@@ -175,7 +182,7 @@ def write_outputs(
         )
     with recorder.measure("write", "figures"):
         write_figures(folder, of_cells(adata, config.label_key))
-    run |= {"stages": recorder.as_list(), "seconds": round(time.time() - started, 1)}
+    run |= {"stages": recorder.as_list(), "seconds": round(time.perf_counter() - started, 1)}
     with atomic(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(run, indent=1, default=str))
 
@@ -230,25 +237,30 @@ def quality_control(
     """
     table, sparsity = [], {}
     for s in slices:
+        obs = s.obs
         row: dict[str, Any] = {
             "slice": s.name,
-            "technology": str(s.obs[keys.TECHNOLOGY].iloc[0]),
-            "panel": str(s.obs[keys.PANEL].iloc[0]),
+            "technology": str(obs[keys.TECHNOLOGY].iloc[0]),
+            "panel": str(obs[keys.PANEL].iloc[0]),
             "cells": s.cells,
-            "cells_flagged": int((s.obs[keys.FLAG] != "").sum()),
+            "cells_flagged": int((obs[keys.FLAG] != "").sum()),
             "genes": len(s.genes),
         }
-        if CONTROL_COUNTS in s.obs:
-            row |= {"control_rate": overall_control_rate(load_arrays(s.piece.path)["counts"], s.obs)}
+        if CONTROL_COUNTS in obs:
+            row |= {
+                "control_rate": overall_control_rate(
+                    load_arrays(s.piece.path, only=("counts",))["counts"], s.obs
+                )
+            }
         covered = embedder.coverage(s.genes)
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
             row |= {"genes_in_reference": len(s.coverage.used)}
         if s.name in features and not config.features(embedder).alpha:
-            before = load_arrays(features[s.name])["sparsity_before"]
+            before = load_arrays(features[s.name], only=("sparsity_before",))["sparsity_before"]
             row |= {"sparsity_before": float(before.mean())}
         elif s.name in features:
-            fp = load_arrays(features[s.name])
+            fp = load_arrays(features[s.name], only=_OF_FEATURES)
             sparsity[s.name] = {
                 "before": fp["sparsity_before"],
                 "target": fp["targets"],
@@ -257,43 +269,11 @@ def quality_control(
             row |= {f"sparsity_{name}": float(values.mean()) for name, values in sparsity[s.name].items()}
             row |= {name: float(fp[name]) for name in ("w1_reference", "w1_before", "w1_after")}
             row |= {"fp_iterations": int(fp["iterations"])}
-        found = load_arrays(embedding[s.name])
+        found = load_arrays(embedding[s.name], only=("latent_alpha",))
         if "latent_alpha" in found:
             row |= {"latent_alpha": float(found["latent_alpha"])}
         table.append(row)
     return pd.DataFrame(table), sparsity
-
-
-def write_h5ad(path: Path, adata: AnnData) -> None:
-    """Write an AnnData, whole or not at all.
-
-    The space is taken, and given back, before: HDF5 takes the whole interpreter with it when the disk becomes
-    full under an open file.
-
-    Raises
-    ------
-    OutputError
-        If the disk is full or the place cannot be written.
-    """
-    with atomic(path) as temporary:
-        _try_space(temporary, _size(adata))
-        adata.write_h5ad(temporary)
-
-
-def _size(adata: AnnData) -> int:
-    """About the bytes of an ``.h5ad``, rather too many."""
-    arrays = [adata.X.data, adata.X.indices, adata.X.indptr, *adata.obsm.values(), *adata.varm.values()]
-    tables = [frame.memory_usage(index=True, deep=True).sum() for frame in (adata.obs, adata.var)]
-    return int(1.05 * (sum(a.nbytes for a in arrays) + sum(tables))) + 2**20
-
-
-def _try_space(path: Path, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-        path.unlink()
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def discard(path: Path) -> None:

@@ -6,18 +6,23 @@ the keys of the pieces it is made from. No key holds the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lloki.cae.model import Output
 from lloki.embed import Embedder, settings_of
 from lloki.run.config import RunConfig
 from lloki.run.opening import Opened
 from lloki.run.reference import Reference
 from lloki.run.slices import SliceRecord
 from lloki.run.store import Piece, Store, hash_of_files
-from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit
+from lloki.run.units import EmbeddingUnit, EncodeUnit, FeatureUnit, SummaryUnit
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Pieces:
     training: Piece
     view: Piece
     held_out: Piece
+    view_of_inputs: Piece
+    held_out_of_inputs: Piece
 
 
 def plan_pieces(
@@ -47,9 +54,11 @@ def plan_pieces(
         *(store, config, opened.slices, features, summaries, embedder), fit.path, fit.key, device=device
     )
     training = training_piece(store, config, opened, embedding)
-    view = view_piece(store, config, opened.slices, training)
-    held_out = held_out_piece(store, config, opened, fit, embedding, view)
-    return Pieces(features, summaries, fit, embedding, training, view, held_out)
+    seen = []
+    for output in ("latent", "inputs"):
+        view = view_piece(store, config, opened.slices, training, output)
+        seen += [view, held_out_piece(store, config, opened, fit, embedding, view)]
+    return Pieces(features, summaries, fit, embedding, training, *seen)
 
 
 def feature_units(
@@ -63,8 +72,11 @@ def feature_units(
     if reference is None:
         return {}
     units, fp = {}, config.features(embedder)
+    known: dict[tuple[str, ...], NDArray[np.float64]] = {}  # of each panel once, however many slices have it
     for r in records:
-        sparsity = reference.sparsity(r.genes, mode=fp.reference_genes)
+        if r.genes not in known:
+            known[r.genes] = reference.sparsity(r.genes, mode=fp.reference_genes)
+        sparsity = known[r.genes]
         units[r.name] = FeatureUnit(
             piece=store.piece("features", r.name, r.piece.key, sparsity, fp),
             cells=r.cells,
@@ -137,7 +149,7 @@ def embedding_units(
             source=r.piece.path,
             features=feature.path if feature else None,
             summary=summary,
-            model=fitted,
+            model=Path(os.path.abspath(fitted)),  # workers may have another working directory
             propagation=latent,
             seed=config.seed,
             device=device,
@@ -165,10 +177,45 @@ def token_piece(
     return store.piece("token", token, model_key, token, parts, ending="")
 
 
-def view_piece(store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece) -> Piece:
-    """Name UMAP, if wanted, and clusters: by the trained model and every slice, whatever their order."""
+def encode_units(
+    store: Store,
+    records: Sequence[SliceRecord],
+    embedding: Mapping[str, EmbeddingUnit],
+    model: Path,
+    model_key: str,
+    output: Output,
+    *,
+    own: Collection[str],
+    device: str,
+) -> dict[str, EncodeUnit]:
+    """Joint embeddings of every slice: by the model, the rows before, and whether the slice has a part.
+
+    ``own`` are the slices that the model was trained with, which may have a part of the condition.
+    """
+    units = {}
+    for r in records:
+        name = r.name if r.name in own else None
+        units[r.name] = EncodeUnit(
+            piece=store.piece(
+                "encode", r.name, model_key, output, embedding[r.name].piece.key, r.token, name
+            ),
+            cells=r.cells,
+            source=embedding[r.name].path,
+            model=Path(os.path.abspath(model)),
+            token=r.token,
+            slice_name=name,
+            output=output,
+            device=device,
+        )
+    return units
+
+
+def view_piece(
+    store: Store, config: RunConfig, records: Sequence[SliceRecord], training: Piece, output: str
+) -> Piece:
+    """Name UMAP, if wanted, and clusters: by the trained model, its output, and every slice in any order."""
     parts = sorted((r.name, r.piece.key) for r in records)
-    inputs = (training.key, parts, config.resolution, config.seed)
+    inputs = (training.key, output, parts, config.resolution, config.seed)
     return (
         store.piece("view", "umap", *inputs)
         if config.umap

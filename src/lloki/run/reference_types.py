@@ -64,12 +64,17 @@ def nearest_types(
     kinds, codes = np.unique(reference.types[chosen], return_inverse=True)
     placed = reference.embed(embedder, chosen, seed=seed)
     names = sorted(rows)
-    every, embedded = (np.concatenate([of[name] for name in names]) for of in (clusters, rows))
+    every = np.concatenate([clusters[name] for name in names])
+    ends = np.cumsum([len(clusters[name]) for name in names])
+    drawn = {c: np.sort(rng.permutation(np.flatnonzero(every == c))[:CELLS]) for c in np.unique(every)}
+    wanted = np.sort(np.concatenate(list(drawn.values())))
+    parts = np.split(wanted, np.searchsorted(wanted, ends[:-1]))
+    embedded = np.concatenate(
+        [rows[name][part - (end - len(clusters[name]))] for name, part, end in zip(names, parts, ends)]
+    )
     found = {}
-    for cluster in np.unique(every):
-        cells = np.flatnonzero(every == cluster)
-        cells = np.sort(rng.permutation(cells)[:CELLS])
-        near = codes[nearest(embedded[cells], placed, NEIGHBORS).index]
+    for cluster, cells in drawn.items():
+        near = codes[nearest(embedded[np.searchsorted(wanted, cells)], placed, NEIGHBORS).index]
         share = np.bincount(near.ravel(), minlength=len(kinds)) / near.size
         found[str(cluster)] = (str(kinds[share.argmax()]), float(share.max()))
     return pd.DataFrame.from_dict(found, orient="index", columns=["type", "share"])

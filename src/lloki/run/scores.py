@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki._missing import text_labels
+from lloki._parts import take_rows
 from lloki.errors import MissingExtraError
 from lloki.evaluate import (
     PROFILES,
@@ -62,7 +63,7 @@ def own_scores(adata: AnnData, config: RunConfig) -> tuple[pd.DataFrame | None, 
         return None, {"why": f"no slice has more than 50 cells with a label in {config.label_key!r}"}
     known, where = labels[rows], batches[rows]
     try:
-        pre = expression_pca(normalized(adata.X[rows]))
+        pre = expression_pca(normalized(take_rows(adata.X, rows)))
         tables = {
             key: score_cells(
                 np.asarray(adata.obsm[key])[rows],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.embed import Embedder, Precomputed
@@ -17,7 +19,8 @@ from lloki.errors import GeneError
 from lloki.genes import PanelCoverage, in_letter_case, match_reference
 from lloki.io import content_hash
 from lloki.io.reference import closer_by_orthologs
-from lloki.run.store import Piece, Store, key_of, write_arrays
+from lloki.run.store import Piece, Store, key_of, load_arrays, write_arrays
+from lloki.run.tables import table_arrays, table_of
 
 Message = dict[str, str]  # "slice" and "text"
 
@@ -59,7 +62,7 @@ class Demands:
 
 @dataclass(frozen=True)
 class SliceRecord:
-    """A checked slice in the store: everything about it but its counts.
+    """A checked slice in the store. Nothing of its cells is in memory, unless it was not copied.
 
     Attributes
     ----------
@@ -71,12 +74,16 @@ class SliceRecord:
         The checked copy: arrays counts, spatial, genes, cells, and embedding if it is precomputed.
     genes
         Its g genes.
-    obs, spatial
-        Its cells.
+    cells
+        Number of cells.
+    table
+        File of ``obs``; the table itself where nothing was copied.
     info
         ``uns["lloki"]`` of the checked slice: source, scale, species, messages.
     coverage
         Which of its genes the reference has; ``None`` where no reference is used.
+    stored
+        Number of its counts above 0.
     """
 
     name: str
@@ -84,21 +91,30 @@ class SliceRecord:
     hash: str
     piece: Piece
     genes: tuple[str, ...]
-    obs: pd.DataFrame
-    spatial: np.ndarray
+    cells: int
+    table: Path | pd.DataFrame
     info: dict[str, Any] = field(default_factory=dict)
     coverage: PanelCoverage | None = None
+    stored: int = 0
 
     @property
-    def cells(self) -> int:
-        """Number of cells."""
-        return len(self.obs)
+    def obs(self) -> pd.DataFrame:
+        """Table of its cells, read anew each time."""
+        if isinstance(self.table, pd.DataFrame):
+            return self.table
+        return table_of(load_arrays(self.table))
+
+    @property
+    def spatial(self) -> NDArray[np.float64]:
+        """(n, 2 or 3) positions, read anew each time."""
+        found: NDArray[np.float64] = load_arrays(self.piece.path, only=("spatial",))["spatial"]
+        return found
 
 
 def take_slice(
-    adata: AnnData, name: str, store: Store, *, demands: Demands, copy: bool = True
+    adata: AnnData, name: str, store: Store, *, embedder: Embedder | None = None, copy: bool = True
 ) -> SliceRecord:
-    """Check one slice against the demands, and copy it into the store.
+    """Copy one slice into the store.
 
     Parameters
     ----------
@@ -108,17 +124,17 @@ def take_slice(
         Of the slice.
     store
         The run's.
-    demands
-        What the run asks of it.
+    embedder
+        Takes the slice's own embedding, if it is precomputed.
     copy
         Without, the record names a file that may not be there.
 
     Raises
     ------
-    InputError, GeneError
-        If it does not meet the demands.
+    InputError
+        If the slice has no such embedding.
     """
-    digest, found, embedder = content_hash(adata), None, demands.embedder
+    digest = content_hash(adata)
     arrays = {
         "counts": adata.X,
         "spatial": np.asarray(adata.obsm[keys.SPATIAL]),
@@ -128,26 +144,42 @@ def take_slice(
     if isinstance(embedder, Precomputed):
         arrays["embedding"] = embedder.take(adata.obsm, where=name)
         digest = key_of(digest, embedder.key, arrays["embedding"])
-    elif embedder is not None and not embedder.joint:
-        known = embedder.coverage(list(map(str, adata.var_names)))
-        if known.diagnosis:
-            raise GeneError(known.diagnosis, where=name, slot="var_names", hint=known.hint)
-    known_genes = demands.names(list(map(str, adata.var_names)))
-    if known_genes is not None:
-        found = match_reference(
-            adata.var_names, known_genes, where=name, reference_name=demands.reference_name
-        )
     piece = store.piece("slices", name, digest)
+    table: Path | pd.DataFrame = adata.obs
     if copy:
         store.cached(piece, partial(write_arrays, arrays=arrays))
+        # labels may change while counts do not, so the table has a key of its own
+        made = table_arrays(adata.obs)
+        parts = [part for item in sorted(made.items()) for part in item]
+        table = store.cached(store.piece("obs", name, piece.key, *parts), partial(write_arrays, arrays=made))
     return SliceRecord(
         name=name,
         token=str(adata.obs[keys.TOKEN].iloc[0]),
         hash=digest,
         piece=piece,
         genes=tuple(map(str, adata.var_names)),
-        obs=adata.obs,
-        spatial=arrays["spatial"],
+        cells=adata.n_obs,
+        table=table,
         info=dict(adata.uns[keys.UNS]),
-        coverage=found,
+        stored=int(adata.X.nnz),
     )
+
+
+def require(record: SliceRecord, demands: Demands) -> SliceRecord:
+    """Check a slice against the demands of a run; return it with its coverage by the reference.
+
+    Raises
+    ------
+    InputError, GeneError
+        If it does not meet them.
+    """
+    embedder, genes = demands.embedder, list(record.genes)
+    if embedder is not None and not embedder.joint and not isinstance(embedder, Precomputed):
+        known = embedder.coverage(genes)
+        if known.diagnosis:
+            raise GeneError(known.diagnosis, where=record.name, slot="var_names", hint=known.hint)
+    known_genes = demands.names(genes)
+    if known_genes is None:
+        return record
+    found = match_reference(genes, known_genes, where=record.name, reference_name=demands.reference_name)
+    return replace(record, coverage=found)

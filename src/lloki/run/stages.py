@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from numpy.typing import NDArray
 from lloki._log import logger
 from lloki._progress import Progress
 from lloki._sums import forget
-from lloki.cae import CAEModel, fit_token, train
+from lloki.cae import CAEModel, fit_token, sample_sizes
+from lloki.cae.model import Output
 from lloki.cae.token import STEPS as TOKEN_STEPS
 from lloki.embed import Embedder, HoldsOut, SliceSummary, load_embedder, save_embedder
-from lloki.run import held_out
-from lloki.run._view import view
+from lloki.errors import LlokiWarning
+from lloki.run import _view, held_out
 from lloki.run.config import RunConfig
 from lloki.run.execute import Workers
 from lloki.run.opening import Opened
 from lloki.run.pieces import (
     Pieces,
     embedding_units,
+    encode_units,
     feature_units,
     plan_pieces,
     summary_units,
@@ -31,10 +34,19 @@ from lloki.run.pieces import (
 )
 from lloki.run.reference import Reference
 from lloki.run.slices import SliceRecord
-from lloki.run.store import Piece, Store, load_arrays, write_arrays
-from lloki.run.units import EmbeddingUnit, FeatureUnit, SummaryUnit, Unit, compute
+from lloki.run.store import Piece, Store, StoredRows, load_arrays, write_arrays
+from lloki.run.units import (
+    EmbeddingUnit,
+    FeatureUnit,
+    PlaceUnit,
+    TrainingUnit,
+    Unit,
+    ViewUnit,
+    compute,
+    compute_and_warn,
+)
 
-Rows = dict[str, NDArray[np.float32]]
+Rows = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class Embedded:
     embedder, embedder_key
         Folder of the fitted embedder, and its key.
     units, rows
-        Slice → its unit of embedding, and the (n, d) that it holds.
+        Slice → its unit of embedding, and the (n, d) that it holds, read when asked for.
     """
 
     features: dict[str, FeatureUnit]
@@ -60,10 +72,32 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What LLOKI-CAE made of them: the model, and slice → (n, 128)."""
+    """What LLOKI-CAE made of them: the model, and slice → rows of all its cells, read when asked for."""
 
     model: CAEModel
-    joint: Rows
+    joint: StoredRows
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the joint embedding looks.
+
+    Attributes
+    ----------
+    umap
+        (cells, 2), slices in the order given; None without a layout.
+    clusters
+        Slice → (n,) clusters of its cells.
+    held_out
+        The scores by held-out genes.
+    latent
+        Slice → rows of the latent space, where the joint embedding is the network's inputs.
+    """
+
+    umap: NDArray[np.float32] | None
+    clusters: dict[str, NDArray[np.int64]]
+    held_out: held_out.RunHeldOut
+    latent: StoredRows | None = None
 
 
 @dataclass(frozen=True)
@@ -122,27 +156,72 @@ class Stages:
         """Train LLOKI-CAE on the trained slices, resuming a run that was stopped, and encode all."""
         trained = opened.trained
         checkpoint = piece.path.with_name(f"{piece.path.name}.checkpoint")
-
-        def make(folder: Path) -> None:
-            steps = self.config.cae.total_steps(sum(r.cells for r in trained))
-            model = train(
-                {r.name: embedded.rows[r.name] for r in trained},
-                {r.name: r.token for r in trained},
-                labels=opened.labels,
-                config=self.config.cae,
-                device=self.device,
-                checkpoint=checkpoint,
-                advance=self.progress.task("Aligning batches", steps, "steps"),
-            )
-            model.save(folder)
-
-        folder = self.store.cached(piece, make)
+        sizes, tokens = {r.name: r.cells for r in trained}, {r.name: r.token for r in trained}
+        unit = TrainingUnit(
+            piece=piece,
+            cells=sum(sample_sizes(sizes, tokens, self.config.cae.most_cells).values()),
+            rows={r.name: embedded.units[r.name].path for r in trained},
+            tokens=tokens,
+            labels=opened.labels,
+            config=self.config.cae,
+            device=self.device,
+            checkpoint=checkpoint,
+        )
+        self._train(unit)
         checkpoint.unlink(missing_ok=True)
         forget(checkpoint)
-        model = CAEModel.load(folder, device=self.device)
-        with self.store.recorder.measure("encode", "all slices"):
-            joint = {r.name: self.encode(model, r, embedded.rows, trained=True) for r in opened.slices}
-        return Aligned(model, joint)
+        return self.encoded(CAEModel.load(piece.path, device=self.device), opened, embedded, piece)
+
+    def settle(
+        self, opened: Opened, embedded: Embedded, aligned: Aligned, pieces: Pieces
+    ) -> tuple[Aligned, Seen]:
+        """Lay out, cluster and score; give the network's inputs instead where its latent space is worse.
+
+        All is then done again, on the inputs.
+        """
+        of = {"latent": (pieces.view, pieces.held_out)}
+        of["inputs"] = (pieces.view_of_inputs, pieces.held_out_of_inputs)
+        seen = self._seen(opened, embedded, aligned, *of[aligned.model.output])
+        if self.config.cae.output == "better" and seen.held_out.network_takes_away:
+            aligned = self.encoded(aligned.model.giving("inputs"), opened, embedded, pieces.training)
+            seen = self._seen(opened, embedded, aligned, *of["inputs"])
+        if aligned.model.output == "inputs":
+            latent = self.encoded(aligned.model.giving("latent"), opened, embedded, pieces.training).joint
+            seen = replace(seen, latent=latent)
+        return aligned, seen
+
+    def encoded(self, model: CAEModel, opened: Opened, embedded: Embedded, training: Piece) -> Aligned:
+        """Encode all slices by a model of them, or by its other output."""
+        own = {r.name for r in opened.slices}
+        of = (opened.slices, embedded, training.path, training.key, model.output)
+        return Aligned(model, self.encode(*of, own=own))
+
+    def _train(self, unit: TrainingUnit) -> None:
+        """Train here, where progress is seen and all cores are, or on one worker of a cluster."""
+        record = self.store.recorder.stages.append
+        if self.store.usable(unit.piece):
+            record(compute(unit))
+            return
+        steps = unit.config.total_steps(unit.cells)
+        advance = self.progress.task("Aligning batches", steps, "steps")
+        if not self.workers.scheduler:
+            record(compute(unit, advance))
+            return
+        gpu = self.workers.have_gpu()
+        if gpu:  # which the process that calls lloki may lack
+            unit = replace(unit, device="auto")
+        for found, texts in self.workers.run(compute_and_warn, [unit], gpu=gpu):
+            self.workers.require_result(unit.path)
+            record(found)
+            for text in texts:
+                warnings.warn(text, LlokiWarning, stacklevel=5)
+        advance(steps)
+
+    def _seen(self, opened: Opened, embedded: Embedded, aligned: Aligned, view: Piece, score: Piece) -> Seen:
+        umap, clusters = self.view(aligned.joint, opened.slices, view)
+        ends = np.cumsum([r.cells for r in opened.slices])[:-1]
+        by_slice = dict(zip((r.name for r in opened.slices), np.split(clusters, ends)))
+        return Seen(umap, by_slice, self.held_out(opened, embedded, aligned, by_slice, score))
 
     def held_out(
         self,
@@ -165,44 +244,91 @@ class Stages:
             write_arrays(path, held_out.arrays(scores))
             advance(1)
 
-        return held_out.load(self.store.cached(piece, make))
+        return held_out.load(self.store.cached(piece, make), aligned.model.output)
 
-    def encode(self, model: CAEModel, r: SliceRecord, rows: Rows, *, trained: bool) -> NDArray[np.float32]:
-        """Joint embedding of one slice; ``trained``: by its own part of the condition, where it has one."""
-        name = r.name if trained else None
-        return model.encode(rows[r.name], r.token, slice_name=name)
+    def encode(
+        self,
+        records: Sequence[SliceRecord],
+        embedded: Embedded,
+        folder: Path,
+        key: str,
+        output: Output,
+        *,
+        own: Collection[str],
+    ) -> StoredRows:
+        """Joint embedding of slices by the model in ``folder``, whose key that is.
+
+        ``own`` are the slices that are encoded by their own part of the condition, where they have one.
+        """
+        units = encode_units(
+            *(self.store, records, embedded.units, folder, key, output), own=own, device=self.device
+        )
+        self._units("Encoding cells", units)
+        return StoredRows({name: unit.path for name, unit in units.items()})
 
     def fit_token(
         self, model: CAEModel, model_key: str, token: str, rows: Rows, units: Mapping[str, EmbeddingUnit]
-    ) -> tuple[CAEModel, str]:
-        """Add a token to a model, from all slices ``rows`` that have it."""
+    ) -> tuple[CAEModel, Path, str]:
+        """Add a token to a model, from all slices ``rows`` that have it: it, its folder and key."""
 
         def make(folder: Path) -> None:
             advance = self.progress.task("Fitting the batch token", TOKEN_STEPS, "steps")
             fit_token(model, rows, token=token, advance=advance).save(folder)
 
         piece = token_piece(self.store, model_key, token, list(rows), units)
-        return CAEModel.load(self.store.cached(piece, make), device=self.device), piece.key
+        folder = self.store.cached(piece, make)
+        return CAEModel.load(folder, device=self.device), folder, piece.key
 
     def view(
-        self, joint: NDArray[np.float32], records: Sequence[SliceRecord], piece: Piece
+        self, joint: StoredRows, records: Sequence[SliceRecord], piece: Piece
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
         """UMAP, unless left out, and clusters; rows are in the order of names, whatever the order given."""
         start = np.cumsum([0, *(r.cells for r in records)])
         order = sorted(range(len(records)), key=lambda i: records[i].name)
         rows = np.concatenate([np.arange(start[i], start[i + 1]) for i in order])
-
-        def make(path: Path) -> None:
+        named = [records[i] for i in order]
+        many = len(rows) > _view.MOST
+        if not many or not self.store.usable(piece):
+            unit = ViewUnit(
+                piece=self.store.piece("view", "sample", piece.key) if many else piece,
+                cells=len(rows),
+                rows=tuple(joint.paths[r.name] for r in named),
+                sizes=tuple(r.cells for r in named),
+                layout=self.config.umap,
+                resolution=self.config.resolution,
+                seed=self.config.seed,
+            )
             what = "UMAP and clusters" if self.config.umap else "clusters"
-            advance = self.progress.task(f"Computing {what}", len(joint))
-            config, x = self.config, joint[rows]
-            umap, clusters = view(x, layout=config.umap, resolution=config.resolution, seed=config.seed)
-            write_arrays(path, {"clusters": clusters} | ({} if umap is None else {"umap": umap}))
-            advance(len(joint))
-
-        arrays = load_arrays(self.store.cached(piece, make))
+            self._units(f"Computing {what}", {"all cells": unit})
+            if many:
+                self._place(joint, named, unit.piece, piece)
+        else:
+            self.store.recorder.reused(piece.stage, piece.name, piece.key)
+        arrays = load_arrays(piece.path)
         back = np.argsort(rows)
         return arrays["umap"][back] if "umap" in arrays else None, arrays["clusters"][back]
+
+    def _place(self, joint: StoredRows, named: Sequence[SliceRecord], sample: Piece, piece: Piece) -> None:
+        """Place the cells of each slice, by a unit of its own, among those of a sample that was laid out."""
+        units = {
+            r.name: PlaceUnit(
+                piece=self.store.piece("view", r.name, sample.key, i),
+                cells=r.cells,
+                source=joint.paths[r.name],
+                anchors=sample.path,
+            )
+            for i, r in enumerate(named)
+        }
+        self._units("Placing cells", units)
+
+        def join(path: Path) -> None:
+            known, placed = load_arrays(sample.path), [load_arrays(units[r.name].path) for r in named]
+            found = {key: np.concatenate([part[key] for part in placed]) for key in placed[0]}
+            for key, values in found.items():
+                values[known["drawn"]] = known[key]
+            write_arrays(path, found)
+
+        self.store.cached(piece, join)
 
     def _fit(self, embedder: Embedder, opened: Opened, pieces: Pieces) -> None:
         def make(folder: Path) -> None:
@@ -222,12 +348,10 @@ class Stages:
         self, features: dict[str, FeatureUnit], folder: Path, key: str, units: dict[str, EmbeddingUnit]
     ) -> Embedded:
         self._units("Embedding cells", units)
-        rows = {name: load_arrays(unit.path)["rows"] for name, unit in units.items()}
+        rows = StoredRows({name: unit.path for name, unit in units.items()})
         return Embedded(features, folder, key, units, rows)
 
-    def _units(
-        self, description: str, units: Mapping[str, FeatureUnit | SummaryUnit | EmbeddingUnit]
-    ) -> None:
+    def _units(self, description: str, units: Mapping[str, Unit]) -> None:
         """Compute units that are missing, here or on workers."""
         record = self.store.recorder.stages.append
         for u in (done := [u for u in units.values() if self.store.usable(u.piece)]):

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki import _sums
@@ -31,12 +32,14 @@ from lloki.run.record import Recorder, StageRecord, metered
 RECIPES: Mapping[str, int] = MappingProxyType(
     {
         "slices": 1,
+        "obs": 1,
         "features": 1,
         "summary": 1,
         "fit": 2,
         "embedding": 2,
-        "training": 2,
-        "token": 2,
+        "training": 3,
+        "token": 3,
+        "encode": 1,
         "view": 2,
         "held_out": 2,
         # of lloki.benchmark
@@ -150,6 +153,11 @@ class Store:
     recorder
         Where pieces are recorded as computed or reused.
 
+    Attributes
+    ----------
+    made
+        Paths of the pieces that were made here.
+
     Raises
     ------
     OutputError
@@ -161,14 +169,14 @@ class Store:
     def __init__(self, folder: str | Path, recorder: Recorder | None = None) -> None:
         self.folder = Path(os.path.abspath(folder))  # workers may have another working directory
         self.recorder = recorder or Recorder()
-        self._new: list[Path] = []
+        self.made: list[Path] = []
         self._lock: int | None = None
-        self._made: list[Path] = []
+        self._folders: list[Path] = []
 
     def __enter__(self) -> Store:
         for file in (p for p in (self.folder, *self.folder.parents) if p.is_file()):
             raise OutputError(f"{file}: is a file, not a folder. Choose another place with --out (out=).")
-        self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+        self._folders = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         try:
             with atomic(self.folder / ".writable") as probe:  # fails before any work, not after an hour of it
                 probe.write_text("")
@@ -186,7 +194,7 @@ class Store:
             os.close(self._lock)
             self._lock = None
         with suppress(OSError):  # the first one that is not empty ends it
-            for folder in self._made:
+            for folder in self._folders:
                 folder.rmdir()
 
     def piece(self, stage: str, name: str, *inputs: Any, ending: str = ".npz") -> Piece:
@@ -205,17 +213,25 @@ class Store:
         record = cached(piece, make)
         self.recorder.stages.append(record)
         if record.status == "computed":
-            self._new.append(piece.path)
+            self.made.append(piece.path)
         return piece.path
+
+    def adopt(
+        self, stages: Iterable[StageRecord], notes: Iterable[tuple[str, str]], made: Iterable[Path]
+    ) -> None:
+        """Record pieces that another process has made here, or found."""
+        self.recorder.stages.extend(stages)
+        self.recorder.notes.extend(notes)
+        self.made.extend(made)
 
     @contextmanager
     def provisional(self) -> Iterator[None]:
         """If the block raises, remove the pieces that it made."""
-        self._new.clear()
+        self.made.clear()
         try:
             yield
         except BaseException:
-            for path in self._new:
+            for path in self.made:
                 _remove(path)
                 _sums.forget(path)
                 with suppress(OSError):  # other pieces of the stage are there
@@ -265,8 +281,12 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays and CSR matrices to one ``.npz``."""
-    flat: dict[str, Any] = {}
+    """Write arrays and CSR matrices to one ``.npz``; the same arrays give the same bytes, at any time.
+
+    Two workers may write one piece at once: its sum then fits, whichever comes last. numpy would note the
+    time in the file, and fail before 1980.
+    """
+    flat: dict[str, NDArray[Any]] = {}
     for name, value in arrays.items():
         if sparse.issparse(value):
             x = sparse.csr_matrix(value)
@@ -276,12 +296,44 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
             flat[name] = np.asarray(value)
             if flat[name].dtype == object:
                 raise TypeError(f"{name!r} is no array of numbers or text")
-    with path.open("wb") as file:
-        np.savez(file, **flat)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in flat.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
 
 
-def load_arrays(path: Path) -> dict[str, Any]:
+class StoredRows(Mapping[str, NDArray[np.float32]]):
+    """Slice → (n, d) rows of its cells, read from its file whenever they are asked for: none is kept.
+
+    Parameters
+    ----------
+    paths
+        Slice → its file, of which the array ``rows`` is read.
+    """
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self.paths = dict(paths)
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = load_arrays(self.paths[name], only=("rows",))["rows"]
+        return rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def load_arrays(path: Path, *, only: Collection[str] = ()) -> dict[str, Any]:
     """Read what `save_arrays` or `write_arrays` wrote; it is compared with its sum, if it has one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    only
+        Names of the arrays that are wanted, as far as it has them; by default all.
 
     Raises
     ------
@@ -296,6 +348,8 @@ def load_arrays(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 stem, _, part = name.rpartition(".")
+                if only and (stem or name) not in only:
+                    continue
                 if not stem:
                     out[name] = file[name]
                 elif part == "shape":

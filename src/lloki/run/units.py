@@ -6,6 +6,7 @@ A unit that finds its result in place does nothing, so it can be run again after
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,17 @@ from scipy import sparse
 from lloki._parallel import blocks
 from lloki._progress import Advance
 from lloki._sums import damage
+from lloki.cae import CAEConfig, CAEModel, train
+from lloki.cae.model import Output
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder, propagate_slice
-from lloki.errors import InputError, LlokiError, RunError
+from lloki.errors import InputError, LlokiError, LlokiWarning, RunError
 from lloki.fp import FPConfig, Propagation, align_features
 from lloki.fp.align import PASSES
+from lloki.run import _view
+from lloki.run._view import Anchors, Sample, view
+from lloki.run.labels import Labels
 from lloki.run.record import StageRecord
-from lloki.run.store import Piece, cached, load_arrays, save_arrays, write_arrays
+from lloki.run.store import Piece, StoredRows, cached, load_arrays, save_arrays, write_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,56 @@ class EmbeddingUnit(Unit):
     device: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingUnit(Unit):
+    """LLOKI-CAE, trained on the rows of several slices: slice → its file, its token, its labels if any."""
+
+    rows: Mapping[str, Path]
+    tokens: Mapping[str, str]
+    labels: Labels | None
+    config: CAEConfig
+    device: str
+    checkpoint: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeUnit(Unit):
+    """The joint embedding of one slice's cells, by a trained LLOKI-CAE.
+
+    ``source`` holds the rows before, ``model`` is the folder of the model; ``slice_name`` is that of a slice
+    with a part of its own in the condition, else None; ``output`` is what the model gives.
+    """
+
+    source: Path
+    model: Path
+    token: str
+    slice_name: str | None
+    output: Output
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewUnit(Unit):
+    """UMAP, unless left out, and clusters of all cells, or of a sample of them if they are many.
+
+    ``rows`` and ``sizes`` are the file of each slice and its number of cells, in the order of the cells.
+    """
+
+    rows: tuple[Path, ...]
+    sizes: tuple[int, ...]
+    layout: bool
+    resolution: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceUnit(Unit):
+    """Clusters and positions of one slice's cells, by those of a sample of all cells (``anchors``)."""
+
+    source: Path
+    anchors: Path
+
+
 def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
     """Run a unit and write its result, unless it is there.
 
@@ -85,7 +141,7 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
     """
     stage, name = unit.piece.stage, unit.piece.name
     try:
-        record = cached(unit.piece, lambda path: write_arrays(path, _COMPUTE[type(unit)](unit, advance)))
+        record = cached(unit.piece, lambda path: _write(unit, path, advance))
     except InputError as error:
         if error.where:
             raise
@@ -103,8 +159,36 @@ def compute(unit: Unit, advance: Advance | None = None) -> StageRecord:
             f"{name}: the stage {stage!r} failed with {type(error).__name__}: {error}. What was finished "
             "before is kept: the same call again resumes there."
         ) from error
-    shutil.rmtree(_parts(unit), ignore_errors=True)
+    if isinstance(unit, EmbeddingUnit):
+        shutil.rmtree(_parts(unit), ignore_errors=True)
     return record
+
+
+def compute_and_warn(unit: Unit) -> tuple[StageRecord, list[str]]:
+    """Run a unit; what it warned of comes back as text, as nobody reads the output of a worker."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        record = compute(unit)
+    return record, [str(w.message) for w in caught if issubclass(w.category, LlokiWarning)]
+
+
+def _write(unit: Unit, path: Path, advance: Advance | None) -> None:
+    if isinstance(unit, TrainingUnit):
+        _trained(unit, advance).save(path)
+    else:
+        write_arrays(path, _COMPUTE[type(unit)](unit, advance))
+
+
+def _trained(unit: TrainingUnit, advance: Advance | None) -> CAEModel:
+    return train(
+        StoredRows(unit.rows),
+        unit.tokens,
+        labels=unit.labels,
+        config=unit.config,
+        device=unit.device,
+        checkpoint=unit.checkpoint,
+        advance=advance,
+    )
 
 
 def _features(unit: FeatureUnit, advance: Advance | None) -> Mapping[str, Any]:
@@ -176,6 +260,46 @@ def _embedded(
     return {"rows": rows, "latent_alpha": np.array(alpha)}
 
 
+def _encoded(unit: EncodeUnit, advance: Advance | None) -> Mapping[str, Any]:
+    model = CAEModel.load(unit.model, device=unit.device)
+    before = load_arrays(unit.source, only=("rows",))["rows"]
+    rows = model.giving(unit.output).encode(before, unit.token, slice_name=unit.slice_name)
+    if advance:
+        advance(unit.cells)
+    return {"rows": rows}
+
+
+def _viewed(unit: ViewUnit, advance: Advance | None) -> Mapping[str, Any]:
+    how: dict[str, Any] = {"layout": unit.layout, "resolution": unit.resolution, "seed": unit.seed}
+    rows = StoredRows({str(i): path for i, path in enumerate(unit.rows)})
+    if unit.cells <= _view.MOST:
+        umap, clusters = view(np.concatenate(list(rows.values())), **how)
+        found = {"clusters": clusters, "umap": umap}
+    else:
+
+        def take(cells: NDArray[np.int64]) -> NDArray[np.float32]:
+            ends = np.cumsum(unit.sizes)
+            parts, starts = np.split(cells, np.searchsorted(cells, ends[:-1])), ends - unit.sizes
+            return np.concatenate([rows[str(i)][part - starts[i]] for i, part in enumerate(parts)])
+
+        sample = Sample.of(unit.cells, take, **how)
+        found = {"drawn": sample.drawn, "clusters": sample.clusters, "umap": sample.umap}
+        of = sample.anchors
+        found |= {"anchors": of.rows, "anchor_clusters": of.clusters, "anchor_umap": of.umap}
+    if advance:
+        advance(unit.cells)
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def _placed(unit: PlaceUnit, advance: Advance | None) -> Mapping[str, Any]:
+    known = load_arrays(unit.anchors)
+    anchors = Anchors(known["anchors"], known["anchor_clusters"], known.get("anchor_umap"))
+    umap, clusters = anchors.place(load_arrays(unit.source, only=("rows",))["rows"])
+    if advance:
+        advance(unit.cells)
+    return {"clusters": clusters} | ({} if umap is None else {"umap": umap})
+
+
 def _in_parts(
     unit: EmbeddingUnit,
     embedder: Embedder,
@@ -204,7 +328,7 @@ def _in_parts(
     return np.concatenate(rows)
 
 
-def _parts(unit: Unit) -> Path:
+def _parts(unit: EmbeddingUnit) -> Path:
     return unit.path.with_suffix("")
 
 
@@ -212,4 +336,7 @@ _COMPUTE: dict[type[Unit], Callable[..., Mapping[str, Any]]] = {
     FeatureUnit: _features,
     SummaryUnit: _summary,
     EmbeddingUnit: _embedding,
+    EncodeUnit: _encoded,
+    ViewUnit: _viewed,
+    PlaceUnit: _placed,
 }

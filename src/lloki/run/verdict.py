@@ -13,8 +13,9 @@ from scipy import sparse
 
 from lloki.evaluate.evidence import GeneCorrelations, gene_correlations, gene_structure, spatial_coherence
 from lloki.evaluate.held_out import ENOUGH_GENES, LEAST_WITHIN
+from lloki.evaluate.kinds import CellKinds, cell_kinds, likeness
 from lloki.evaluate.types import shared_names, type_agreement
-from lloki.evaluate.verdict import PAIRS, SLICES, UNLIKE_ACROSS, UNLIKE_WITHIN, Evidence
+from lloki.evaluate.verdict import KIND_LIKE, PAIRS, SLICES, UNLIKE_ACROSS, UNLIKE_WITHIN, Evidence
 from lloki.run.held_out import RunHeldOut, choose
 from lloki.run.reference import Reference
 from lloki.run.slices import SliceRecord
@@ -30,7 +31,8 @@ def evidence(
     reference: Reference | None,
     held_out: RunHeldOut,
     clusters: Mapping[str, NDArray[np.integer]],
-    rows: Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]],
+    before: Mapping[str, NDArray[np.floating]],
+    joint: Mapping[str, NDArray[np.floating]],
     labels: Mapping[str, NDArray] | None,
     metrics: Mapping[str, Any],
     *,
@@ -48,7 +50,7 @@ def evidence(
         Scores of both embeddings.
     clusters
         Slice → (n,) clusters in the joint space.
-    rows
+    before, joint
         Slice → (n, d) and (n, e), before and after the autoencoder.
     labels
         Slice → (n,) known types, ``""`` where unknown.
@@ -59,15 +61,22 @@ def evidence(
 
     Notes
     -----
-    From at most 10,000 cells of a slice: time grows with slices x 10,000 x genes², with slices² x 300² for
+    From at most 5,000 cells of a slice: time grows with slices x 5,000 x genes², with slices² x 300² for
     gene structure, and with labels as `type_agreement`.
     """
     chosen = choose(trained, seed)
     correlations: dict[str, GeneCorrelations] = {}
     coherence: dict[str, float] = {}
+    alikeness: dict[str, tuple[float, str]] = {}
+    kinds: dict[tuple[str, ...], CellKinds | None] = {}  # of the reference, seen through a panel
     for r in chosen:
         cells = load_arrays(r.piece.path)
         counts = sparse.csr_matrix(cells["counts"])
+        panel = tuple(r.genes)
+        if reference is not None:
+            if panel not in kinds:
+                kinds[panel] = cell_kinds(reference.counts, reference.genes, among=panel, seed=seed)
+            alikeness[r.name] = _alikeness(r, counts, clusters[r.name], kinds[panel], seed)
         correlations[r.name] = gene_correlations(counts, r.genes, seed=seed)
         coherence[r.name] = spatial_coherence(counts, cells["spatial"], seed=seed)
     of_reference = None
@@ -78,13 +87,13 @@ def evidence(
         names = [r.name for r in chosen]
         known = np.concatenate([labels[name] for name in names])
         where = np.repeat(names, [len(labels[name]) for name in names])
-        before, joint = (np.concatenate([rows[name][i] for name in names]) for i in range(2))
-        types["types"] = type_agreement(before, joint, known, where, seed=seed)
+        one, other = (np.concatenate([rows[name] for name in names]) for rows in (before, joint))
+        types["types"] = type_agreement(one, other, known, where, seed=seed)
         types["names"] = shared_names(known, where)
     return Evidence(
         metrics=metrics,
         pairs=_pairs(chosen, correlations, held_out, seed),
-        slices=_slices(chosen, correlations, coherence, of_reference, held_out, clusters, seed),
+        slices=_slices(chosen, correlations, coherence, of_reference, alikeness, held_out, clusters, seed),
         held_out=held_out.why,
         slices_in_all=len(trained),
         **types,
@@ -140,11 +149,30 @@ def _unlike(table: pd.DataFrame, one: str, other: str) -> tuple[float, str]:
     return worst, names
 
 
+def _alikeness(
+    record: SliceRecord,
+    counts: sparse.csr_matrix,
+    clusters: NDArray[np.integer],
+    kinds: CellKinds | None,
+    seed: int,
+) -> tuple[float, str]:
+    """How far a slice's clusters resemble the reference's kinds of cells, and those that do not."""
+    if kinds is None:
+        return float("nan"), ""
+    table = likeness(counts, record.genes, clusters, kinds, seed=seed)
+    judged = table[table["itself"] >= UNLIKE_WITHIN]
+    if not len(judged):
+        return float("nan"), ""
+    bad = judged[judged["like"] < KIND_LIKE].sort_values("cells", ascending=False, kind="stable")
+    return float(np.average(judged["like"], weights=judged["cells"])), _named(record.name, bad["cluster"])
+
+
 def _slices(
     chosen: Sequence[SliceRecord],
     correlations: Mapping[str, GeneCorrelations],
     coherence: Mapping[str, float],
     reference: GeneCorrelations | None,
+    alikeness: Mapping[str, tuple[float, str]],
     held_out: RunHeldOut,
     clusters: Mapping[str, NDArray[np.integer]],
     seed: int,
@@ -159,6 +187,7 @@ def _slices(
         alone = np.flatnonzero((mine >= SMALL) & (most < HARDLY * mine))
         alone = alone[np.argsort(-mine[alone], kind="stable")]
         like = gene_structure(correlations[r.name], reference, seed=seed) if reference else None
+        alike, names = alikeness.get(r.name, (float("nan"), ""))
         found.append(
             {
                 "slice": r.name,
@@ -171,6 +200,8 @@ def _slices(
                 "reference_genes": len(set(r.genes) & set(reference.genes)) if reference else float("nan"),
                 "reference_structure": like.relative if like else float("nan"),
                 "reference_z": like.z if like else float("nan"),
+                "reference_like": alike,
+                "reference_clusters": names,
             }
         )
     return pd.DataFrame(found, columns=list(SLICES))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lloki import keys
 from lloki._parts import owners, record
 from lloki.align import AlignConfig, Alignment, AlignResult, Rigid, Warp, align, align_stack, fit_warp
 from lloki.align.series import common_genes
@@ -58,7 +59,12 @@ def align_sections(
         if s.name == fixed:
             continue
         shared = common_genes(_panel(base), _panel(s))
-        result = align(base.values, base.xy, s.values, s.xy, shared_genes=shared, config=config)
+        result = align(
+            *(base.values, base.xy, s.values, s.xy),
+            shared_genes=shared,
+            doubt=_doubt(base) or _doubt(s),
+            config=config,
+        )
         results[fixed, s.name] = result
         known = result.verdict.word != "failed"
         transforms[s.name] = result.transform if known else None
@@ -81,6 +87,7 @@ def _as_stack(
         reach=reach,
         use_ambiguous=use_ambiguous,
         panels=[_panel(s) for s in sections],
+        doubts=[_doubt(s) for s in sections],
         config=config,
     )
     return Alignment(
@@ -98,6 +105,17 @@ def _panel(section: Section) -> set[str] | None:
     """Genes that a slice measured, if its AnnData records them or holds nothing else."""
     columns = section.panel()
     return None if columns is None else set(section.own.var_names[columns])
+
+
+def _doubt(section: Section) -> str:
+    """Why the embedding of a slice has no ground to stand on, as the verdict of its run found, or ``""``."""
+    foreign = section.own.uns.get(keys.UNS, {}).get(keys.UNLIKE_REFERENCE, ())
+    if section.name not in map(str, foreign):
+        return ""
+    return (
+        f"The genes of {section.name} do not go together as in the reference of the run, so the embedding "
+        "that joins the panels has no ground to stand on"
+    )
 
 
 def _positions(sections: Sequence[Section]) -> dict[str, Doubles]:

@@ -46,6 +46,13 @@ def read_features(
     return sections, [_expression(s, names, layer) for s in sections], names
 
 
+def non_negative(adatas: AnnData | Sequence[AnnData], use_rep: str | None) -> str | None:
+    """Take the latent space where the joint embedding is the autoencoder's inputs, which have both signs."""
+    parts = [adatas] if isinstance(adatas, AnnData) else list(adatas)
+    joint = use_rep == keys.JOINT and all(keys.LATENT in part.obsm for part in parts)
+    return keys.LATENT if joint else use_rep
+
+
 def common_genes(sections: Sequence[Section]) -> list[str]:
     """Genes that every slice measured, in the order of the first."""
     first = sections[0].own

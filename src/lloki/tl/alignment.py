@@ -98,6 +98,8 @@ def align_slices(
 
     Notes
     -----
+    Slices of a run whose genes do not go together as in its reference (``uns["lloki"]["unlike_reference"]``)
+    are at most *ambiguous*, as are slices without a common gene.
     Time and memory are those of :func:`lloki.align.align`, times the number of pairs.
     """
     from lloki.align import AlignConfig

@@ -105,7 +105,8 @@ def metagenes(
     adatas
         All slices in one AnnData, as :func:`lloki.integrate` returns, or one AnnData each.
     use_rep
-        ``obsm`` key of the joint embedding, or of other non-negative features. None: expression.
+        ``obsm`` key of the joint embedding, or of other non-negative features. None: expression. Where a run
+        gave the autoencoder's inputs as the joint embedding, ``"X_lloki"`` stands for the latent space.
     layer
         Layer of non-negative expression to use as it is; default the counts in ``X``, log-normalized.
     genes
@@ -155,6 +156,7 @@ def metagenes(
 
     config = ProgramConfig.from_dict(options)
     total = config.pretraining + config.iterations
+    use_rep = _programs.non_negative(adatas, use_rep)
     sections, features, names = _programs.read_features(
         adatas, use_rep=use_rep, layer=layer, genes=genes, slice_key=slice_key
     )

@@ -252,13 +252,15 @@ def align_batches(
     key_added
         ``obsm`` key of the batch-free embedding.
     options
-        Fields of :class:`lloki.cae.CAEConfig`, such as ``steps=1000`` or ``seed=1``.
+        Fields of :class:`lloki.cae.CAEConfig`, such as ``steps=1000`` or ``seed=1``. ``output="better"``, the
+        default, is the latent space here: a run alone has the held-out genes by which it may take the inputs.
 
     Returns
     -------
     CAEModel
         For further slices of these technologies and panels: ``model.encode(x, token)``. Written into each
-        AnnData: ``obsm["X_lloki"]`` (n, 128) float32, and ``uns["lloki"]["align_batches"]``.
+        AnnData: ``obsm["X_lloki"]`` float32, (n, 128) unless ``output="inputs"``, and
+        ``uns["lloki"]["align_batches"]``.
 
     Raises
     ------

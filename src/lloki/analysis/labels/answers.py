@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lloki.analysis.labels.heads import AVERAGE, NEIGHBORS, Fitted, average
+from lloki.analysis.labels.heads import AVERAGE, NEIGHBORS, Fitted
 from lloki.analysis.labels.hierarchy import Hierarchy
 
 Doubles = NDArray[np.float64]
@@ -44,13 +44,12 @@ class Answers:
 
 
 def answer(found: Mapping[str, Doubles], hierarchy: Hierarchy) -> dict[str, Answers]:
-    """Answers of every head and of their average, from probabilities in one slice (:meth:`Fitted.predict`).
+    """Answers of every head and of their average, from probabilities in one slice (`Fitted.predict`).
 
     Where a head has no answer, it is that of the neighbors.
     """
-    mean = average(found)
-    out = {}
-    for head, p in {AVERAGE: mean, **found}.items():
+    mean, out = found[AVERAGE], {}
+    for head, p in found.items():
         p = np.where(p.sum(1, keepdims=True) > 0, p, found[NEIGHBORS])
         best, score, by_all = [], [], []
         for level in range(len(hierarchy.names)):

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from lloki._progress import Advance
 from lloki.analysis.labels import votes
-from lloki.analysis.labels.answers import answer, choose, leave_out
+from lloki.analysis.labels.answers import Answers, answer, choose, leave_out
 from lloki.analysis.labels.calibration import (
     Calibration,
     Widening,
@@ -57,7 +57,7 @@ class LabelTransfer:
     table
         One row per type; see :func:`transfer_labels`.
     curve
-        Reliability of the confidence on left-out cells, each calibrated without its own slice: columns
+        Reliability of the confidence on left-out cells, each calibrated without its slice: columns
         confidence, accuracy, n_cells.
     error
         Expected calibration error: the mean gap in that curve. Where the confidence is widened, what it was
@@ -112,15 +112,17 @@ def transfer_labels(
     (:meth:`Near.weights`) of its k nearest labeled cells in the joint embedding; *joint* and *before*,
     logistic regressions on the joint embedding and on that before batch alignment; *genes*, the mean over
     source slices of logistic regressions on the genes that source and target share; and their *average*,
-    weighted by how often each head agrees with the others in the target slice. Which one is best differs
+    weighted by how often each head agrees with the others in the target slice, and half of it taken from
+    the 10 nearest cells of that slice. Which one is best differs
     from data to data: each labeled slice in turn is labeled from the others, and the head with the highest
     accuracy is used, the average unless another is better by .005. With one source the average is used.
 
     The winner's probability is turned into a confidence by the same left-out slices: what share of their
-    cells with that score were correct? An isotonic (monotone) curve through these outcomes is the
-    confidence. If the sources span several batches and a target has none of these, whole batches are left
+    cells with that score were correct? The confidence is an isotonic (monotone) curve through these
+    outcomes; that of the average is the mean of this curve and of :class:`Widening`, which was fitted on
+    other data. If the sources span several batches and a target has none of these, whole batches are left
     out. If they show nothing of that step, because there is one source or one batch, the confidence is
-    that of :class:`Widening`, fitted on other data, in slices that are no source; `widened` is then true.
+    that of :class:`Widening` alone in slices that are no source; `widened` is then true.
 
     A cell is *unknown* if its confidence is below ``threshold``, or if it is farther from labeled cells
     than all but the share ``novelty`` of the left-out cells that were correctly predicted as its type.
@@ -248,6 +250,13 @@ def _transfer(
         for level, up in enumerate(hierarchy.of)
     ]
     predicted, correct = tested.best[0], tested.best[0] == truth
+    across = used == AVERAGE and left.what != "cells"  # a step was left out: see Widening
+
+    def sure_of(own: Answers) -> Doubles:
+        """(L, m) confidence."""
+        by_curve = np.stack([curve.predict(score) for curve, score in zip(curves, own.score)])
+        return (by_curve + Widening.predict(own.mean)) / 2 if across else by_curve
+
     far = left.distance**2 / within[left.rows]
     known = far[correct], predicted[correct]  # distances and types of the correct predictions
 
@@ -263,7 +272,7 @@ def _transfer(
         if foreign[rows].all():
             sure = Widening.predict(own.mean)
         else:
-            sure = np.stack([curve.predict(score) for curve, score in zip(curves, own.score)])
+            sure = sure_of(own)
         best[rows] = own.best[0]
         typical[rows] = votes.typicality(distance**2 / within[rows], own.best[0], *known, len(types))
         level = (sure >= threshold).argmax(0)  # the first that is sure enough, or 0
@@ -276,11 +285,14 @@ def _transfer(
     if advance is not None:
         advance(n - len(asked))
 
-    unsure = (curves[0].predict(tested.score[0]) < threshold) | (
+    unsure = (sure_of(tested)[0] < threshold) | (
         votes.typicality(far, predicted, *known, len(types)) < novelty
     )
     counted = pd.Series(names[asked]).value_counts()
-    curve = reliability(cross_calibrated(tested.score[0], correct, left.groups), correct)
+    crossed = cross_calibrated(tested.score[0], correct, left.groups)
+    if across:
+        crossed = (crossed + Widening.predict(tested.mean[0])) / 2
+    curve = reliability(crossed, correct)
     widened = bool(foreign[asked].any())
     table = _table(types, codes, slices[voters], truth, predicted, unsure)
     return LabelTransfer(

@@ -9,7 +9,7 @@ Training searches on whichever device it runs on, in tensors: see :mod:`lloki.gr
 """
 
 from lloki.graph.knn.result import Near
-from lloki.graph.knn.search import cosine_neighbors, mutual_nearest, nearest
+from lloki.graph.knn.search import EXACT, cosine_neighbors, mutual_nearest, nearest
 from lloki.graph.knn.vectors import unit_rows
 
-__all__ = ["Near", "cosine_neighbors", "mutual_nearest", "nearest", "unit_rows"]
+__all__ = ["EXACT", "Near", "cosine_neighbors", "mutual_nearest", "nearest", "unit_rows"]

@@ -24,10 +24,10 @@ STRIP = 64
 
 
 @njit(nogil=True, cache=True)
-def fill(indptr: Words, indices: Index, data: Floats, out: Floats) -> None:
-    """Scatter the CSR rows that ``indptr`` bounds into the zeroed dense ``out``."""
+def fill(rows: Words, indptr: Words, indices: Index, data: Floats, out: Floats) -> None:
+    """Scatter some CSR rows into the zeroed dense ``out``."""
     for i in range(out.shape[0]):
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(indptr[rows[i]], indptr[rows[i] + np.uint64(1)]):
             out[i, indices[p]] = data[p]
 
 
@@ -70,16 +70,15 @@ def offer_within(s: Floats, keys: Keys, start: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
-    """Offer a block (a, b) of similarities to the rows of both sides."""
+def offer_between(s: Floats, keys_i: Keys, keys_j: Keys, start_i: int, start_j: int, least: int) -> None:
+    """Offer a block (a, b) of similarities of at least ``least``, rounded down, to the rows of both sides."""
     a, b = s.shape
     worst_j = np.empty(b, np.float32)
     for j in range(b):
-        worst_j[j] = _worst(keys[start_j + j], 1)
+        worst_j[j] = _worst(keys_j[start_j + j], least)
     for i in range(a):
-        row = s[i]
-        heap_i = keys[start_i + i]
-        worst_i = _worst(heap_i, 1)
+        row, heap_i = s[i], keys_i[start_i + i]
+        worst_i = _worst(heap_i, least)
         for j0 in range(0, b, STRIP):
             j1 = min(j0 + STRIP, b)
             hits = 0
@@ -89,11 +88,11 @@ def offer_between(s: Floats, keys: Keys, start_i: int, start_j: int) -> None:
                 continue
             for j in range(j0, j1):
                 if row[j] >= worst_i:
-                    _offer(heap_i, row[j], start_j + j)
-                    worst_i = _worst(heap_i, 1)
+                    _offer(heap_i, np.floor(row[j]), start_j + j)
+                    worst_i = _worst(heap_i, least)
                 if row[j] >= worst_j[j]:
-                    _offer(keys[start_j + j], row[j], start_i + i)
-                    worst_j[j] = _worst(keys[start_j + j], 1)
+                    _offer(keys_j[start_j + j], np.floor(row[j]), start_i + i)
+                    worst_j[j] = _worst(keys_j[start_j + j], least)
 
 
 @njit(nogil=True, cache=True)
@@ -114,6 +113,26 @@ def offer_across(s: Floats, keys: Keys, exclude: Keys, start_i: int, start_j: in
                 if row[j] >= worst and j != skip:
                     _offer(heap, row[j], start_j + j)
                     worst = _worst(heap, -OFFSET)
+
+
+@njit(nogil=True, cache=True)
+def offer_listed(s: Floats, keys: Keys, rows: Keys, others: Keys, least: int) -> None:
+    """Offer a block (a, b) of listed rows and others to these rows; a row is not offered itself."""
+    a, b = s.shape
+    for i in range(a):
+        row, heap, own = s[i], keys[rows[i]], rows[i]
+        worst = _worst(heap, least)
+        for j0 in range(0, b, STRIP):
+            j1 = min(j0 + STRIP, b)
+            hits = 0
+            for j in range(j0, j1):
+                hits += row[j] >= worst
+            if hits == 0:
+                continue
+            for j in range(j0, j1):
+                if row[j] >= worst and others[j] != own:
+                    _offer(heap, row[j], others[j])
+                    worst = _worst(heap, least)
 
 
 @njit(nogil=True, cache=True)

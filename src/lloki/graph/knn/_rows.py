@@ -46,7 +46,7 @@ def rows_of(x: sparse.spmatrix | sparse.sparray | NDArray[np.floating]) -> Spars
     return SparseRows(x) if sparse.issparse(x) else DenseRows(np.asarray(x))
 
 
-def _whole(g: int) -> float:
+def whole(g: int) -> float:
     """Scale to whole numbers, with |round(S u)| <= S + sqrt(g)/2 <= 4096.
 
     By Cauchy-Schwarz no partial sum of a product of two rows then exceeds 2^24.
@@ -73,12 +73,13 @@ class SparseRows:
         unit.data /= np.sqrt(np.bincount(row, unit.data**2, minlength=unit.shape[0]))[row]
         self.unit, self.n = unit, unit.shape[0]
         self._indptr, self._genes = unit.indptr.astype(np.uint64), unit.indices.view(np.uint32)
-        self._rounded = np.rint(unit.data * _whole(unit.shape[1])).astype(np.float32)
+        self._rounded = np.rint(unit.data * whole(unit.shape[1])).astype(np.float32)
 
-    def block(self, rows: slice) -> NDArray[np.float32]:
+    def block(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return rows rounded to whole numbers, dense: only ever a block of them."""
-        out = np.zeros((rows.stop - rows.start, self.unit.shape[1]), np.float32)
-        _kernels.fill(self._indptr[rows.start : rows.stop + 1], self._genes, self._rounded, out)
+        listed = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        out = np.zeros((len(listed), self.unit.shape[1]), np.float32)
+        _kernels.fill(listed.astype(np.uint64), self._indptr, self._genes, self._rounded, out)
         return out
 
     def rank(self, others: SparseRows, keys: Keys, found: Found, rows: slice) -> None:
@@ -103,10 +104,6 @@ class SparseRows:
         """Rows that are not empty."""
         return np.flatnonzero(np.diff(self.unit.indptr))
 
-    def take(self, rows: NDArray[np.intp]) -> sparse.csr_matrix:
-        """Give rows of length one, float32."""
-        return self.unit[rows].astype(np.float32)
-
 
 class DenseRows:
     """Rows of a dense array, which is not copied: 16 bytes a row beside it."""
@@ -125,9 +122,9 @@ class DenseRows:
             self._top[rows] = np.where(top > 0, top, 1)
             length = np.sqrt(np.square(part / self._top[rows, None]).sum(axis=1))
             self._length[rows] = np.where(top > 0, length, 1)
-        self._scale = _whole(g)
+        self._scale = whole(g)
 
-    def block(self, rows: slice) -> NDArray[np.float32]:
+    def block(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return rows rounded to whole numbers."""
         return np.rint(self._unit(rows) * self._scale).astype(np.float32)
 
@@ -151,10 +148,6 @@ class DenseRows:
     def full(self) -> NDArray[np.intp]:
         """Rows that are not empty."""
         return np.flatnonzero(self.x.any(axis=1))
-
-    def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Give rows of length one, float32."""
-        return np.concatenate([self._unit(part).astype(np.float32) for part in np.array_split(rows, 64)])
 
     def _unit(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float64]:
         return self.x[rows] / self._top[rows, None] / self._length[rows, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -13,7 +12,7 @@ from scipy import sparse
 from lloki._parallel import blocks, map_ordered
 from lloki._progress import Advance
 from lloki.errors import ConfigError
-from lloki.graph.knn import _kernels
+from lloki.graph.knn import _index, _kernels
 from lloki.graph.knn._rows import ANY, POSITIVE, DenseRows, Found, SparseRows, rows_of
 from lloki.graph.knn.result import Near
 
@@ -22,6 +21,8 @@ Rows: TypeAlias = sparse.spmatrix | sparse.sparray | NDArray[np.floating]
 
 # Rows of a square block of similarities: 4 MB of float32, which stays in cache between product and scan.
 BLOCK = 1024
+# Rows up to which every pair is compared: about 20 minutes on one core for half a million of 300 genes.
+EXACT = 500_000
 # Candidates kept beyond k by the first, coarser pass, so that rounding does not push out true neighbors.
 SPARE = 40
 
@@ -31,7 +32,7 @@ def cosine_neighbors(
     k: int,
     *,
     threads: int | None = None,
-    approximate_above: int = 100_000,
+    approximate_above: int = EXACT,
     seed: int = 0,
     advance: Advance | None = None,
     block: int = BLOCK,
@@ -56,10 +57,10 @@ def cosine_neighbors(
     threads
         Threads to use; default all cores. The result does not depend on it.
     approximate_above
-        Above this many cells, an approximate index (PyNNDescent) takes the place of the n² comparisons. It
-        runs on one thread, since its result would depend on their number.
+        Above this many cells, each is compared with about 20,000 others, whose direction is like its own, in
+        place of all (`lloki.graph.knn._index`).
     seed
-        Seeds the approximate index; the exact search draws nothing.
+        Seeds the index; the exact search draws nothing.
     advance
         Called with numbers of cells done, which sum to n.
     block
@@ -81,8 +82,8 @@ def cosine_neighbors(
 
     Notes
     -----
-    Time grows with n²·g up to ``approximate_above`` (about 20 CPU-seconds at 50,000 × 500), then with about
-    n·log n. Memory beside the input: 8·n·(k + 40) bytes, per thread 4·block·(block + 2g),
+    Time grows with n²·g up to ``approximate_above`` (about 20 CPU-seconds at 50,000 × 500), then with
+    n·(20,000 + n / 500)·g. Memory beside the input: 8·n·(k + 40) bytes, per thread 4·block·(block + 2g),
     and for a sparse matrix a copy in float64.
     """
     if k < 1 or block < 1:
@@ -93,9 +94,7 @@ def cosine_neighbors(
             rows, min(k + SPARE, max(rows.n - 1, 1)), threads=threads, advance=advance, block=block
         )
     else:
-        keys = _candidates_approximate(rows, k + SPARE, seed=seed)
-        if advance is not None:
-            advance(rows.n)
+        keys = _index.candidates(rows, k + SPARE, seed=seed, threads=threads, advance=advance)
     found = Found(np.empty((rows.n, k), np.int32), np.empty((0, k), np.int64), POSITIVE)
     _rank(rows, rows, keys, found, threads)
     return found.index
@@ -198,7 +197,7 @@ def _candidates_exact(
                 _kernels.offer_within(similarity, keys, cuts[i].start)
             else:
                 with locks[j]:  # i < j always: two threads cannot wait for each other
-                    _kernels.offer_between(similarity, keys, cuts[i].start, cuts[j].start)
+                    _kernels.offer_between(similarity, keys, keys, cuts[i].start, cuts[j].start, 1)
         return int(similarity.size) * (1 if i == j else 2)
 
     # Pairs far apart in this order share no block, so threads seldom wait for one another.
@@ -209,23 +208,4 @@ def _candidates_exact(
         if advance is not None and (now := compared // rows.n) > reported:
             advance(now - reported)
             reported = now
-    return keys
-
-
-def _candidates_approximate(rows: SparseRows | DenseRows, c: int, *, seed: int) -> NDArray[np.int64]:
-    """Take the same keys from PyNNDescent; the ranking that follows needs no similarity bits."""
-    from pynndescent import NNDescent
-
-    keys = np.zeros((rows.n, c), np.int64)
-    full = rows.full()  # rows without counts would be everyone's equally bad neighbor
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        index = NNDescent(rows.take(full), metric="cosine", n_neighbors=c + 1, random_state=seed, n_jobs=1)
-    found, _ = index.neighbor_graph
-    found = np.where(found >= 0, full[found], -1)
-    other = (found >= 0) & (found != full[:, None])
-    # Each row lists itself at most once; a stable sort moves the true entries forward to drop exactly one.
-    order = np.argsort(~other, axis=1, kind="stable")[:, :c]
-    index_of = np.take_along_axis(np.where(other, found, -1), order, 1)
-    keys[full] = np.where(index_of >= 0, _kernels.LAST - index_of.astype(np.int64) + (1 << 32), 0)
     return keys

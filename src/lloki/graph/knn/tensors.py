@@ -2,16 +2,21 @@
 
 It compares cosines as the device computes them, in float32, and orders them by ``topk``: training looks for
 pairs again and again, where a second, exact pass would cost more than its few changed pairs are worth.
-Equal cosines come in the order of ``topk``, which is fixed for a device and shape.
+Equal cosines come in the order of ``topk``, which is fixed for a device and shape, or by index.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from lloki.graph.knn import _kernels
 
 # Rows compared with all targets at a time, and the most comparisons of one block, 4 bytes each.
 BLOCK, COMPARISONS = 2048, 2**25
+_SQUARE = 1024  # rows of either side in a block that serves both: 4 MB, which stay in cache
 
 
 def unit_rows(x: Tensor) -> Tensor:
@@ -78,8 +83,7 @@ def mutual_pairs(
     i, j
         (p,) int64 each, ascending in i.
     """
-    forward = nearest(a, b, k, types=types)  # (n, k)
-    backward = nearest(b, a, k, types=None if types is None else types[::-1])  # (m, k)
+    forward, backward = _both_ways(a, b, k, types)  # (n, k), (m, k)
     mutual = torch.zeros_like(forward, dtype=torch.bool)
     for start in range(0, len(a), BLOCK):
         rows = slice(start, min(start + BLOCK, len(a)))
@@ -88,6 +92,33 @@ def mutual_pairs(
     mutual &= forward >= 0
     i, rank = mutual.nonzero(as_tuple=True)
     return i, forward[i, rank]
+
+
+def _both_ways(a: Tensor, b: Tensor, k: int, types: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Find the nearest in ``b`` of each row of ``a`` and the other way, as `nearest` does.
+
+    On the CPU, each block of cosines is computed once for both, and equal ones are ordered by lower index.
+    """
+    if a.device.type != "cpu" or a.dtype != torch.float32 or not len(a) or not len(b):
+        back = None if types is None else types[::-1]
+        return nearest(a, b, k, types=types), nearest(b, a, k, types=back)
+    forward, backward = (np.zeros((len(x), min(k, len(y))), np.int64) for x, y in ((a, b), (b, a)))
+    left, right = unit_rows(a) * 2.0**24, unit_rows(b)  # the scale is exact; cosines become keys
+    for i in range(0, len(a), _SQUARE):
+        for j in range(0, len(b), _SQUARE):
+            cosine = left[i : i + _SQUARE] @ right[j : j + _SQUARE].T
+            if types is not None:
+                unlike = differ(types[0][i : i + _SQUARE, None], types[1][None, j : j + _SQUARE])
+                cosine.masked_fill_(unlike, -torch.inf)
+            _kernels.offer_between(cosine.numpy(), forward, backward, i, j, -_kernels.OFFSET)
+    return _ranked(forward), _ranked(backward)
+
+
+def _ranked(keys: NDArray[np.int64]) -> Tensor:
+    """Sort keys, the largest first, and give their indices, -1 where there is none."""
+    keys.sort(axis=1)
+    keys = keys[:, ::-1]
+    return torch.from_numpy(np.where(keys == 0, -1, _kernels.LAST - (keys & _kernels.LAST)))
 
 
 def differ(a: Tensor, b: Tensor) -> Tensor:

@@ -267,13 +267,15 @@ def _telling(adata: ad.AnnData, slice_key: str) -> list[str]:
     x = adata.X
     if x is None or not adata.n_vars:
         return []
-    from scipy import sparse
+    from lloki._parts import row_blocks
 
-    x = sparse.csr_matrix(x) if not sparse.issparse(x) else x.tocsr()
-    if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
-        return []  # scaled values, say, which are no expression
-    mean = np.asarray(x.mean(axis=0)).ravel()
-    square = np.asarray(x.multiply(x).mean(axis=0)).ravel()
+    total, squares = np.zeros(adata.n_vars), np.zeros(adata.n_vars)
+    for part in row_blocks(x):
+        if part.nnz and not (np.isfinite(part.data).all() and part.data.min() >= 0):
+            return []  # scaled values, say, which are no expression
+        total += np.bincount(part.indices, part.data, adata.n_vars)
+        squares += np.bincount(part.indices, np.square(part.data, dtype=np.float64), adata.n_vars)
+    mean, square = total / max(adata.n_obs, 1), squares / max(adata.n_obs, 1)
     spread = (square - mean**2) / np.maximum(mean, 1e-12)
     if keys.MEASURED in adata.varm:
         slices = np.asarray(adata.varm[keys.MEASURED]).sum(axis=1)
