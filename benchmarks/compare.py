@@ -155,11 +155,11 @@ def naive(made: Conditions) -> dict[str, float]:
     }
 
 
-def power(seeds: int, cells: int, first: int) -> None:
+def power(seeds: int, cells: int, first: int, only: str) -> None:
     rows = []
     for seed in range(first, first + seeds):
         for name, (options, share) in DESIGNS.items():
-            if seed >= share:
+            if seed >= share or not name.startswith(only):
                 continue
             made = conditions(n_donors=4 + seed % 3, n_cells=cells, n_reference=1, seed=seed, **options)
             embed(made.slices, seed)
@@ -188,7 +188,8 @@ def report_power(table: pd.DataFrame) -> None:
         table[[f"{w} {k}" for k in kinds]].sum(axis=1) for w in ("found", "false")
     )
     table["any"], table["FDP"] = table["found"] > 0, table["false"] / table["found"].clip(lower=1)
-    table["naive FDP"] = table["naive false"] / table["naive found"].clip(lower=1)
+    if "naive found" in table:
+        table["naive FDP"] = table["naive false"] / table["naive found"].clip(lower=1)
     table["any by model"] = table[[f"model {k}" for k in kinds]].sum(axis=1) > 0
     by = table.groupby("design", sort=False)
     shown = by[[c for c in table.columns if c.startswith(("FDP", "power", "naive", "any"))]].mean()
@@ -349,6 +350,7 @@ def main() -> None:
     own.add_argument("--seeds", type=int, default=50)
     own.add_argument("--first", type=int, default=0)
     own.add_argument("--cells", type=int, default=500)
+    own.add_argument("--only", default="", help="Beginning of the names of designs.")
     for name in ("null", "real"):
         own = commands.add_parser(name)
         own.add_argument("folder", type=Path)
@@ -358,7 +360,7 @@ def main() -> None:
     own.add_argument("--cells", type=int, default=20_000)
     options = parser.parse_args()
     if options.command == "power":
-        power(options.seeds, options.cells, options.first)
+        power(options.seeds, options.cells, options.first, options.only)
     elif options.command == "null":
         null(options.folder, options.splits)
     elif options.command == "real":

@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 import lloki
 from lloki import keys
+from lloki._parts import read_parts
 from lloki.cli import app
-from lloki.compare import COLUMNS
+from lloki.compare import COLUMNS, SliceFacts
 from lloki.datasets import PLATFORMS, conditions
 from lloki.errors import ConfigError, InputError, LlokiWarning
+from lloki.genes import panel_name
+from lloki.tl.comparison import _labels_of, _with_panels
 
 STUDY = {"condition_key": "condition", "control": "healthy", "donor_key": "donor", "label_key": "cell_type"}
 FEW = {"n_neighborhoods": 60}
@@ -127,14 +130,24 @@ def test_confounded_conditions_have_no_findings_of_expression(confounded):
     assert not len(found.expression)
     assert set(found.design["role"]) == {"not comparable"}
     assert found.composition["confounded"].all()
+    assert found.composition["p_value"].notna().any()
+    assert found.abundance["effect"].notna().all()
+    assert found.abundance["p_value"].isna().all()
     assert set(found.evidence["strength"]) <= {"weak"}
 
 
 def test_condition_equal_to_panel_is_confounded(confounded):
-    for s in confounded:
+    slices = [s.copy() for s in confounded]
+    for s in slices:
         s.obs["technology"] = "one instrument"
-    with pytest.warns(LlokiWarning, match="never measured on the same panel"):
-        found = lloki.tl.compare(confounded, **STUDY, **FEW)
+        s.obs[keys.CLUSTER] = s.obs["cell_type"]
+    options = {**STUDY, "label_key": keys.CLUSTER}
+    with (
+        pytest.warns(LlokiWarning, match="never measured on the same panel"),
+        pytest.warns(LlokiWarning, match="Clusters of the joint embedding may follow"),
+    ):
+        found = lloki.tl.compare(slices, **options, **FEW)
+    assert found.composition["group"].str.startswith("cluster ").all()
     assert not len(found.expression)
 
 
@@ -219,6 +232,11 @@ def spoil(slices: list[ad.AnnData], column: str, rows: int, value: object) -> No
         (lambda s: s[1].obsm.pop(keys.JOINT), {}, r"obsm\['X_lloki'\]: is absent"),
         (lambda s: s[1].obsm.pop("spatial"), {}, r"obsm\['spatial'\]: is absent"),
         (lambda s: setattr(s[0], "X", np.log1p(s[0].X.toarray() / 3)), {}, "disease1_gammamap X"),
+        (lambda s: setattr(s[0], "X", s[0].X * 0.37), {}, "disease1_gammamap X: holds"),
+        (lambda s: spoil(s, "condition", 1, "nan"), {}, r"obs\['condition'\]: has no value"),
+        (lambda s: spoil(s, "donor", 2, "NA"), {}, r"obs\['donor'\]: has no value"),
+        (lambda s: spoil(s, "condition", 1, "Disease "), {}, "'Disease ' and 'disease' differ only by"),
+        (lambda s: spoil(s, "donor", 1, "Disease 2"), {}, "'Disease 2' and 'disease2' differ only by"),
     ],
 )
 def test_bad_input_is_named(confounded, change, options, message):
@@ -226,6 +244,40 @@ def test_bad_input_is_named(confounded, change, options, message):
     change(slices)
     with pytest.raises(InputError, match=message):
         lloki.tl.compare(slices, **{**STUDY, **options})
+
+
+def test_fractions_are_no_counts(confounded):
+    slices = [s.copy() for s in confounded]
+    rng = np.random.default_rng(0)
+    slices[0].X = sparse.csr_matrix(slices[0].X.toarray() * rng.uniform(0.5, 1, slices[0].shape))
+    with pytest.raises(InputError, match="disease1_gammamap X: holds fractions, not counts"):
+        lloki.tl.compare(slices, **STUDY)
+
+
+def test_panels_that_differ_by_filtered_genes_are_one():
+    genes = [f"g{i}" for i in range(100)]
+    own = [genes, genes[4:], genes[:-5], genes[40:], genes[:96]]
+    names = ["A", "A", "A", "A", "B"]
+    facts = [SliceFacts(f"s{i}", f"s{i}", "h", t, "") for i, t in enumerate(names)]
+    panels = [f.panel for f in _with_panels(facts, own)]
+    assert panels[0] == panels[1] == panels[2] == panel_name(genes)
+    assert panels[3] == panel_name(genes[40:])
+    assert panels[4] == panel_name(genes[:96])  # of another technology
+    named = [SliceFacts(f.name, f.unit, "h", "A", "v2" if i else "") for i, f in enumerate(facts)]
+    assert [f.panel for f in _with_panels(named, own)] == [panel_name(genes), *["v2"] * 4]
+    stale = [SliceFacts(f.name, f.unit, "h", "A", panel_name(g)) for f, g in zip(facts, own)]
+    assert len({f.panel for f in _with_panels(stale, own)}) == 2
+
+
+def test_clusters_are_compared_where_no_cell_has_a_label(confounded):
+    slices = [s.copy() for s in confounded]
+    for s in slices:
+        s.obs[keys.LABEL] = None
+        s.obs[keys.CLUSTER] = s.obs["cell_type"]
+    assert _labels_of(read_parts(slices, slice_key="slice"), None) == keys.CLUSTER
+    slices[0].obs[keys.LABEL] = "Micro"
+    with pytest.warns(LlokiWarning, match="no cell has a label"):
+        assert _labels_of(read_parts(slices, slice_key="slice"), None) == keys.LABEL
 
 
 def test_two_conditions_in_a_slice_are_refused(confounded):

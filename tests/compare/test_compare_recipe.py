@@ -20,6 +20,7 @@ from lloki.compare import (
     moderate,
 )
 from lloki.compare.counts import library_sizes, log_rates
+from lloki.compare.evidence import rank_evidence
 from lloki.compare.neighborhood import contacts, distances
 from lloki.errors import InputError
 
@@ -57,7 +58,7 @@ def test_confounding_is_found_by_the_rank_of_the_design(rows, apart, units):
     (found,) = (i for i in identify(design(*rows), 3) if i.condition == "d")
     assert found.apart == apart
     assert (found.n_control, found.n_condition) == units
-    assert "units where 3" in found.text
+    assert f"of h and {units[1]} of d, where 3 of each are needed" in found.text
     assert ("cannot be distinguished" in found.text) == (not apart)
 
 
@@ -280,3 +281,27 @@ def test_the_order_of_slices_is_no_matter():
     one, other = Design.of(facts, "h"), Design.of(facts[::-1], "h")
     np.testing.assert_array_equal(one.unit, other.unit)
     np.testing.assert_array_equal(one.observation, other.observation)
+
+
+@pytest.mark.parametrize(
+    ("panels", "effects", "strength"),
+    [
+        ("A;B", "0.9;1.1", "strong"),
+        ("A;B", "1.9;-0.2", "moderate"),  # one technology is against it
+        ("A;B", "1.0;nan", "moderate"),  # one technology has one condition
+        ("A;A2", "0.9;1.1", "moderate"),  # two panels of one technology
+    ],
+)
+def test_strong_evidence_is_that_of_technologies_that_agree(panels, effects, strength):
+    row = {"type": "t", "gene": "g", "effect": 1.0, "low": 0.5, "high": 1.5, "q_value": 0.01, "n_units": 8}
+    row |= {"condition": "d", "panels": panels, "panel_effects": effects, "heterogeneity_p": 0.5}
+    row |= {"source": "t", "spill_over": ""}
+    found = rank_evidence({"expression": pd.DataFrame([row])}, 0.05, {"A": "one", "A2": "one", "B": "two"})
+    assert list(found["strength"]) == [strength]
+    unsure = pd.DataFrame([row | {"spill_over": "unknown", "source": "u"}])
+    found = rank_evidence({"expression": unsure}, 0.05, {"A": "one", "A2": "one", "B": "two"})
+    assert list(found["strength"]) == ["moderate"]
+    flagged = pd.DataFrame([row | {"spill_over": "neighbors", "source": "u"}])
+    weak = rank_evidence({"expression": flagged}, 0.05, {"A": "one", "A2": "one", "B": "two"})
+    assert list(weak["strength"]) == ["weak"]
+    assert "u, which expresses the gene most" in weak["would_refute"][0]

@@ -93,6 +93,9 @@ def compare(
             ),
         )
         used = parameters_of(adata, "compare")
+        build_comparison_page(
+            adata, found, control=control, alpha=used["alpha"], min_units=used["min_units"], out=page
+        )
         for name, table in {"design": found.design, **found.tables, "evidence": found.evidence}.items():
             with atomic(out / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False)
@@ -105,9 +108,6 @@ def compare(
         }
         with atomic(out / "compare.json") as temporary:
             temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
-        build_comparison_page(
-            adata, found, control=control, alpha=used["alpha"], min_units=used["min_units"], out=page
-        )
     look_at(page, integrated)
     for each in found.identified:
         typer.echo(each.text)

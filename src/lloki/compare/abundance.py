@@ -23,7 +23,9 @@ def compare_abundance(
     """Compare the numbers of cells in neighborhoods of the joint space (Dann et al. 2022, Milo).
 
     Neighborhoods are the cells nearest, by cosine similarity, to index cells that are drawn evenly from all
-    slices. Each is counted by unit, and the counts are compared as those of types are.
+    slices. Each is counted by unit, and the counts are compared as those of types are. Where condition and
+    instrument are confounded there is no test: what the integration left of the instruments moves cells in
+    the joint space, and so their numbers in neighborhoods.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def compare_abundance(
         counts[:, i] = np.bincount(unit[own], minlength=len(design.unit))
         known = code[own][code[own] >= 0]
         kinds[i] = np.bincount(known, minlength=len(cohort.types))
-    compared = relative_abundance(counts, totals, cohort, identified, config)
+    compared = relative_abundance(counts, totals, cohort, identified, config, across=False)
     found, effects = compared.table, np.full(n, np.nan)
     if not len(found):
         return compared, effects

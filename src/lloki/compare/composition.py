@@ -50,17 +50,23 @@ def compare_composition(cohort: Cohort, identified: list[Identified], config: Co
 
 
 def relative_abundance(
-    counts: Doubles, totals: Doubles, cohort: Cohort, identified: list[Identified], config: CompareConfig
+    counts: Doubles,
+    totals: Doubles,
+    cohort: Cohort,
+    identified: list[Identified],
+    config: CompareConfig,
+    *,
+    across: bool = True,
 ) -> Compared:
     """Compare counts (n, f) of cells out of totals (n,), relative to the median feature.
 
     Shares sum to one: if one type grows, all others shrink. Most are taken not to change, and what the
     median type seems to change is subtracted from all (Zhou et al. 2022, LinDA), with its standard error
-    added. ``p_share`` is the test without that.
+    added. ``p_share`` is the test without that. ``across`` is as for `differences`.
     """
     measured = np.repeat(totals[:, None] > 0, counts.shape[1], axis=1)
     y, v, mask = log_rates(counts, totals, measured, cohort.design, min_count=config.min_count)
-    return differences(y, v, mask, cohort, identified, config, relative=True)
+    return differences(y, v, mask, cohort, identified, config, relative=True, across=across)
 
 
 def differences(
@@ -72,8 +78,13 @@ def differences(
     config: CompareConfig,
     *,
     relative: bool = False,
+    across: bool = True,
 ) -> Compared:
-    """Compare what is relative within slices: within panels for conditions that share some, else across."""
+    """Compare what is relative within slices: within panels for conditions that share some, else across.
+
+    Without ``across``, differences across panels are given, and not tested.
+    """
+    no_test = len(cohort.design.unit) + 1
     parts = []
     for adjust in (True, False):
         found = compare_conditions(
@@ -83,7 +94,7 @@ def differences(
             cohort.design,
             conditions=[i.condition for i in identified if i.apart == adjust],
             adjust=adjust,
-            min_units=config.min_units,
+            min_units=config.min_units if adjust or across else no_test,
             relative=relative,
             labels=cohort.labels,
         )

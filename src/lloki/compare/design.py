@@ -259,7 +259,7 @@ class Identified:
 def identify(
     design: Design, min_units: int, *, alpha: float = 0.05, n_relabelings: int = 199, seed: int = 0
 ) -> list[Identified]:
-    """Find what can be told of each condition, from the rank of the design.
+    """Find what can be distinguished of each condition, from the rank of the design.
 
     Parameters
     ----------
@@ -278,24 +278,27 @@ def identify(
         tokens = sorted(set(design.token[used]))
         if apart:
             alone = sorted(set(design.token[design.condition == other]) - set(tokens))
-            text = f"{other} and {design.control} are compared within {_several(tokens)}"
+            text = f"{other} and {design.control} are compared within {_several(short(tokens, design))}"
             both = [t for t in tokens if {design.control, other} <= set(design.condition[design.token == t])]
             if len(both) < len(tokens):
                 text += ", linked by donors that were measured on more than one panel"
             text += "."
             if alone:
-                text += f" {_several(alone)} measured {other} without a control, and is left out of the test."
+                named = _several(short(alone, design))
+                text += f" {named} measured {other} without a control, and is left out of the test."
         else:
             text = (
                 f"{other} and {design.control} were never measured on the same panel, and no donor links "
                 "their panels: a difference in expression cannot be distinguished from one between "
-                "instruments, and is not reported. Only what is relative within each slice is compared "
-                "(shares of types, who is beside whom), and may still be an effect of the instrument."
+                "instruments, and is not reported; nor is abundance in the joint space tested. Only what is "
+                "relative within each slice is compared (shares of types, who is beside whom), and may still "
+                "be an effect of the instrument."
             )
         if min(sides) < min_units:
             text += (
-                f" There are {sides[0]} and {sides[1]} units where {min_units} on either side are needed for "
-                "a test: only effect sizes are given."
+                f" There {'is 1 unit' if sides[0] == 1 else f'are {sides[0]} units'} of {design.control} and "
+                f"{sides[1]} of {other}, where {min_units} of each are needed for a test: only effect sizes "
+                "are given."
             )
         labels = design.relabel(other, adjust=apart, most=n_relabelings, seed=seed)
         mirrored = (labels != labels[0])[:, used].all(axis=1)
@@ -308,6 +311,13 @@ def identify(
             )
         found.append(Identified(other, apart, sides[0], sides[1], smallest, text))
     return found
+
+
+def short(tokens: Sequence[str], design: Design) -> list[str]:
+    """Names of panel groups: the technology alone, where it has one panel."""
+    known = {s.token: s.technology for s in design.slices}
+    once = {t for t in known.values() if list(known.values()).count(t) == 1}
+    return [known[token] if known[token] in once else token for token in tokens]
 
 
 def _several(names: Sequence[str]) -> str:

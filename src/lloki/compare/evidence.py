@@ -33,9 +33,9 @@ def rank_evidence(
 
     Notes
     -----
-    ``"strong"``: panels of two technologies agree, and nothing speaks against it. ``"weak"``: condition and
-    instrument are confounded, transcripts of neighbors may explain it, panels disagree, or only the share
-    changes. ``"moderate"``: all others.
+    ``"strong"``: all technologies agree in the direction, at least two, and nothing speaks against it.
+    ``"weak"``: condition and instrument are confounded, transcripts of neighbors may explain it, panels
+    disagree, or only the share changes. ``"moderate"``: all others.
     """
     rows: list[dict[str, Any]] = []
     for name, table in tables.items():
@@ -73,6 +73,8 @@ def _by_type(found: pd.DataFrame) -> pd.DataFrame:
 def _finding(name: str, row: Mapping[Any, Any], technologies: Mapping[str, str]) -> dict[str, Any]:
     panels = str(row["panels"]).split(";")
     instruments = {technologies[p] for p in panels}
+    each = [float(e) * row["effect"] for e in str(row["panel_effects"]).split(";")]  # NaN: one condition only
+    agree = {technologies[p] for p, same in zip(panels, each) if same > 0}
     doubts, confounded = [], bool(row.get("confounded", False))
     if confounded:
         doubts.append("the condition and the instrument are confounded: measure both conditions on one panel")
@@ -94,7 +96,8 @@ def _finding(name: str, row: Mapping[Any, Any], technologies: Mapping[str, str])
     if confounded or len(doubts) > 0:
         strength = "weak"
     else:
-        strength = "strong" if len(instruments) > 1 else "moderate"
+        sure = agree == instruments and row.get("spill_over") != "unknown"
+        strength = "strong" if len(agree) > 1 and sure else "moderate"
     if not doubts:
         doubts = [_next(row, panels, instruments)]
     return {
@@ -124,7 +127,7 @@ def _next(row: Mapping[Any, Any], panels: list[str], instruments: set[str]) -> s
         return "no effect on a second panel: only one supports it"
     if len(instruments) == 1:
         return "no effect with a second technology: only one supports it"
-    return f"no effect in new donors: {int(row['n_units'])} support it"
+    return f"no effect in new donors; {int(row['n_units'])} support it so far"
 
 
 def _feature(name: str, row: Mapping[Any, Any]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -15,15 +15,18 @@ from scipy import sparse
 import lloki
 from lloki import keys
 from lloki._keywords import keywords
+from lloki._missing import text_labels
 from lloki._parts import Part, joint_embedding, owners, read_parts, record, write_column
 from lloki.errors import InputError, LlokiWarning
-from lloki.genes import panel_name
+from lloki.genes import is_panel_name, panel_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     import lloki.compare
     from lloki.compare import Comparison
+
+_ALIKE = 0.9  # share of the genes of two panels that both have, from which they are one but for filters
 
 
 @keywords
@@ -91,7 +94,7 @@ def compare(
     ------
     InputError
         If a column is absent, a slice has no or two conditions or donors, a donor is in two conditions, or
-        only one condition is there.
+        only one condition is there; if names differ only by spaces or capitals; or if values are no counts.
     ConfigError
         If an option is unknown or out of its range.
 
@@ -104,7 +107,8 @@ def compare(
     Notes
     -----
     Method: :func:`lloki.compare.compare`. The technology is read from ``obs["technology"]``, else
-    ``uns["technology"]``; the panel from ``obs["panel"]``, else from the genes that a slice measured.
+    ``uns["technology"]``; the panel from ``obs["panel"]``, else from the genes that a slice measured, where
+    panels of a technology that share nine tenths of their genes are one.
     """
     from lloki import compare as method
 
@@ -113,6 +117,7 @@ def compare(
     if domain_key is None and all(keys.DOMAIN in own.obs for own in owners(parts)):
         domain_key = keys.DOMAIN
     facts = [_facts(part, condition_key, donor_key) for part in parts]
+    _distinct(facts, {"condition": condition_key, "unit": donor_key, "technology": keys.TECHNOLOGY})
     method.Design.of(facts, control)  # before the matrices are read: its errors are those of a mistyped name
     label_key = _labels_of(parts, label_key)
     counts = _counts(parts, facts, layer)
@@ -122,9 +127,10 @@ def compare(
         if not len(part.rows):
             raise InputError("no cell has counts", where=part.name, hint="Leave the slice out.")
     joint_embedding(parts, use_rep)
+    facts = _with_panels(facts, [genes for _, genes in counts])
     slices = [
         method.ConditionSlice(
-            fact if fact.panel else method.SliceFacts(**{**asdict(fact), "panel": panel_name(genes)}),
+            fact,
             x[own],
             genes,
             part.positions(),
@@ -157,6 +163,12 @@ def compare(
             "Each slice counts as a donor. If some are of one donor, set donor_key: slices are no replicates."
         )
         warnings.warn(text, LlokiWarning, stacklevel=3)
+    if label_key == keys.CLUSTER and not all(each.apart for each in found.identified):
+        text = (
+            "Clusters of the joint embedding may follow what is left of the instruments, as may their shares "
+            "and contacts. Name cell types by label_key."
+        )
+        warnings.warn(text, LlokiWarning, stacklevel=3)
     for each in found.identified:
         few = min(each.n_control, each.n_condition) < config.min_units or each.smallest_q > config.alpha
         if not each.apart or few:
@@ -174,11 +186,14 @@ def _labels_of(parts: Sequence[Part], label_key: str | None) -> str | None:
     """
     if label_key is None:
         for key in (keys.LABEL, keys.CLUSTER):
-            if all(key in own.obs for own in owners(parts)):
-                return key
-        text = "There are no labels and no clusters: only abundance in the joint space is compared."
-        warnings.warn(f"{text} Name a column by label_key.", LlokiWarning, stacklevel=4)
-        return None
+            own = [part.column(key) for part in parts]
+            if any(labels is not None and (labels != "").any() for labels in own):
+                label_key = key
+                break
+        else:
+            text = "There are no labels and no clusters: only abundance in the joint space is compared."
+            warnings.warn(f"{text} Name a column by label_key.", LlokiWarning, stacklevel=4)
+            return None
     slot = f"obs[{label_key!r}]"
     known = [part.labels(label_key) for part in parts]
     for part, labels in zip(parts, known):
@@ -215,6 +230,52 @@ def _facts(part: Part, condition_key: str, donor_key: str | None) -> lloki.compa
     )
 
 
+def _distinct(facts: Sequence[lloki.compare.SliceFacts], columns: Mapping[str, str | None]) -> None:
+    """Check that no two names of a column are the same but for spaces and capitals.
+
+    Raises
+    ------
+    InputError
+        If two are: a donor would count twice, or a technology would be two.
+    """
+    for field, column in columns.items():
+        seen: dict[str, str] = {}
+        for fact in facts if column is not None else ():
+            name = getattr(fact, field)
+            first = seen.setdefault("".join(name.casefold().split()), name)
+            if first != name:
+                text = f"{first!r} and {name!r} differ only by spaces or capitals"
+                hint = "Write them the same if they are the same, else rename one."
+                raise InputError(text, where=fact.name, slot=f"obs[{column!r}]", hint=hint)
+
+
+def _with_panels(
+    facts: Sequence[lloki.compare.SliceFacts], genes: Sequence[Sequence[str]]
+) -> list[lloki.compare.SliceFacts]:
+    """Name the panels of slices, where none is named: by their genes, in groups that hardly differ.
+
+    Filtering each slice leaves it with genes of its own, as if each had a panel, and nothing could be
+    compared. Panels of one technology that have nine tenths of their genes in common are therefore one panel,
+    named by the largest; each gene is still compared only in the slices that have it.
+    """
+    sets = [set(own) for own in genes]
+    largest = sorted(range(len(facts)), key=lambda i: (-len(sets[i]), panel_name(sets[i])))
+    heads: list[int] = []
+    out = list(facts)
+    for i in largest:
+        if facts[i].panel and not is_panel_name(facts[i].panel):
+            continue
+        for head in heads:
+            same = facts[head].technology == facts[i].technology
+            if same and len(sets[i] & sets[head]) >= _ALIKE * len(sets[i] | sets[head]):
+                break
+        else:
+            head = i
+            heads.append(i)
+        out[i] = replace(facts[i], panel=panel_name(sets[head]))
+    return out
+
+
 def _only(part: Part, key: str, *, needed: bool = True) -> str:
     """Return the one value of a column in a slice.
 
@@ -223,12 +284,13 @@ def _only(part: Part, key: str, *, needed: bool = True) -> str:
     InputError
         If it has several, or none where it is needed.
     """
-    values, slot = part.column(key), f"obs[{key!r}]"
-    if values is None:
+    slot = f"obs[{key!r}]"
+    if key not in part.own.obs:
         if not needed:
             return ""
         there = ", ".join(map(str, part.own.obs)) or "none"
         raise InputError("the column is absent", where=part.name, slot=slot, hint=f"There are: {there}.")
+    values = text_labels(part.own.obs[key].iloc[part.rows])  # "nan", as text, is no name
     known = sorted(set(map(str, values)) - {""})
     lost = int((values == "").sum())
     if needed and lost:
@@ -249,7 +311,7 @@ def _counts(
     Where nothing records them, slices of one technology (and panel, if named) are taken to have measured the
     same: the genes that any of them has counts of. A gene that one slice happens to lack is a zero there.
     """
-    found = [part.counts(layer) for part in parts]
+    found = [part.counts(layer, fractions=False) for part in parts]
     groups: dict[tuple[str, str], set[str]] = {}
     unknown = [part.panel() is None for part in parts]
     for fact, (_, genes), guess in zip(facts, found, unknown):
@@ -266,7 +328,10 @@ def _counts(
 
 
 def _column(part: Part, key: str | None) -> NDArray[np.str_] | None:
-    return None if key is None else part.labels(key)
+    labels = None if key is None else part.labels(key)
+    if key != keys.CLUSTER or labels is None:
+        return labels
+    return np.array([f"cluster {name}" if name else "" for name in labels])  # a number says nothing
 
 
 def _scores(part: Part) -> NDArray[np.float64] | None:

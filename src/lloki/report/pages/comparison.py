@@ -75,12 +75,13 @@ def build_comparison_page(
         If the page cannot be written there.
     """
     others = sorted(set(found.design["condition"]) - {control})
+    units = set(";".join(found.design["units"]).split(";"))
+    slices, donors = words.plural(len(found.slices), "slice"), words.plural(len(units), "donor")
+    alone = units == set(found.slices)
+    which = f"{slices}, each counted as a donor (a unit)" if alone else f"{slices} of {donors} (the units)"
     summary = (
-        f"What differs between {words.listed(others)} and {control}? Compared in "
-        f"{words.plural(len(found.slices), 'slice')} of "
-        f"{words.plural(len(set(';'.join(found.design['units']).split(';'))), 'unit')}: donors, or "
-        f"slices where "
-        "no donors are named. Cells are no replicates; genes are compared only where they were measured."
+        f"What differs in {words.listed(others)} from {control}? Compared in {which}. Cells are no "
+        "replicates; genes are compared only where they were measured."
     )
     label = f"log2 difference to {control}"
     sections = [
@@ -115,8 +116,9 @@ def _answer(found: Comparison, min_units: int, alpha: float) -> Answer:
 
 def _findings(found: Comparison) -> Section:
     text = (
-        "In order of evidence. Strong: seen with two technologies or more, with nothing against it. "
-        "Weak: the last column names the doubt. The false discovery rate is controlled within each table and "
+        "In order of evidence. Strong: with two technologies or more, which agree in direction, and nothing "
+        "against it. Weak: the last column names the doubt. The false discovery rate is controlled within "
+        "each table and "
         "over all of them, and no finding is listed that other divisions of the same units into two groups "
         "would give as easily: q is at least the share of those that do."
     )
@@ -193,15 +195,17 @@ def _abundance(adata: ad.AnnData, found: Comparison, alpha: float, label: str, k
         "the row "
         "of the type that most of its cells have."
     )
+    if table["confounded"].any():
+        text += " Not tested where conditions and instruments cannot be distinguished."
     n = table["type"].nunique()
     shown = []
     for condition, own in table.groupby("condition"):
         draw = partial(neighborhoods_by_type, table=own.reset_index(drop=True), alpha=alpha, label=label)
         figure = on_axes((WIDTH * 1.2, max(ROW * n + 0.6, 1.6)), draw)
         alt = f"Change in abundance of {len(own)} neighborhoods by type, {condition}"
-        shown.append(
-            Shown.of(figure, f"abundance-{condition}", alt, f"{condition}: {len(own)} neighborhoods.")
-        )
+        hits = words.plural(int((own["q_value"] <= alpha).sum()), "finding")
+        caption = f"{condition}: {len(own)} neighborhoods, {hits}."
+        shown.append(Shown.of(figure, f"abundance-{condition}", alt, caption))
     if keys.UMAP in adata.obsm and column in adata.obs and adata.obs[column].notna().any():
         rows = np.arange(adata.n_obs)
         if len(rows) > MOST_POINTS:
