@@ -94,7 +94,7 @@ def test_genes_are_compared_only_where_they_were_measured(done):
             assert row.gene in panels[panel.split(" · ")[0]]
 
 
-def test_the_tables_have_their_columns_and_the_slots_are_written(done, tmp_path):
+def test_the_tables_have_their_columns_and_the_slots_are_written(done, confounded, tmp_path):
     slices, _, found = done
     for name, table in found.tables.items():
         assert list(table.columns) == list(COLUMNS[name])
@@ -102,8 +102,10 @@ def test_the_tables_have_their_columns_and_the_slots_are_written(done, tmp_path)
     effect = np.concatenate([s.obs[f"{keys.COMPARE}_abundance"] for s in slices])
     kind = np.concatenate([s.obs["cell_type"].astype(str) for s in slices])
     assert np.nanmean(effect[kind == "Micro"]) > 0.3
-    lloki.tl.compare(slices, **STUDY, **FEW, key_added="mine")
-    assert all("mine_abundance" in s.obs for s in slices)
+    others = [s.copy() for s in confounded]
+    with pytest.warns(LlokiWarning, match="never measured on the same panel"):
+        lloki.tl.compare(others, **STUDY, **FEW, key_added="mine")
+    assert all("mine_abundance" in s.obs for s in others)
     slices[0].write_h5ad(tmp_path / "a.h5ad")
     entry = ad.read_h5ad(tmp_path / "a.h5ad").uns[keys.UNS]["compare"]
     assert len(entry["evidence"]) == len(found.evidence)
@@ -295,7 +297,10 @@ def test_options_out_of_range_are_refused(confounded, option):
 
 def test_without_labels_only_abundance_is_compared(confounded):
     study_ = {k: v for k, v in STUDY.items() if k != "label_key"}
-    with pytest.warns(LlokiWarning, match="no labels and no clusters"):
+    with (
+        pytest.warns(LlokiWarning, match="no labels and no clusters"),
+        pytest.warns(LlokiWarning, match="never measured on the same panel"),
+    ):
         found = lloki.tl.compare(confounded, **study_, **FEW)
     assert len(found.abundance)
     assert not len(found.composition)
