@@ -19,6 +19,7 @@ FLOW = [
     "cae",
     "align",
     "analysis",
+    "compare",
     "evaluate",
     "datasets",
     "tl",
@@ -29,7 +30,7 @@ FLOW = [
     "benchmark",
     "cli",
 ]
-ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "analysis", "evaluate"]
+ANNDATA_FREE = ["genes", "graph", "fp", "embed", "models", "cae", "align", "analysis", "compare", "evaluate"]
 
 
 def imports(file: Path) -> set[str]:

@@ -99,18 +99,22 @@ class Part:
         flags = self.column(keys.FLAG)
         return np.ones(len(self.rows), bool) if flags is None else flags == ""
 
-    def counts(self, layer: str | None = None) -> tuple[sparse.csr_matrix, list[str]]:
+    def counts(
+        self, layer: str | None = None, *, fractions: bool = True
+    ) -> tuple[sparse.csr_matrix, list[str]]:
         """(n, g) counts, and the g genes that this slice measured.
 
         They are those of ``varm["lloki_measured"]`` where an integration wrote it, else all of the AnnData if
         it is one slice, else those of which some cell of the slice has a count.
 
-        ``layer="raw"`` is ``adata.raw``, unless a layer has that name.
+        ``layer="raw"`` is ``adata.raw``, unless a layer has that name. Without ``fractions``, values that
+        are no whole numbers are refused.
 
         Raises
         ------
         InputError
-            If the layer is absent, or values are negative, NaN, infinite, normalized or logarithms.
+            If the layer is absent, or values are negative, NaN, infinite, normalized or logarithms; or
+            fractions where these are refused.
 
         Warns
         -----
@@ -121,6 +125,12 @@ class Part:
 
         slot, x, names = self._values(layer)
         if not require_counts(x, self.own, where=self.name, slot=slot):
+            if not fractions:
+                from lloki.io.counts import hint_of_counts
+
+                text = "holds fractions, not counts, whose errors would be unknown"
+                hint = hint_of_counts(self.own, slot) or "Give raw counts, in X or a layer."
+                raise InputError(text, where=self.name, slot=slot, hint=hint)
             text = f"{self.name} {slot} holds fractions, which are used as if they were counts."
             warnings.warn(text, LlokiWarning, stacklevel=4)
         return x, names

@@ -51,6 +51,7 @@ NEIGHBOR_SHARE = f"{NEIGHBORHOOD}_share"  # of the neighbor type around each foc
 FOCAL_CLUSTER = f"{NEIGHBORHOOD}_cluster"  # Leiden cluster among the focal cells
 INFILTRATING = f"{NEIGHBORHOOD}_infiltrating"  # "yes" in clusters rich in that share, else "no"
 NEIGHBORHOOD_SCORE = f"{NEIGHBORHOOD}_score"  # signed score of the neighborhood program
+COMPARE = "lloki_compare"  # prefix of what tl.compare writes
 OURS_OBS = (SLICE, SAMPLE, TECHNOLOGY, PANEL, TOKEN, FLAG, CLUSTER)
 
 # uns

@@ -41,6 +41,7 @@ CALLS = {  # of commands that call the topmost of their functions first
     "align": "x.h5ad --out OUT",
     "benchmark": "RUN --out OUT",
     "annotate": "x.h5ad --out OUT --markers x.csv",
+    "compare": "x.h5ad --out OUT --condition-key c --control d",
     "impute": "x.h5ad a --out OUT",
     "neighborhood": "x.h5ad --out OUT --focal T --neighbor B --label-key type",
     "programs": "x.h5ad --out OUT",

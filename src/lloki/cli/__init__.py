@@ -16,6 +16,7 @@ from lloki.cli._align import align
 from lloki.cli._annotate import annotate
 from lloki.cli._benchmark import benchmark
 from lloki.cli._check import check
+from lloki.cli._compare import compare
 from lloki.cli._demo import demo
 from lloki.cli._doctor import doctor
 from lloki.cli._export import export
@@ -53,6 +54,7 @@ for _command in (
     annotate,
     impute,
     neighborhood,
+    compare,
     benchmark,
     check,
     read,

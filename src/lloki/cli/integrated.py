@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PAGES = {  # of each command, in the folder of its other files
     "alignment.html",
     "annotation.html",
+    "compare.html",
     "imputation.html",
     "labels.html",
     "neighborhood.html",
@@ -88,15 +89,17 @@ def read_reference(path: Path, *, use_rep: str, slices: AnnData, label_key: str 
 
 
 def check_place(page: Path) -> None:
-    """Check that the folder of a page does not hold another command's results.
+    """Check that the folder of a page is no file, and does not hold another command's results.
 
     Raises
     ------
     ConfigError
-        If it does: tables and figures of one would overwrite the other's.
+        If it is or does: tables and figures of one would overwrite the other's.
     """
     from lloki.errors import ConfigError
 
+    if page.parent.exists() and not page.parent.is_dir():
+        raise ConfigError(f"{page.parent}: is a file, where --out is a folder. Choose another --out.")
     for name in sorted(PAGES - {page.name}):
         if (page.parent / name).exists():
             raise ConfigError(f"{page.parent}: holds {name} of another command. Choose another --out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lloki.datasets._conditions import Conditions, conditions
 from lloki.datasets._tissue import ALPHAFISH, BETASEQ, GAMMAMAP, PLATFORMS, Platform, Tissue, tissue
 from lloki.datasets._tumor import Tumor, tumor
 
@@ -10,9 +11,11 @@ __all__ = [
     "BETASEQ",
     "GAMMAMAP",
     "PLATFORMS",
+    "Conditions",
     "Platform",
     "Tissue",
     "Tumor",
+    "conditions",
     "tissue",
     "tumor",
 ]

@@ -37,8 +37,12 @@ _COMPOSITION: dict[str, tuple[float, ...]] = {
 }
 
 
-def section(n: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray[np.intp], NDArray[np.intp]]:
+def section(
+    n: int, rng: np.random.Generator, factors: NDArray | None = None
+) -> tuple[NDArray, NDArray, NDArray[np.intp], NDArray[np.intp]]:
     """Cut one section: positions, depths, layers and cell types of ``n`` cells.
+
+    ``factors`` multiply the share of each type in all layers.
 
     The cortex is a bent sheet. Its layers follow the depth below the pia; layer 4 thins out toward one end
     (as from sensory to motor cortex), so the section has a left and a right and can be aligned without
@@ -55,6 +59,8 @@ def section(n: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray
     waver = 0.015 * np.sin(2 * np.pi * (across * rng.uniform(1, 3) + rng.uniform()))
     layer = _layer(across, depth + waver + rng.normal(0, 0.012, n))
     shares = np.array([_COMPOSITION[t] for t in CELL_TYPES])
+    if factors is not None:
+        shares = shares * factors[:, None]
     cumulative = np.cumsum(shares / shares.sum(axis=0), axis=0)
     kind = (rng.random(n)[:, None] > cumulative.T[layer]).sum(axis=1)
     vessels = rng.uniform(size=max(1, round(_ASPECT * thickness / 160)))

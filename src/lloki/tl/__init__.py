@@ -12,6 +12,7 @@ The others take all slices in one AnnData, as :func:`lloki.integrate` returns, o
 """
 
 from lloki.tl.alignment import align_slices
+from lloki.tl.comparison import compare
 from lloki.tl.imputation import impute
 from lloki.tl.label_transfer import transfer_labels
 from lloki.tl.marker_annotation import annotate_by_markers
@@ -25,6 +26,7 @@ __all__ = [
     "align_features",
     "align_slices",
     "annotate_by_markers",
+    "compare",
     "domains",
     "embed",
     "enrichment",
