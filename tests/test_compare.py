@@ -340,6 +340,18 @@ def test_the_command_writes_tables_and_a_page(done, tmp_path):
     assert summary["identified"][0]["apart"]
     assert len(summary["findings"]) > 0
     assert result.stdout.startswith("Look at: ")
+    assert summary["identified"][0]["text"] in result.stdout
+
+
+def test_what_the_design_rules_out_is_a_warning_and_not_repeated(confounded, tmp_path):
+    joined([s.copy() for s in confounded]).write_h5ad(tmp_path / "in.h5ad")
+    call = ["compare", str(tmp_path / "in.h5ad"), "--condition-key", "condition", "--control", "healthy"]
+    result = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    (text,) = [e["text"] for e in json.loads((tmp_path / "out" / "compare.json").read_text())["identified"]]
+    start = text[:40]
+    assert start in " ".join(result.stderr.split())
+    assert start not in result.stdout
 
 
 def test_the_command_names_a_missing_condition_and_writes_nothing(confounded, tmp_path):

@@ -110,7 +110,8 @@ def compare(
             temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
     look_at(page, integrated)
     for each in found.identified:
-        typer.echo(each.text)
+        if not each.limited(min_units=used["min_units"], alpha=used["alpha"]):  # else it is a warning above
+            typer.echo(each.text)
     if len(found.evidence):
         shown = found.evidence[["strength", "statement", "effect", "q_value", "n_units", "technologies"]]
         show_frame(shown.head(20), title=f"Findings: {len(found.evidence)}")

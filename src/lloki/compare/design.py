@@ -255,6 +255,11 @@ class Identified:
     smallest_q: float
     text: str
 
+    def limited(self, *, min_units: int, alpha: float) -> bool:
+        """Whether the design rules findings out, of expression at least."""
+        few = min(self.n_control, self.n_condition) < min_units
+        return not self.apart or few or self.smallest_q > alpha
+
 
 def identify(
     design: Design, min_units: int, *, alpha: float = 0.05, n_relabelings: int = 199, seed: int = 0

@@ -170,8 +170,7 @@ def compare(
         )
         warnings.warn(text, LlokiWarning, stacklevel=3)
     for each in found.identified:
-        few = min(each.n_control, each.n_condition) < config.min_units or each.smallest_q > config.alpha
-        if not each.apart or few:
+        if each.limited(min_units=config.min_units, alpha=config.alpha):
             warnings.warn(each.text, LlokiWarning, stacklevel=3)
     return found
 
