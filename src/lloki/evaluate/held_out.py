@@ -15,7 +15,7 @@ from lloki.graph import nearest
 Doubles = NDArray[np.float64]
 
 NEIGHBORS = 15
-QUERIES, TARGETS = 2_000, 5_000  # cells of a slice that are predicted, and that predict
+QUERIES, TARGETS = 2_000, 10_000  # cells of a slice that are predicted, and that predict
 ENOUGH_GENES = 5
 LEAST_WITHIN = 0.02  # mean correlation below which a ratio to it is noise
 _OF_CLUSTERS = {

@@ -201,8 +201,8 @@ def score(
 
     Notes
     -----
-    At most 10 slices are compared, of as many batches as possible, and 5,000 cells of each; the others of a
-    large slice are neighbors in propagation. Time grows with slices x (cells x 5,000 x d) for that.
+    At most 10 slices are compared, of as many batches as possible, and 10,000 cells of each; the others of a
+    large slice are neighbors in propagation. Time grows with slices x (cells x 10,000 x d) for that.
     """
     chosen = choose(records, seed)
     shared = Counter(gene for r in chosen for gene in set(r.genes))
