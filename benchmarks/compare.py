@@ -53,7 +53,7 @@ DESIGNS = {  # name: options of `conditions`, and how many of 50 seeds
     "confounded, factor 2": ({"confounding": "complete"}, 50),
     "factor 1.4": ({"strength": 0.5}, 20),
     "factor 2.8": ({"strength": 1.5}, 50),
-    "no difference, three platforms": ({"strength": 0.0}, 12),
+    "no difference, three platforms": ({"strength": 0.0}, 6),
     "no difference, one platform": ({"slices_per_donor": 1, "strength": 0.0}, 12),
 }
 CHANGED = 0.1  # log2 change of a neighborhood's number of cells from which it is a true finding
