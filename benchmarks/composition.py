@@ -29,14 +29,16 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
 from lloki.cae import train
 from lloki.embed import Factor, SliceSummary, propagate_slice
-from lloki.evaluate import UnseenGenes, held_out_score
+from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
 from lloki.fp import FPConfig, gene_folds, log_normalize, propagate_embedding
 from lloki.graph import nearest
-from lloki.run.held_out import FOLDS, TAKES_AWAY
+from lloki.run._view import view
+from lloki.run.held_out import FOLDS, RunHeldOut
 
 NEIGHBORS = 15
 PANEL = 60
@@ -205,8 +207,13 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
         stages = {"factor model": found.rows}
         for stage, encode in encoders.items():
             stages[stage] = {name: encode(x, tokens[name]) for name, x in propagated.items()}
-        scores = held_out(held, found, alpha, {s: (e, tokens) for s, e in encoders.items()})
-        chosen = "inputs" if scores["inputs"] - scores["autoencoder"] > TAKES_AWAY else "autoencoder"
+        at = np.cumsum([len(p) for p in propagated.values()])[:-1]
+        joint = np.concatenate([stages["autoencoder"][name] for name in propagated])
+        clusters = dict(zip(propagated, np.split(view(joint, layout=False)[1], at)))
+        of = held_out(held, found, alpha, {s: (e, tokens) for s, e in encoders.items()}, clusters)
+        scores = {stage: score.relative_to(of["propagated"]) for stage, score in of.items()}
+        both = RunHeldOut(of["propagated"], of["autoencoder"], of["inputs"])
+        chosen = "inputs" if both.network_takes_away else "autoencoder"
         stages[f"joint: {chosen}"], scores[f"joint: {chosen}"] = stages[chosen], scores[chosen]
         for stage, rows in stages.items():
             shares = own_type(rows, held, "B", "A")
@@ -221,8 +228,9 @@ def held_out(
     found: Embedded,
     alpha: Mapping[str, float],
     encoders: Mapping[str, tuple[Encoder, Mapping[str, str]]],
-) -> dict[str, float]:
-    """Score embeddings by genes left out of both, relative to predictions within slices, as a run does."""
+    clusters: Mapping[str, NDArray[np.integer]] | None = None,
+) -> dict[str, HeldOutScore]:
+    """Score embeddings by genes left out of both, as a run does."""
     counts = Counter(gene for p in parts.values() for gene in p.genes)
     folds = gene_folds([gene for gene, n in counts.items() if n > 1], n_folds=FOLDS)
     unseen: dict[str, list[dict[str, UnseenGenes]]] = {s: [{} for _ in folds] for s in encoders}
@@ -238,8 +246,7 @@ def held_out(
             for stage, (encode, tokens) in encoders.items():
                 given = UnseenGenes(one.genes, encode(rows, tokens[name]), one.values)
                 unseen[stage][number[one.genes[0]]][name] = given
-    scores = {stage: held_out_score(made) for stage, made in unseen.items()}
-    return {stage: score.relative_to(scores["propagated"]) for stage, score in scores.items()}
+    return {stage: held_out_score(made, clusters=clusters) for stage, made in unseen.items()}
 
 
 def of_task(folder: Path, query: str, target: str, types: list[str]) -> None:

@@ -58,9 +58,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     new.write_h5ad(tmp_path / "new_slice.h5ad")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(CAEConfig, "total_steps", lambda self, cells: 5)
-    monkeypatch.setattr(
-        "lloki.run.held_out.TAKES_AWAY", np.inf
-    )  # a network that learned nothing would be left out
+    for limit in ("TAKES_AWAY", "CLUSTERS_LOST"):  # a network that learned nothing would be left out
+        monkeypatch.setattr(f"lloki.run.held_out.{limit}", np.inf)
     monkeypatch.setattr("lloki.run.outputs.own_scores", lambda adata, config: (None, {}))  # compiles long
     return tmp_path
 

@@ -65,7 +65,7 @@ def parts(again, monkeypatch) -> dict[str, Any]:
 
 def test_a_run_leaves_its_scores(base):
     found = base.run["held_out"]
-    assert set(found) == {"before", "after", "latent", "inputs", "output", "pairs"}
+    assert set(found) == {"before", "after", "latent", "inputs", "clusters_lost", "output", "pairs"}
     assert found["output"] == "latent"
     assert found["latent"] == found["after"]
     table = pd.read_csv(base.folder / "held_out.csv")
@@ -210,7 +210,8 @@ def test_a_latent_space_that_takes_away_gives_way_to_its_inputs(base, again, fil
         assert found[name] == pytest.approx(known[name])
     assert found["after"] == found["inputs"]
     (text,) = [m["text"] for m in result.run["messages"] if m["slice"] == "held-out genes"]
-    assert f"({found['latent']:.2f} against {found['inputs']:.2f})" in text
+    assert f"({found['latent']:.2f} against {found['inputs']:.2f}; clusters lose " in text
+    assert found["clusters_lost"] == pytest.approx(known["clusters_lost"])  # as it was before the change
     model = CAEModel.load(result.folder / "model")
     assert model.output == "inputs"
     adata = result.adata
@@ -246,11 +247,31 @@ def test_the_latent_space_takes_away_only_where_it_predicts_worse(output):
         made = (HeldOutScore(table.assign(across=x, ratio=x)) for x in (0.7, one, other))
         return RunHeldOut(*made, output)
 
-    assert found(0.60, 0.62).network_takes_away
+    assert found(0.60, 0.63).network_takes_away
     assert not found(0.62, 0.60).network_takes_away
     assert not found(0.61, 0.62).network_takes_away  # within what is seen where nothing is wrong
     assert not found(np.nan, np.nan).network_takes_away
     assert found(0.60, 0.62).latent_and_inputs == pytest.approx((0.60, 0.62))
+
+
+@pytest.mark.parametrize("output", ["latent", "inputs"])
+def test_few_cells_of_one_kind_put_amid_others_take_the_latent_space_away(output):
+    def found(latent: list[float], inputs: list[float], cells: list[int]) -> RunHeldOut:
+        names = {"target": "a", "source": "b", "cluster": [0, 1], "cells": cells, "genes": 9, "within": 0.9}
+        one, other = (pd.DataFrame({**names, "across": x}) for x in (latent, inputs))
+        made = (one, one, other) if output == "latent" else (one, other, one)
+        table = scores(0.7, 0.7).before.table  # of all cells, both predict alike
+        return RunHeldOut(*(HeldOutScore(table, clusters) for clusters in made), output)
+
+    few = found([0.9, 0.1], [0.9, 0.8], [90, 10])
+    assert few.clusters_lost == pytest.approx(0.07)
+    assert few.network_takes_away
+    assert found([0.9, 0.1], [0.9, 0.8], [10, 90]).clusters_lost == pytest.approx(0.63)
+    assert not found([0.9, 0.8], [0.9, 0.1], [50, 50]).network_takes_away
+    assert not found([0.87, 0.8], [0.9, 0.83], [50, 50]).network_takes_away  # seen where nothing is wrong
+    assert not found([0.9, np.nan], [0.9, 0.8], [50, 50]).network_takes_away  # nothing is known of it
+    assert scores(0.7, 0.7).clusters_lost == 0
+    assert replace(few, lost=0.01).clusters_lost == 0.01
 
 
 def test_a_latent_space_that_is_asked_for_stays(again, monkeypatch):
@@ -286,7 +307,7 @@ def test_slices_without_common_genes_are_reported(base, files, integrate):
     beta = beta[:, ~beta.var_names.isin(alpha.var_names)].copy()
     result = integrate([alpha, beta], samples=["alpha", "beta"])
     nothing = dict.fromkeys(("before", "after", "latent", "inputs"))
-    assert result.run["held_out"] == {**nothing, "output": "latent", "pairs": []}
+    assert result.run["held_out"] == {**nothing, "clusters_lost": 0.0, "output": "latent", "pairs": []}
     assert any("no two slices share 5 genes" in m["text"] for m in result.run["messages"])
     assert len(pd.read_csv(result.folder / "held_out.csv")) == 0
 

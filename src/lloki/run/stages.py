@@ -183,8 +183,10 @@ class Stages:
         of["inputs"] = (pieces.view_of_inputs, pieces.held_out_of_inputs)
         seen = self._seen(opened, embedded, aligned, *of[aligned.model.output])
         if self.config.cae.output == "better" and seen.held_out.network_takes_away:
+            lost = seen.held_out.clusters_lost
             aligned = self.encoded(aligned.model.giving("inputs"), opened, embedded, pieces.training)
             seen = self._seen(opened, embedded, aligned, *of["inputs"])
+            seen = replace(seen, held_out=replace(seen.held_out, lost=lost))
         if aligned.model.output == "inputs":
             latent = self.encoded(aligned.model.giving("latent"), opened, embedded, pieces.training).joint
             seen = replace(seen, latent=latent)

@@ -41,7 +41,7 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         "token": 3,
         "encode": 1,
         "view": 2,
-        "held_out": 2,
+        "held_out": 3,
         # of lloki.benchmark
         "harmony": 1,
         "pca": 1,
