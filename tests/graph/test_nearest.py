@@ -10,6 +10,7 @@ from scipy import sparse
 
 from lloki.errors import ConfigError
 from lloki.graph import cosine_neighbors, mutual_nearest, nearest
+from lloki.graph.knn import search
 
 
 @settings(max_examples=10, deadline=None)
@@ -27,14 +28,16 @@ def test_they_are_those_of_all_pairs(n, m, k, seed):
     np.testing.assert_allclose(weights[0].toarray()[0, near.index[0, -1]], np.exp(-0.5), rtol=1e-6)
 
 
-def test_neither_blocks_nor_threads_matter():
+def test_neither_blocks_nor_threads_matter(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(500, 6)), rng.normal(size=(300, 6))
     whole = nearest(a, b, 7, threads=1)
     for threads in (1, 3):
-        again = nearest(a, b, 7, threads=threads, block=37)
-        np.testing.assert_array_equal(whole.index, again.index)
-        np.testing.assert_array_equal(whole.distance, again.distance)
+        for rounded in (0, 300):  # targets rounded for each block of queries, or once
+            monkeypatch.setattr(search, "ROUNDED", rounded)
+            again = nearest(a, b, 7, threads=threads, block=37)
+            np.testing.assert_array_equal(whole.index, again.index)
+            np.testing.assert_array_equal(whole.distance, again.distance)
 
 
 def test_a_cell_is_not_its_own_neighbor():

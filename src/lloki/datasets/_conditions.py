@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from lloki import keys
 from lloki.datasets import _anatomy, _expression
-from lloki.datasets._tissue import PLATFORMS, Platform, _anndata, _reference, _stream
+from lloki.datasets._tissue import PLATFORMS, Platform, _anndata, _measured, _reference, _stream
 from lloki.errors import ConfigError
 
 CONTROL, DISEASE = "healthy", "disease"
@@ -195,15 +195,7 @@ def _slice(
     rng = _stream(seed, name)
     xy, depth, layer, kind = _anatomy.section(n, rng, factors)
     _move(kind, xy, min(move, 1.0), rng)
-    counts = _expression.measure(
-        biology.rates(kind, depth, rng)[:, panel],
-        biology.sizes(kind, rng),
-        efficiency,
-        counts_per_cell=platform.counts_per_cell,
-        dispersion=platform.dispersion,
-        ambient=platform.ambient,
-        rng=rng,
-    )
+    counts = _measured(biology, platform, kind, depth, panel, efficiency, rng)
     data = _anndata(counts, [biology.genes[j] for j in panel], kind, name)
     data.uns["source"] = "made up by lloki.datasets.conditions"
     data.uns["technology"] = platform.name

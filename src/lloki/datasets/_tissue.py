@@ -170,13 +170,17 @@ def _stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _slice(name: str, platform: Platform, biology: _expression.Biology, n: int, seed: int) -> ad.AnnData:
-    instrument = _stream(seed, platform.name)
-    panel = biology.panel(platform.n_genes, instrument)
-    efficiency = np.exp(instrument.normal(0, platform.gene_spread, panel.size))
-    rng = _stream(seed, name)
-    true, depth, layer, kind = _anatomy.section(n, rng)
-    counts = _expression.measure(
+def _measured(
+    biology: _expression.Biology,
+    platform: Platform,
+    kind: NDArray[np.intp],
+    depth: NDArray[np.floating],
+    panel: NDArray[np.intp],
+    efficiency: NDArray[np.floating],
+    rng: np.random.Generator,
+) -> NDArray:
+    """Draw counts (n, g) of cells of these types and depths, of the genes on a platform's panel."""
+    return _expression.measure(
         biology.rates(kind, depth, rng)[:, panel],
         biology.sizes(kind, rng),
         efficiency,
@@ -185,6 +189,15 @@ def _slice(name: str, platform: Platform, biology: _expression.Biology, n: int, 
         ambient=platform.ambient,
         rng=rng,
     )
+
+
+def _slice(name: str, platform: Platform, biology: _expression.Biology, n: int, seed: int) -> ad.AnnData:
+    instrument = _stream(seed, platform.name)
+    panel = biology.panel(platform.n_genes, instrument)
+    efficiency = np.exp(instrument.normal(0, platform.gene_spread, panel.size))
+    rng = _stream(seed, name)
+    true, depth, layer, kind = _anatomy.section(n, rng)
+    counts = _measured(biology, platform, kind, depth, panel, efficiency, rng)
     degrees, shift = rng.uniform(-180, 180), rng.normal(0, 1500, 2)
     turn = np.deg2rad(degrees)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

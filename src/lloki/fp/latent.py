@@ -132,7 +132,7 @@ def _nearest_of(
     asked: NDArray[np.integer], x: Floats, n_neighbors: int, threads: int | None
 ) -> NDArray[np.integer]:
     """Nearest cells of some of the cells (n, d) with a positive cosine, as `cosine_neighbors` gives them."""
-    if len(asked) == len(x):  # every pair is compared once there, and twice below
+    if np.array_equal(asked, np.arange(len(x))):  # every pair is compared once there, and twice below
         return cosine_neighbors(x, min(n_neighbors, len(x) - 1), threads=threads)
     found = nearest(x[asked], x, min(n_neighbors, len(x) - 1), exclude=asked, threads=threads)
     return np.where(found.distance < 1, found.index, -1)
