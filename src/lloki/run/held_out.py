@@ -30,7 +30,7 @@ WORSE = 0.01
 # What the latent space may lose beside the network's inputs. Of all cells, sections with the same types lost
 # 0.002 to 0.030, and where it was more than 0.02, the inputs matched types better. Of clusters, they lost
 # 0.03 at most, and slices of cortex, one with hardly any glia, 0.036; two sections of astrocytes only, which
-# the network mixed with other types, lost 0.07 and 0.15.
+# the network mixed with other types, lost 0.07 and 0.16.
 TAKES_AWAY = 0.02
 CLUSTERS_LOST = 0.05
 
