@@ -90,23 +90,26 @@ def test_every_other_token_has_the_same_say(monkeypatch):
     np.testing.assert_allclose(step[one][:, 1], 0.2, atol=2e-2)  # half way to the only one
 
 
-def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are_partners():
+@pytest.mark.parametrize("scale", range(3))
+def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are_partners(scale, monkeypatch):
+    monkeypatch.setattr("lloki.cae.correction.SMOOTH", (45, 30, 12))
+    k = (45, 30, 12)[scale]
     x = (
         np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
         + np.linspace(0, 0.01, 100, dtype=np.float32)[:, None]
     )
-    like = _Alike.of(x, 30)
+    like = _Alike.of(x)
     steps = np.repeat(np.float32([[1, 0], [0, 1]]), 50, axis=0)
     counts = np.arange(100) % 2 == 0
     steps[~counts] = 100.0  # of no account
-    mean = like.mean(steps, counts)
+    mean = like.mean(steps, counts, scale)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     distance = np.maximum(1 - unit @ unit.T, 0)
-    share = np.maximum(1 - (distance / np.maximum(np.sort(distance, axis=1)[:, 30, None], 1e-6)) ** 2, 0) ** 2
+    share = np.maximum(1 - (distance / np.maximum(np.sort(distance, axis=1)[:, k, None], 1e-6)) ** 2, 0) ** 2
     weight = (share * counts).sum(1)
     np.testing.assert_allclose(mean[:50, 0], weight[:50] / (weight[:50] + 1), rtol=1e-3)
     np.testing.assert_allclose(mean[:50, 1], 0, atol=1e-6)
-    assert not like.mean(steps, np.zeros(100, bool)).any()  # no partner anywhere: no step
+    assert not like.mean(steps, np.zeros(100, bool), scale).any()  # no partner anywhere: no step
 
 
 def test_a_token_added_later_comes_to_the_others_and_leaves_them():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lloki.cae.cells import Cells, own_neighbors, with_counterpart
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn import tensors
-from lloki.graph.knn.tensors import mutual_pairs, nearest
+from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest, nearest_others, unit_rows
 
 
 def brute(a: np.ndarray, b: np.ndarray, k: int) -> set[tuple[int, int]]:
@@ -54,6 +54,31 @@ def test_pairs_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tensors, "BLOCK", 32)
     parts = mutual_pairs(a, b, 7)
     assert all(torch.equal(x, y) for x, y in zip(whole, parts))
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 3), (2, 3), (40, 5), (200, 20)])
+def test_nearest_other_rows_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch, n: int, k: int) -> None:
+    monkeypatch.setattr("lloki.graph.knn.tensors._SQUARE", 64)
+    x = np.random.default_rng(n).normal(size=(n, 6)).astype(np.float32)
+    unit = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(float)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    wanted = np.argsort(-cosine, axis=1)[:, : min(k, n - 1)]
+    assert np.array_equal(nearest_others(torch.from_numpy(x), k).numpy(), wanted)
+    assert np.array_equal(nearest_others(torch.from_numpy(x.astype(float)), k).numpy(), wanted)
+
+
+def test_distances_of_listed_pairs_do_not_depend_on_the_size_of_a_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.normal(size=(n, 6)).astype(np.float32)) for n in (30, 20))
+    i, j = torch.from_numpy(rng.integers(30, size=100)), torch.from_numpy(rng.integers(20, size=100))
+    whole = cosine_distance(unit_rows(a), i, unit_rows(b), j)
+    wanted = 1 - torch.nn.functional.cosine_similarity(a[i], b[j])
+    np.testing.assert_allclose(whole, wanted, atol=1e-6)
+    monkeypatch.setattr("lloki.graph.knn.tensors._SQUARE", 7)
+    assert torch.equal(cosine_distance(unit_rows(a), i, unit_rows(b), j), whole)
 
 
 def test_nearest_survives_zero_rows_and_a_small_target() -> None:

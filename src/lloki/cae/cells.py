@@ -14,7 +14,7 @@ from torch import Tensor
 from lloki._parallel import map_ordered
 from lloki.cae.pairs import PairTable
 from lloki.graph import cosine_neighbors
-from lloki.graph.knn.tensors import mutual_pairs, nearest
+from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest, unit_rows
 
 # Cosines computed in one search of pairs, over all pairs of slices: about half a minute on one core. With
 # many slices each sends fewer cells into the search, so that its cost stays bounded.
@@ -23,8 +23,6 @@ COMPARISONS = 1_500_000_000
 # tenths of the pairs of one type lie within 1.1 times; of those between a slice and one that lacks the type,
 # a tenth lie beyond 3.4.
 REACH = 1.3
-# Rows whose distances are computed at a time.
-ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -154,20 +152,15 @@ def with_counterpart(
     listed = neighbors[paired]
     last = (listed >= 0).sum(1) - 1
     farthest = listed.gather(1, last.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
-    own = torch.where(last >= 0, _apart(cells.x, paired, farthest), torch.inf)
+    rows = torch.cat([paired, farthest]).unique()  # their lengths once, though there may be many more pairs
+    unit = unit_rows(cells.x[rows])
+
+    def apart(i: Tensor, j: Tensor) -> Tensor:
+        return cosine_distance(unit, torch.searchsorted(rows, i), unit, torch.searchsorted(rows, j))
+
+    own = torch.where(last >= 0, apart(paired, farthest), torch.inf)
     one, other = (own[torch.searchsorted(paired, ends)] for ends in (anchor, positive))
-    return in_reach(_apart(cells.x, anchor, positive), torch.minimum(one, other), reach)
-
-
-def _apart(x: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """1 - cosine of rows (p,) and (p,) of (N, d), some at a time: there may be many more pairs than cells."""
-    parts = zip(one.split(ROWS), other.split(ROWS))
-    return torch.cat([apart(x[i], x[j]) for i, j in parts])
-
-
-def apart(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cosine of rows along the last axis; broadcasts."""
-    return 1 - torch.nn.functional.cosine_similarity(a, b, dim=-1)
+    return in_reach(apart(anchor, positive), torch.minimum(one, other), reach)
 
 
 def in_reach(distance: Tensor, near: Tensor, reach: float) -> Tensor:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lloki._parallel import blocks, map_ordered, single_threaded
-from lloki.cae.cells import COMPARISONS, REACH, apart, in_reach
-from lloki.graph.knn.tensors import mutual_pairs, nearest_others, unit_rows
+from lloki._parallel import blocks, map_ordered
+from lloki.cae.cells import COMPARISONS, REACH, in_reach
+from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest_others, unit_rows
 
 Floats = NDArray[np.float32]
 
@@ -81,12 +81,12 @@ class Correction:
         limit = max(LEAST, min(CELLS, math.isqrt(COMPARISONS // (tokens * (tokens - 1)))))
         cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
         shifts = [np.zeros_like(x) for x in cells]
-        for k in SMOOTH:
-            like = [_Alike.of(x, k) for x in cells]
+        like = [_Alike.of(x) for x in cells]
+        for scale in range(len(SMOOTH)):
             for _ in range(rounds):
                 steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
                 for own, by, (step, paired) in zip(like, shifts, steps):
-                    by += own.mean(step, paired)
+                    by += own.mean(step, paired, scale)
         return cls(tuple(cells), tuple(shifts))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
@@ -95,12 +95,11 @@ class Correction:
         if not rounds or not len(others):
             return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
         x = _draw(slices, CELLS, 0)
-        by = np.zeros_like(x)
-        for k in SMOOTH:
-            like = _Alike.of(x, k)
+        by, like = np.zeros_like(x), _Alike.of(x)
+        for scale in range(len(SMOOTH)):
             for _ in range(rounds):
                 (step, paired), *_ = _steps([x + by, *others], [0])
-                by += like.mean(step, paired)
+                by += like.mean(step, paired, scale)
         return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
 
     def apply(self, x: Floats, token: int) -> Floats:
@@ -146,30 +145,34 @@ class _Like:
 
 @dataclass(frozen=True)
 class _Alike:
-    """Landmarks of length one (m, d), and how far the weight of those like each one reaches (m,)."""
+    """Landmarks of length one (m, d), and how far the weight of those like each one reaches (m, scales)."""
 
     unit: Floats
     reach: Floats
 
     @classmethod
-    def of(cls, x: Floats, k: int) -> _Alike:
-        """Of landmarks (m, d), of which k have weight for each; one more says where it reaches 0."""
+    def of(cls, x: Floats) -> _Alike:
+        """Of landmarks (m, d), of which `SMOOTH` have weight for each; one more says where it reaches 0."""
         unit = unit_rows(torch.from_numpy(x)).numpy()
-        last = max(len(x) - k - 1, 0)
-        with single_threaded():
-            cosine = [
-                np.partition(unit[rows] @ unit.T, last, axis=1)[:, last] for rows in blocks(len(x), ROWS)
-            ]
-        return cls(unit, np.maximum(1 - np.concatenate(cosine), np.float32(1e-6)))
+        last = [max(len(x) - k - 1, 0) for k in SMOOTH]
 
-    def mean(self, steps: Floats, counts: NDArray[np.bool_]) -> Floats:
+        def part(rows: slice) -> Floats:
+            cosine = unit[rows] @ unit.T
+            cosine.partition(sorted(set(last)), axis=1)
+            found: Floats = cosine[:, last]
+            return found
+
+        cosines = np.concatenate(list(map_ordered(part, blocks(len(x), ROWS))))
+        return cls(unit, np.maximum(1 - cosines, np.float32(1e-6)))
+
+    def mean(self, steps: Floats, counts: NDArray[np.bool_], scale: int) -> Floats:
         """Weighted mean (m, d) of the steps (m, d) of those that count, and less where few do."""
 
         def part(rows: slice) -> Floats:
             weight = self.unit[rows] @ self.unit.T
             np.subtract(1, weight, out=weight)
             np.maximum(weight, 0, out=weight)
-            weight /= self.reach[rows, None]
+            weight /= self.reach[rows, scale, None]
             np.square(weight, out=weight)
             np.subtract(1, weight, out=weight)
             np.maximum(weight, 0, out=weight)
@@ -188,23 +191,26 @@ def _draw(slices: Sequence[Floats], limit: int, seed: int) -> Floats:
     return np.concatenate(parts)
 
 
-def _near(x: torch.Tensor) -> torch.Tensor:
-    """(n,) distance of each row to the last of its neighbors; infinite for the only one."""
-    others = nearest_others(x, NEIGHBORS)
-    return apart(x, x[others[:, -1]]) if others.shape[1] else torch.full((len(x),), torch.inf)
+def _near(unit: torch.Tensor) -> torch.Tensor:
+    """(n,) distance of each row of length one to the last of its neighbors; infinite for the only one."""
+    others = nearest_others(unit, NEIGHBORS)
+    if not others.shape[1]:
+        return torch.full((len(unit),), torch.inf)
+    return cosine_distance(unit, torch.arange(len(unit)), unit, others[:, -1])
 
 
 def _steps(cells: Sequence[Floats], moving: Iterable[int]) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """Each cell's way to its partners (n, d), and which cells have some: of each of the ``moving`` tokens."""
     of = [torch.from_numpy(x) for x in cells]
     moving = list(moving)
-    near = [_near(x) for x in of]
+    units = [unit_rows(x) for x in of]
+    near = list(map_ordered(_near, units))
     chosen = [(s, t) for s in range(len(of)) for t in range(s + 1, len(of)) if s in moving or t in moving]
 
     def compare(pair: tuple[int, int]) -> tuple[torch.Tensor, ...]:
-        a, b = of[pair[0]], of[pair[1]]
+        a, b = units[pair[0]], units[pair[1]]
         i, j = mutual_pairs(a, b, NEIGHBORS)
-        return i, j, apart(a[i], b[j]), torch.minimum(near[pair[0]][i], near[pair[1]][j])
+        return i, j, cosine_distance(a, i, b, j), torch.minimum(near[pair[0]][i], near[pair[1]][j])
 
     found = list(map_ordered(compare, chosen))
     counts = in_reach(torch.cat([f[2] for f in found]), torch.cat([f[3] for f in found]), REACH)

@@ -17,6 +17,7 @@ from lloki.graph.knn import _kernels
 # Rows compared with all targets at a time, and the most comparisons of one block, 4 bytes each.
 BLOCK, COMPARISONS = 2048, 2**25
 _SQUARE = 1024  # rows of either side in a block that serves both: 4 MB, which stay in cache
+_KEY_SCALE = 2.0**24  # turns cosines into keys, exactly
 
 
 def unit_rows(x: Tensor) -> Tensor:
@@ -59,9 +60,32 @@ def nearest(
 
 
 def nearest_others(x: Tensor, k: int) -> Tensor:
-    """Find the ``k`` most similar other rows of each row: (n, d) → (n, min(k, n - 1)); memory 4·n² bytes."""
+    """Find the ``k`` most similar other rows of each row: (n, d) → (n, min(k, n - 1)).
+
+    On the CPU, each cosine is computed once for both of its rows, in blocks, and equal ones are ordered by
+    lower index; elsewhere in memory of 4·n² bytes.
+    """
+    k = max(min(k, len(x) - 1), 0)
     unit = unit_rows(x)
-    return (unit @ unit.T).fill_diagonal_(-2).topk(max(min(k, len(x) - 1), 0), dim=1).indices
+    if not _in_blocks(x) or not k:
+        return (unit @ unit.T).fill_diagonal_(-2).topk(k, dim=1).indices
+    keys, own, left = np.zeros((len(x), k), np.int64), np.arange(len(x)), unit * _KEY_SCALE
+    for i in range(0, len(x), _SQUARE):
+        rows = left[i : i + _SQUARE]
+        _kernels.offer_across((rows @ unit[i : i + _SQUARE].T).floor_().numpy(), keys, own, i, i)
+        for j in range(i + _SQUARE, len(x), _SQUARE):
+            cosine = rows @ unit[j : j + _SQUARE].T
+            _kernels.offer_between(cosine.numpy(), keys, keys, i, j, -_kernels.OFFSET)
+    return _ranked(keys)
+
+
+def cosine_distance(unit: Tensor, i: Tensor, others: Tensor, j: Tensor) -> Tensor:
+    """1 - cosine (p,) of the rows ``unit[i]`` and ``others[j]``, both tables of rows of length one.
+
+    Some pairs at a time, whose rows stay in the cache: a fifth of the time of all at once.
+    """
+    parts = zip(i.split(_SQUARE), j.split(_SQUARE))
+    return torch.cat([1 - torch.linalg.vecdot(unit[one], others[other]) for one, other in parts])
 
 
 def mutual_pairs(
@@ -99,11 +123,11 @@ def _both_ways(a: Tensor, b: Tensor, k: int, types: tuple[Tensor, Tensor] | None
 
     On the CPU, each block of cosines is computed once for both, and equal ones are ordered by lower index.
     """
-    if a.device.type != "cpu" or a.dtype != torch.float32 or not len(a) or not len(b):
+    if not _in_blocks(a) or not len(a) or not len(b):
         back = None if types is None else types[::-1]
         return nearest(a, b, k, types=types), nearest(b, a, k, types=back)
     forward, backward = (np.zeros((len(x), min(k, len(y))), np.int64) for x, y in ((a, b), (b, a)))
-    left, right = unit_rows(a) * 2.0**24, unit_rows(b)  # the scale is exact; cosines become keys
+    left, right = unit_rows(a) * _KEY_SCALE, unit_rows(b)
     for i in range(0, len(a), _SQUARE):
         for j in range(0, len(b), _SQUARE):
             cosine = left[i : i + _SQUARE] @ right[j : j + _SQUARE].T
@@ -112,6 +136,10 @@ def _both_ways(a: Tensor, b: Tensor, k: int, types: tuple[Tensor, Tensor] | None
                 cosine.masked_fill_(unlike, -torch.inf)
             _kernels.offer_between(cosine.numpy(), forward, backward, i, j, -_kernels.OFFSET)
     return _ranked(forward), _ranked(backward)
+
+
+def _in_blocks(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _ranked(keys: NDArray[np.int64]) -> Tensor:
