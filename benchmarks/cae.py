@@ -177,7 +177,10 @@ def main() -> None:
         settings = (options.refreshes, options.mnn_rounds[0], options.batch)
         print(json.dumps(ours(options.cells[0], options.epochs, *settings)))
         return
-    print("| cells | rounds of shifts | steps x cells | before, CPU-s | per epoch, CPU-s | total, CPU-s ", end="")
+    print(
+        "| cells | rounds of shifts | steps x cells | before, CPU-s | per epoch, CPU-s | total, CPU-s ",
+        end="",
+    )
     print("| wall, s | loss | mixing | preservation | data, GB | beyond, GB |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for cells in options.cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from lloki.io import atomic
 from lloki.pl._slots import by_slice, unit_of
 
 KINDS = ("png", "svg", "pdf")
+SHEET = 12  # slices in a figure
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 _SAME_BYTES = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # in every run
 
@@ -52,10 +54,16 @@ def write_figures(out: Path, figures: Mapping[str, Callable[..., object]]) -> No
                     folder / f"{safe}.{kind}", bbox_inches="tight", dpi=150, metadata=_SAME_BYTES[kind]
                 )
             plt.close(figure)
+            del axes, figure
+            gc.collect()  # a figure is a cycle of references, and may hold 100 MB of pixels
 
 
 def of_cells(joint: ad.AnnData, label_key: str | None) -> dict[str, Callable[..., object]]:
-    """Figures of an integration: the embedding and every slice, colored as in the report."""
+    """Figures of an integration: the embedding and every slice, colored as in the report.
+
+    Of more than `SHEET` slices there are several figures, numbered: the memory that one takes grows with its
+    panels, to gigabytes at 40.
+    """
     colors = [c for c in (keys.CLUSTER, label_key, keys.SLICE) if c is not None and c in joint.obs]
     figures: dict[str, Callable[..., object]] = {}
     if keys.UMAP in joint.obsm:
@@ -63,7 +71,12 @@ def of_cells(joint: ad.AnnData, label_key: str | None) -> dict[str, Callable[...
     if keys.SPATIAL in joint.obsm and keys.SLICE in joint.obs:
         units = {unit_of(joint, name) for name in by_slice(joint, keys.SLICE)}
         unit = units.pop() if len(units) == 1 else ""
-        figures |= {
-            f"tissue-{c}": partial(pl.spatial, joint, color=c, unit=unit) for c in colors if c != keys.SLICE
-        }
+        names = list(by_slice(joint, keys.SLICE))
+        sheets = [names[i : i + SHEET] for i in range(0, len(names), SHEET)]
+        for c in colors:
+            if c == keys.SLICE:
+                continue
+            for number, sheet in enumerate(sheets, start=1):
+                mark = f"-{number:0{len(str(len(sheets)))}d}" if len(sheets) > 1 else ""
+                figures[f"tissue-{c}{mark}"] = partial(pl.spatial, joint, color=c, slice=sheet, unit=unit)
     return figures
