@@ -62,6 +62,8 @@ def test_a_batch_is_stratified_and_stays_in_its_slices() -> None:
     there = batch.neighbor[:, 0] >= 0
     assert torch.equal(cells.slice_of[batch.neighbor[there]], own[there][:, None].expand(-1, 3))
     assert (cells.slice_of[batch.positive] != of_anchor).all()
+    assert torch.equal(own[batch.back], cells.slice_of[batch.positive])
+    assert len(batch.back.unique()) > 50  # not one cell for all
 
 
 def paired_in(cells: Cells, slices: tuple[int, ...], share: float = 0.05) -> PairTable:
@@ -104,7 +106,7 @@ def test_a_slice_without_partners_is_drawn_and_has_no_anchors() -> None:
     assert torch.equal(cells.slice_of[batch.cell[batch.negative]], of_anchor)
     none = sampler.draw(30, 1, paired_in(cells, (0,), share=0.0), rng)
     assert len(none.cell) == 30
-    assert len(none.anchor) == len(none.positive) == len(none.negative) == 0
+    assert len(none.anchor) == len(none.positive) == len(none.negative) == len(none.back) == 0
 
 
 def test_anchors_are_those_of_the_pairs_of_the_moment() -> None:
@@ -142,6 +144,11 @@ def test_only_the_slices_asked_for_are_drawn_and_paired() -> None:
     assert (cells.slice_of[batch.cell] == 1).all()
     assert (cells.slice_of[batch.anchor] == 1).all()
     assert torch.equal(cells.slice_of[batch.cell[batch.negative]], cells.slice_of[batch.anchor])
+    assert (batch.back == -1).all()  # there is no drawn cell to be farther from than the anchor
+    both = Sampler(cells, neighbors, slices=[1, 2]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
+    of_positive = cells.slice_of[both.positive]
+    assert torch.equal(both.back >= 0, of_positive != 0)
+    assert torch.equal(cells.slice_of[both.cell[both.back[both.back >= 0]]], of_positive[both.back >= 0])
 
 
 def test_held_out_cells_are_seen_by_no_step() -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,13 +180,75 @@ def test_no_scheduler_is_said_before_any_work(integrate, tmp_path, monkeypatch):
 
 def test_a_folder_that_dask_workers_do_not_see(tmp_path):
     class Elsewhere:
-        def run(self, function, *args):
-            return {"tcp://far:1": True, "tcp://farther:1": False}
+        def run(self, function, *args, on_error):
+            return {"tcp://far:1": True, "tcp://lost:1": OSError("closed"), "tcp://farther:1": False}
 
     workers = Workers(scheduler="tcp://far:8786")
     workers._client = Elsewhere()
     with pytest.raises(RunError, match=r"is not there on the Dask worker tcp://farther:1"):
         workers.check_sight(tmp_path)
+
+
+class _Asked:
+    """A Dask client whose every question ends as given."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def run(self, function: Any, *args: Any, on_error: str) -> Any:
+        assert on_error == "return"
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return {"tcp://far:1": True, "tcp://other:1": self.answer}
+
+    def run_on_scheduler(self, function: Any) -> Any:
+        raise self.answer
+
+    def scheduler_info(self) -> Any:
+        raise self.answer
+
+    def close(self, timeout: float) -> None:
+        pass
+
+
+def _asking(answer: Any) -> Workers:
+    workers = Workers(scheduler="tcp://far:8786")
+    workers._client = _Asked(answer)
+    return workers
+
+
+def test_a_worker_that_is_killed_while_it_is_asked_is_none_that_does_not_see(tmp_path):
+    class Closed(_Asked):
+        def run(self, function, *args, on_error):
+            return {"tcp://far:1": True, "tcp://killed:1": OSError("stream is closed")}
+
+    workers = Workers(scheduler="tcp://far:8786")
+    workers._client = Closed(None)
+    workers.check_sight(tmp_path)
+
+
+def test_a_worker_without_lloki_is_named_before_any_work(tmp_path):
+    class Bare(_Asked):
+        def run(self, function, *args, on_error):
+            return {"tcp://far:1": ModuleNotFoundError("No module named 'lloki'")}
+
+    workers = Workers(scheduler="tcp://far:8786")
+    workers._client = Bare(None)
+    with pytest.raises(RunError, match=r"No module named .* Each worker needs this version"):
+        workers.check_sight(tmp_path)
+
+
+@pytest.mark.parametrize("ask", [lambda w, folder: w.check_sight(folder), lambda w, _: w.have_gpu()])
+@pytest.mark.parametrize("error", [OSError("stream is closed"), CancelledError()])
+def test_a_scheduler_that_is_killed_while_it_is_asked(ask, error, tmp_path):
+    with pytest.raises(RunError, match=r"scheduler at tcp://far:8786 was lost\. What was finished is kept"):
+        ask(_asking(error), tmp_path)
+
+
+def test_a_scheduler_that_is_killed_while_a_run_connects(monkeypatch):
+    monkeypatch.setattr("lloki.run.execute._connect", lambda scheduler: _Asked(OSError("closed")))
+    with pytest.raises(RunError, match="was lost"):
+        Workers(scheduler="tcp://far:8786").__enter__()
 
 
 class _Future:
@@ -224,6 +286,22 @@ def _on_dask(*futures: _Future, after: str = "running") -> Workers:
     workers = Workers(scheduler="tcp://far:8786")
     workers._client = _Client(list(futures), after)
     return workers
+
+
+def test_a_scheduler_that_is_lost_while_units_run_is_given_its_time(monkeypatch):
+    """That it does not answer a question is no end: it may come back."""
+    workers, late = _on_dask(_Future("pending", "a")), _Future("pending", "a")
+    workers._client.futures = [late]
+    asked = []
+
+    def nobody() -> Any:
+        asked.append(1)
+        if len(asked) == 3:
+            late.status = "finished"
+        raise OSError("stream is closed")
+
+    monkeypatch.setattr(workers._client, "scheduler_info", nobody)
+    assert list(workers.run(process, ["a"])) == ["a"]
 
 
 @pytest.mark.parametrize(

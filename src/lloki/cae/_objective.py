@@ -33,8 +33,10 @@ def loss_parts(
 ) -> Tensor:
     """Compute the three unweighted losses of a batch, in the order of `PARTS`.
 
-    Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
-    turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
+    Every cell that takes part is encoded in one pass; only the drawn cells are decoded. Each pair makes two
+    triplets, since either cell is a mutual neighbor of the other: twice as many for the same encoded cells.
+    ``distance_scale`` turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose
+    the negatives.
     """
     m = batch.neighbor.shape[1]
     near = batch.neighbor[:, 0] >= 0
@@ -45,9 +47,13 @@ def loss_parts(
     x, x_near, _, _ = inputs.split(sizes)
     z_all = network.encode(inputs, network.condition(cells.condition[who]))
     z, z_near, anchor, positive = z_all.split(sizes)
-    negative = batch.negative
+    both = batch.back >= 0
+    negative = torch.cat([batch.negative, batch.back[both]])
+    one, other = batch.positive[both], batch.anchor[both]
+    ends = torch.cat([batch.anchor, one]), torch.cat([batch.positive, other])
+    anchor, positive = torch.cat([anchor, positive[both]]), torch.cat([positive, anchor[both]])
     if types is not None:
-        negative = _negatives(anchor, z, cells, batch, types)
+        negative = _negatives(anchor, z, cells, batch.cell, *ends, negative, types)
         some = negative >= 0
         anchor, positive, negative = anchor[some], positive[some], negative[some]
     wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
@@ -66,18 +72,27 @@ def loss_parts(
     )
 
 
-def _negatives(anchor: Tensor, z: Tensor, cells: Cells, batch: Batch, types: Tensor) -> Tensor:
-    """Choose negatives (a,) among the drawn cells by type, see `hard_negatives`."""
+def _negatives(
+    z_anchor: Tensor,
+    z: Tensor,
+    cells: Cells,
+    drawn: Tensor,
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    types: Tensor,
+) -> Tensor:
+    """Choose negatives (t,) among the drawn cells by type, see `hard_negatives`."""
     return hard_negatives(
-        anchor,
+        z_anchor,
         z,
-        batch.negative,
-        label=types[batch.anchor],
-        slice_of=cells.slice_of[batch.anchor],
-        positive_label=types[batch.positive],
-        positive_slice=cells.slice_of[batch.positive],
-        drawn_label=types[batch.cell],
-        drawn_slice=cells.slice_of[batch.cell],
+        negative,
+        label=types[anchor],
+        slice_of=cells.slice_of[anchor],
+        positive_label=types[positive],
+        positive_slice=cells.slice_of[positive],
+        drawn_label=types[drawn],
+        drawn_slice=cells.slice_of[drawn],
     )
 
 

@@ -28,6 +28,8 @@ class Batch:
         (a,) a mutual neighbor of each anchor in another slice.
     negative
         (a,) position *in* ``cell`` of a random cell of the anchor's slice, which is encoded anyway.
+    back
+        (a,) the same for the positive's slice, -1 where no cells of it are drawn.
     """
 
     cell: Tensor
@@ -35,6 +37,7 @@ class Batch:
     anchor: Tensor
     positive: Tensor
     negative: Tensor
+    back: Tensor
 
 
 class Sampler:
@@ -55,10 +58,14 @@ class Sampler:
     def __init__(
         self, cells: Cells, neighbors: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
     ) -> None:
-        drawn = range(cells.slices) if slices is None else slices
-        pools = (cells.members(s, seen=seen).cpu() for s in drawn)
-        self.pools = [pool for pool in pools if len(pool)]
-        self.neighbors = neighbors
+        self.pools: list[Tensor] = []
+        self.neighbors, self.slice_of = neighbors, cells.slice_of
+        self._pool_of = torch.full((cells.slices,), -1, device=neighbors.device)
+        for s in range(cells.slices) if slices is None else slices:
+            pool = cells.members(s, seen=seen).cpu()
+            if len(pool):
+                self._pool_of[s] = len(self.pools)
+                self.pools.append(pool)
         self._pairs: PairTable | None = None
         self._paired: list[tuple[int, Tensor]] = []
 
@@ -80,8 +87,10 @@ class Sampler:
         anchor = torch.cat([none, *(_some(pool, a, rng) for _, pool in paired)]).to(device)
         # Cells are drawn independently of the anchors: any of them is a random negative of its slice.
         negative = torch.cat([none, *(i * each + torch.arange(a) % each for i, _ in paired)]).to(device)
-        u = _uniform((len(anchor), 2), rng).to(device)
-        return Batch(cell, neighbor, anchor, pairs.draw(anchor, u), negative)
+        positive = pairs.draw(anchor, _uniform((len(anchor), 2), rng).to(device))
+        pool = self._pool_of[self.slice_of[positive]]
+        back = torch.where(pool < 0, -1, pool * each + torch.arange(len(anchor), device=device) % each)
+        return Batch(cell, neighbor, anchor, positive, negative, back)
 
     def _pools_of(self, pairs: PairTable) -> list[tuple[int, Tensor]]:
         """List the pools that have cells with a partner: which one it is, and these cells."""

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,8 @@ _ALONE_S = 60.0  # without workers, until that is reported
 # One unit at a time in a Dask worker, whatever its threads: a unit uses all cores, and two at once can fail
 # on Python 3.11 when both read files or compile (SystemError: AST constructor recursion depth mismatch).
 _ALONE = threading.Lock()
+# What asking a scheduler that is gone ends with; Dask's closed connections are errors of input and output.
+_GONE = (OSError, CancelledError)
 _UNGUARDED = 73  # exit status of a worker that would run the script that started it once more
 
 
@@ -78,7 +80,9 @@ class Workers:
     def __enter__(self) -> Workers:
         if self.scheduler:
             self._client = _connect(self.scheduler)
-            if not self._client.scheduler_info()["workers"]:
+            with self._answered():
+                found = self._client.scheduler_info()["workers"]
+            if not found:
                 logger.warning(
                     "The Dask scheduler at %s has no workers yet: waiting for them.", self.scheduler
                 )
@@ -97,25 +101,33 @@ class Workers:
     def check_sight(self, folder: Path) -> None:
         """Say if a Dask worker does not see a folder, which exists here: results are passed on as files.
 
-        Workers that come later are asked before each unit.
+        Workers that come later are asked before each unit, and so are those that are lost while they are
+        asked here.
 
         Raises
         ------
         RunError
-            With the worker's address.
+            With the worker's address; or if the scheduler is lost.
         """
         if self._client is None:
             return
         # by a file of this run, as another machine may have a folder of that name; a run sweeps it up
         self._mark = folder / f".sight.{uuid.uuid4().hex[:12]}.part"
         self._mark.touch()
-        blind = [a for a, sees in self._client.run(_sees, str(self._mark)).items() if not sees]
-        if blind:
-            raise _blind(folder, blind[0])
+        with self._answered():
+            answers = self._client.run(_sees, str(self._mark), on_error="return")
+        for address, sees in answers.items():
+            if isinstance(sees, Exception) and not isinstance(sees, OSError):
+                raise _failed(sees) from sees
+            if sees is False:
+                raise _blind(folder, address)
 
     def have_gpu(self) -> bool:
         """Whether some Dask worker was started with ``--resources GPU=1``."""
-        return self._client is not None and bool(self._client.run_on_scheduler(_gpu_workers))
+        if self._client is None:
+            return False
+        with self._answered():
+            return bool(self._client.run_on_scheduler(_gpu_workers))
 
     def require_result(self, path: Path) -> None:
         """Say if what a Dask worker has written does not arrive here.
@@ -232,7 +244,7 @@ class Workers:
                     connected = now
                 elif now - connected > _LOST_S or self._client.status == "closed":
                     raise self._lost()
-                if done or self._client.scheduler_info()["workers"]:
+                if done or self._staffed():
                     staffed = now
                 elif now - staffed > _ALONE_S:
                     logger.warning("The Dask scheduler at %s has no workers left: waiting.", self.scheduler)
@@ -261,11 +273,21 @@ class Workers:
         except (CancelledError, TimeoutError) as error:
             raise self._lost() from error
         except Exception as error:
-            raise RunError(
-                f"a Dask worker failed with {type(error).__name__}: {error}. Each worker needs this "
-                "version of "
-                "lloki and of its dependencies. The same command resumes from what is finished."
-            ) from error
+            raise _failed(error) from error
+
+    def _staffed(self) -> bool:
+        """Whether there are workers; a scheduler that does not answer is looked after by its status."""
+        with suppress(*_GONE):
+            return bool(self._client.scheduler_info()["workers"])
+        return True
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Say if the scheduler is lost while it is asked."""
+        try:
+            yield
+        except _GONE as error:
+            raise self._lost() from error
 
     def _lost(self) -> RunError:
         return RunError(
@@ -288,6 +310,14 @@ class _InSight:
             raise _blind(Path(self.mark).parent, get_worker().address)
         with _ALONE:
             return self.function(unit)
+
+
+def _failed(error: Exception) -> RunError:
+    return RunError(
+        f"a Dask worker failed with {type(error).__name__}: {error}. Each worker needs this "
+        "version of "
+        "lloki and of its dependencies. The same command resumes from what is finished."
+    )
 
 
 def _gpu_workers(dask_scheduler: Any) -> int:
