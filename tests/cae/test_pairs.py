@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from lloki.cae.cells import Cells, own_neighbors, with_counterpart
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn import tensors
-from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest, nearest_others, unit_rows
+from lloki.graph.knn.tensors import (
+    cosine_distance,
+    mutual_pairs,
+    nearest,
+    nearest_cosines,
+    nearest_others,
+    unit_rows,
+)
 
 
 def brute(a: np.ndarray, b: np.ndarray, k: int) -> set[tuple[int, int]]:
@@ -66,6 +73,22 @@ def test_nearest_other_rows_are_those_of_brute_force(monkeypatch: pytest.MonkeyP
     wanted = np.argsort(-cosine, axis=1)[:, : min(k, n - 1)]
     assert np.array_equal(nearest_others(torch.from_numpy(x), k).numpy(), wanted)
     assert np.array_equal(nearest_others(torch.from_numpy(x.astype(float)), k).numpy(), wanted)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(0, 5, 3), (1, 1, 3), (150, 40, 5), (40, 150, 21)])
+def test_the_most_similar_targets_come_with_their_cosines(
+    monkeypatch: pytest.MonkeyPatch, n: int, m: int, k: int
+) -> None:
+    monkeypatch.setattr("lloki.graph.knn.tensors._SQUARE", 64)
+    rng = np.random.default_rng(n)
+    a, b = (rng.normal(size=(rows, 6)).astype(np.float32) for rows in (n, m))
+    unit = [(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(float) for x in (a, b)]
+    cosine = unit[0] @ unit[1].T
+    wanted = np.argsort(-cosine, axis=1)[:, :k]
+    for x, y in ((a, b), (a.astype(float), b.astype(float))):
+        index, found = nearest_cosines(torch.from_numpy(x), torch.from_numpy(y), k)
+        assert np.array_equal(index.numpy(), wanted)
+        np.testing.assert_allclose(found.numpy(), np.take_along_axis(cosine, wanted, 1), atol=3e-7)
 
 
 def test_distances_of_listed_pairs_do_not_depend_on_the_size_of_a_block(

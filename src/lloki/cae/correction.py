@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from lloki._parallel import blocks, map_ordered
 from lloki.cae.cells import COMPARISONS, REACH, in_reach
-from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest_others, unit_rows
+from lloki.graph.knn.tensors import (
+    cosine_distance,
+    mutual_pairs,
+    nearest_cosines,
+    nearest_others,
+    unit_rows,
+)
 
 Floats = NDArray[np.float32]
 
@@ -123,17 +129,12 @@ class _Like:
     @classmethod
     def of(cls, x: Floats, landmarks: Floats, k: int) -> _Like:
         """Of cells (n, d) among landmarks (m, d); one more of them says where the weight reaches 0."""
-        targets, parts = unit_rows(torch.from_numpy(landmarks)).T, []
-        for rows in blocks(len(x), BLOCK):
-            parts.append(
-                (unit_rows(torch.from_numpy(x[rows])) @ targets).topk(min(k + 1, len(landmarks)), dim=1)
-            )
-        cosine = torch.cat([part.values for part in parts])
+        index, cosine = nearest_cosines(torch.from_numpy(x), torch.from_numpy(landmarks), k + 1)
         distance = (1 - cosine).clamp_min(0)
         weight = (1 - (distance / distance[:, -1:].clamp_min(1e-6)).square()).square()
         # a cell whose landmarks are all alike, or the only one
         weight = weight.masked_fill(distance[:, -1:] < 1e-6, 1.0)
-        return cls(torch.cat([part.indices for part in parts]).numpy(), weight.numpy())
+        return cls(index.numpy(), weight.numpy())
 
     def mean(self, steps: Floats) -> Floats:
         """Weighted mean (n, d) of the landmarks' steps (m, d)."""

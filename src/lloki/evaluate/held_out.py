@@ -16,6 +16,7 @@ Doubles = NDArray[np.float64]
 
 NEIGHBORS = 15
 QUERIES, TARGETS = 2_000, 10_000  # cells of a slice that are predicted, and that predict
+SPARE = 5  # a neighbor that is hardly farther predicts as well
 ENOUGH_GENES = 5
 LEAST_WITHIN = 0.02  # mean correlation below which a ratio to it is noise
 _OF_CLUSTERS = {
@@ -217,7 +218,7 @@ def _predicted(
     """Mean over the nearest given cells of every given gene: (queries, h)."""
     exclude = np.searchsorted(cells, queries) if given is asked else None
     near = nearest(
-        asked.rows[queries], given.rows[cells], n_neighbors, exclude=exclude, threads=threads
+        asked.rows[queries], given.rows[cells], n_neighbors, exclude=exclude, spare=SPARE, threads=threads
     ).index
     values = np.asarray(given.values[cells], np.float64)
     out = np.zeros((len(queries), values.shape[1]))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lloki.evaluate.held_out import SPARE
 from lloki.graph import nearest
 
 NEIGHBORS = 15
@@ -139,6 +140,7 @@ def _share(
         np.asarray(given, np.float32),
         n_neighbors,
         exclude=queries if own else None,
+        spare=SPARE,
         threads=threads,
     ).index
     return np.asarray((theirs[near] == labels[queries][:, None]).mean(1), np.float64)
