@@ -110,7 +110,9 @@ def measured(folder: Path, slices: int, cells: int, options: argparse.Namespace)
     made = tissue(n_cells=cells, n_reference=1000, n_genes=GENES, platforms=platforms, seed=3)
     *paths, reference = made.write(folder / "slices")
     del made
-    (folder / "config.toml").write_text(f"[cae]\nsteps = {options.steps}\n{SHORT if options.short else ''}")
+    # no second pass on the network's inputs, so that runs of all sizes do the same work
+    settings = f'[cae]\nsteps = {options.steps}\noutput = "latent"\n{SHORT if options.short else ""}'
+    (folder / "config.toml").write_text(settings)
     out = folder / "run"
     command = [sys.executable, "-m", "lloki", "integrate", *map(str, paths), "--reference", str(reference)]
     command += ["--config", str(folder / "config.toml"), "--no-map", "--benchmark", "none"]

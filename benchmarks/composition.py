@@ -1,7 +1,7 @@
 """Does a slice that holds few kinds of cells land where they belong?
 
     python benchmarks/composition.py SECTIONS.h5ad REFERENCE.h5ad [--slices NAME NAME] [--seeds N] [--cae]
-                                     [--task FOLDER --target SLICE --query SLICE --types TYPE ...]
+                      [--halves] [--task FOLDER --target SLICE --query SLICE --types TYPE ...]
 
 SECTIONS holds sections of one animal (obs `slice` and `cell_type`). Two of them are cut to random panels of
 60 genes each, and the second to some types of cells. Prints Markdown tables: of the cells of the second
@@ -14,6 +14,8 @@ embeddings before propagation and autoencoder.
         cells of the first section with the second (its share among the 15 nearest of both, over chance);
         how well the slices predict each other's held-out genes; and which of the autoencoder's inputs and
         latent space a run would give as the joint embedding by that
+--halves  also where nothing but composition differs: random halves of one section with one panel, of which
+        the second is cut; what is mixed there is what the panel does not tell apart
 --task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
         the cells of TARGET
 """
@@ -223,6 +225,24 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
             line(case, stage, *shares.reindex(SHOWN), lowest(shares, control), mixed, score)
 
 
+def halves(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
+    """Print shares and mixing of halves of one section, before the autoencoder: the mean of all sections."""
+    header("second half", *SHOWN, "lowest", "mixing of excitatory", "least", "most")
+    control = None
+    for case in CASES:
+        shares, mixed = [], []
+        for whole in (p for parts in seeds for p in parts.values()):
+            first = np.random.default_rng(0).permutation(len(whole.types)) < len(whole.types) // 2
+            held = cut({"A": whole.keep(first), "B": whole.keep(~first)}, case)
+            rows, _ = propagate(held, embed(held, reference))
+            shares.append(own_type(rows, held, "B", "A"))
+            mixed.append(mixing(rows, held, "A", "B", "Excitatory"))
+        mean = pd.concat(shares, axis=1).mean(axis=1)
+        control = mean if control is None else control
+        figures = (lowest(mean, control), float(np.mean(mixed)), min(mixed), max(mixed))
+        line(case, *mean.reindex(SHOWN), *figures)
+
+
 def held_out(
     parts: Mapping[str, Part],
     found: Embedded,
@@ -275,6 +295,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cae", action="store_true")
     parser.add_argument("--cae-seeds", type=int, default=1)
+    parser.add_argument("--halves", action="store_true")
     parser.add_argument("--task", type=Path)
     parser.add_argument("--target", default="merfish_allen_visp")
     parser.add_argument("--query", default="starmap_visp_1020")
@@ -286,6 +307,8 @@ def main() -> None:
     reference = ad.read_h5ad(options.reference)
     seeds = [pair(sections, names, seed) for seed in range(options.seeds)]
     before(seeds, reference)
+    if options.halves:
+        halves(seeds[: options.cae_seeds], reference)
     if options.cae:
         for parts in seeds[: options.cae_seeds]:
             after(parts, reference)
