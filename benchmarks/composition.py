@@ -15,7 +15,7 @@ embeddings before propagation and autoencoder.
         how well the slices predict each other's held-out genes; and which of the autoencoder's inputs and
         latent space a run would give as the joint embedding by that
 --halves  also where nothing but composition differs: random halves of one section with one panel, of which
-        the second is cut; what is mixed there is what the panel does not tell apart
+        the second is cut; what is mixed there is what the panel cannot distinguish
 --task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
         the cells of TARGET
 """
