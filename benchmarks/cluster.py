@@ -100,8 +100,10 @@ def report(rows: list[dict]) -> None:
             end="",
         )
         print(f"{each * TARGET[0] / 3600:.1f} CPU-hours for {TARGET[0]} slices")
-    per = {stage: alike[0]["tasks"].get(stage, 0) / most for stage in STAGES}
-    print("tasks:", ", ".join(f"{stage} {max(1, round(n * TARGET[0]))}" for stage, n in per.items()))
+    # of the run with most cells: there, map and clusters have tasks a slice as well
+    counts = {stage: alike[-1]["tasks"].get(stage, 0) for stage in STAGES}
+    planned = {stage: n + TARGET[0] - most if n >= most else n for stage, n in counts.items()}
+    print("tasks:", ", ".join(f"{stage} {n}" for stage, n in planned.items()))
 
 
 def measured(folder: Path, slices: int, cells: int, options: argparse.Namespace) -> dict:
