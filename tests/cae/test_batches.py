@@ -96,6 +96,32 @@ def test_every_anchor_has_a_partner_where_few_cells_have_one() -> None:
     assert float(pairs.anchors()[negative].float().mean()) == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.parametrize("slices", [None, [0, 2]])
+def test_pairs_turned_round_count_as_often_as_they_are_drawn_for_their_own_sake(slices) -> None:
+    """So the weighted mean over both is that over anchors drawn alike in each slice, with a positive each."""
+    cells = gather([60, 25, 40])
+    pairs = pairs_of(cells, cells_per_slice=30)
+    sampler = Sampler(cells, own_neighbors(cells, 5), slices=slices)
+    anchor, positive = pairs.anchor_of(), pairs.positive
+    of = cells.slice_of
+    drawn = [0, 1, 2] if slices is None else slices
+    kept = torch.tensor([s in drawn for s in of[anchor].tolist()])
+    anchor, positive = anchor[kept], positive[kept]
+    paired = [int(pairs.anchors()[of == s].sum()) for s in range(3)]
+
+    def drawn_as(a: int, p: int) -> float:
+        partners = positive[anchor == a] if int(of[a]) in drawn else torch.empty(0, dtype=torch.int64)
+        groups = of[partners].unique()
+        return (
+            0.0 if not len(groups) else 1 / paired[of[a]] / len(groups) / int((of[partners] == of[p]).sum())
+        )
+
+    weight = sampler._weight(anchor, positive, pairs)
+    assert (weight > 0).any()
+    for a, p, w in zip(anchor.tolist(), positive.tolist(), weight.tolist()):
+        assert w * drawn_as(a, p) == pytest.approx(drawn_as(p, a), rel=1e-5)
+
+
 def test_a_slice_without_partners_is_drawn_and_has_no_anchors() -> None:
     cells = gather([100, 90, 80])
     sampler, rng = Sampler(cells, own_neighbors(cells, 5)), torch.Generator().manual_seed(0)

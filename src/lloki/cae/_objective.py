@@ -34,7 +34,8 @@ def loss_parts(
     """Compute the three unweighted losses of a batch, in the order of `PARTS`.
 
     Every cell that takes part is encoded in one pass; only the drawn cells are decoded. Each pair makes two
-    triplets, since either cell is a mutual neighbor of the other: twice as many for the same encoded cells.
+    triplets, since either cell is a mutual neighbor of the other: twice as many for the same encoded cells,
+    with weights by which the loss is still the mean over anchors and their positives.
     ``distance_scale`` turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose
     the negatives.
     """
@@ -52,10 +53,11 @@ def loss_parts(
     one, other = batch.positive[both], batch.anchor[both]
     ends = torch.cat([batch.anchor, one]), torch.cat([batch.positive, other])
     anchor, positive = torch.cat([anchor, positive[both]]), torch.cat([positive, anchor[both]])
+    weight = torch.cat([torch.ones_like(batch.weight), batch.weight[both]]).to(z.dtype)
     if types is not None:
         negative = _negatives(anchor, z, cells, batch.cell, *ends, negative, types)
         some = negative >= 0
-        anchor, positive, negative = anchor[some], positive[some], negative[some]
+        anchor, positive, negative, weight = anchor[some], positive[some], negative[some], weight[some]
     wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
     return torch.stack(
         [
@@ -64,6 +66,7 @@ def loss_parts(
                 anchor,
                 positive,
                 z[negative],
+                weight=weight,
                 margin=config.margin,
                 distance=config.distance,
             ),

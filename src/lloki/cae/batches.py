@@ -29,7 +29,11 @@ class Batch:
     negative
         (a,) position *in* ``cell`` of a random cell of the anchor's slice, which is encoded anyway.
     back
-        (a,) the same for the positive's slice, -1 where no cells of it are drawn.
+        (a,) the same for the positive's slice, -1 where the positive is no anchor in turn: none of held-out
+        cells is, nor where no cells of its slice are drawn.
+    weight
+        (a,) of the triplet whose anchor is the positive: how much more often it would be drawn for its own
+        sake.
     """
 
     cell: Tensor
@@ -38,6 +42,7 @@ class Batch:
     positive: Tensor
     negative: Tensor
     back: Tensor
+    weight: Tensor
 
 
 class Sampler:
@@ -59,7 +64,7 @@ class Sampler:
         self, cells: Cells, neighbors: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
     ) -> None:
         self.pools: list[Tensor] = []
-        self.neighbors, self.slice_of = neighbors, cells.slice_of
+        self.neighbors, self.slice_of, self.seen = neighbors, cells.slice_of, seen
         self._pool_of = torch.full((cells.slices,), -1, device=neighbors.device)
         for s in range(cells.slices) if slices is None else slices:
             pool = cells.members(s, seen=seen).cpu()
@@ -88,9 +93,25 @@ class Sampler:
         # Cells are drawn independently of the anchors: any of them is a random negative of its slice.
         negative = torch.cat([none, *(i * each + torch.arange(a) % each for i, _ in paired)]).to(device)
         positive = pairs.draw(anchor, _uniform((len(anchor), 2), rng).to(device))
-        pool = self._pool_of[self.slice_of[positive]]
-        back = torch.where(pool < 0, -1, pool * each + torch.arange(len(anchor), device=device) % each)
-        return Batch(cell, neighbor, anchor, positive, negative, back)
+        pool, weight = self._pool_of[self.slice_of[positive]], self._weight(anchor, positive, pairs)
+        other = torch.arange(len(anchor), device=device) % each
+        back = torch.where((pool < 0) | (weight == 0), -1, pool * each + other)
+        return Batch(cell, neighbor, anchor, positive, negative, back, weight)
+
+    def _weight(self, anchor: Tensor, positive: Tensor, pairs: PairTable) -> Tensor:
+        """Weight each pair (a,) turned round: how often it is drawn so over how often it is drawn as it is.
+
+        Cells with many partners are positives more often than they are anchors: without the weights, they
+        would count more.
+        """
+        if not self.seen or not len(anchor):  # a held-out cell is nobody's positive
+            return torch.zeros(len(anchor), device=anchor.device)
+        slices, cells = len(self._pool_of), torch.zeros(len(self._pool_of), device=anchor.device)
+        for i, pool in self._pools_of(pairs):
+            cells[self._pool_of == i] = len(pool)
+        one, other = self.slice_of[anchor], self.slice_of[positive]
+        there, back = pairs.odds(anchor, other, slices), pairs.odds(positive, one, slices)
+        return torch.where(cells[other] > 0, back * cells[one] / (there * cells[other].clamp_min(1)), 0.0)
 
     def _pools_of(self, pairs: PairTable) -> list[tuple[int, Tensor]]:
         """List the pools that have cells with a partner: which one it is, and these cells."""

@@ -20,6 +20,7 @@ class PairTable:
     group_ptr: Tensor
     member_ptr: Tensor
     positive: Tensor
+    group_key: Tensor  # cell x number of slices + slice of each group, ascending
 
     @classmethod
     def build(cls, anchor: Tensor, positive: Tensor, slice_of: Tensor) -> PairTable:
@@ -33,6 +34,7 @@ class PairTable:
             group_ptr=torch.cat([zero, torch.bincount(groups // slices, minlength=n).cumsum(0)]),
             member_ptr=torch.cat([zero, members.cumsum(0)]),
             positive=positive[order],
+            group_key=groups,
         )
 
     def __len__(self) -> int:
@@ -57,3 +59,13 @@ class PairTable:
         members = self.member_ptr[group + 1] - self.member_ptr[group]
         member = self.member_ptr[group] + (u[:, 1] * members).long()
         return self.positive[member].masked_fill(groups == 0, -1)
+
+    def odds(self, cells: Tensor, of_slice: Tensor, slices: int) -> Tensor:
+        """(n,) probability that `draw` gives each cell one certain partner in a slice of ``slices``; or 0."""
+        if not len(self):
+            return torch.zeros(len(cells), device=cells.device)
+        key = cells * slices + of_slice
+        group = torch.searchsorted(self.group_key, key).clamp_max(len(self.group_key) - 1)
+        groups = self.group_ptr[cells + 1] - self.group_ptr[cells]
+        members = self.member_ptr[group + 1] - self.member_ptr[group]
+        return torch.where(self.group_key[group] == key, 1 / (groups * members).clamp_min(1), 0.0)
