@@ -47,7 +47,7 @@ def made_up(cells: int) -> dict[str, np.ndarray]:
     return slices
 
 
-def ours(cells: int, epochs: int, refreshes: int, rounds: int, batch: int) -> dict[str, float]:
+def ours(cells: int, epochs: int, refreshes: int, rounds: int, batch: int, seed: int) -> dict[str, float]:
     from lloki.cae import CAEConfig, train
     from lloki.run.record import metered
 
@@ -57,7 +57,12 @@ def ours(cells: int, epochs: int, refreshes: int, rounds: int, batch: int) -> di
     slices = made_up(cells)
     before = psutil.Process().memory_info().rss
     config = CAEConfig(
-        batch_size=batch, epochs=epochs, refreshes=refreshes, mnn_rounds=rounds, patience=10**9
+        batch_size=batch,
+        epochs=epochs,
+        refreshes=refreshes,
+        mnn_rounds=rounds,
+        patience=10**9,
+        seed=seed,
     )
     steps = config.total_steps(SLICES * cells)
     times: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
@@ -167,6 +172,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2_000, help="cells encoded in a step")
     parser.add_argument("--refreshes", type=int, default=4)
     parser.add_argument("--mnn-rounds", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--plain-epochs", type=int, default=1)
     parser.add_argument("--child", choices=["ours", "plain"])
     options = parser.parse_args()
@@ -174,7 +180,7 @@ def main() -> None:
         print(json.dumps(plain(options.cells[0], options.epochs)))
         return
     if options.child:
-        settings = (options.refreshes, options.mnn_rounds[0], options.batch)
+        settings = (options.refreshes, options.mnn_rounds[0], options.batch, options.seed)
         print(json.dumps(ours(options.cells[0], options.epochs, *settings)))
         return
     print(
@@ -185,8 +191,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for cells in options.cells:
         for rounds in options.mnn_rounds:
-            settings = ["--refreshes", str(options.refreshes), "--batch", str(options.batch)]
-            m = measure("ours", cells, options.epochs, *settings, "--mnn-rounds", str(rounds))
+            given = {"refreshes": options.refreshes, "batch": options.batch, "seed": options.seed}
+            words = [w for k, v in (given | {"mnn-rounds": rounds}).items() for w in (f"--{k}", str(v))]
+            m = measure("ours", cells, options.epochs, *words)
             print(
                 f"| {SLICES} x {cells:,} | {rounds} | {m['steps']:,} x {options.batch:,} "
                 f"| {m['before_cpu']:.1f} | {m['epoch_cpu']:.2f} "

@@ -190,6 +190,8 @@ def test_held_out_cells_are_seen_by_no_step() -> None:
     assert not cells.seen[held.anchor].any()
     assert len(held.anchor) == 500
     assert cells.seen[held.positive].all()
+    assert (batch.back >= 0).any()
+    assert (held.back == -1).all()  # their positives are trained on: not anchors of the held-out loss
 
 
 def test_the_search_of_pairs_is_bounded() -> None:

@@ -112,6 +112,22 @@ def test_steps_are_shared_by_cells_that_are_alike_and_count_only_where_there_are
     assert not like.mean(steps, np.zeros(100, bool), scale).any()  # no partner anywhere: no step
 
 
+def test_each_scale_has_its_rounds_from_coarse_to_fine(monkeypatch):
+    asked, real = [], _Alike.mean
+
+    def watched(self, steps, counts, scale):
+        asked.append(scale)
+        return real(self, steps, counts, scale)
+
+    monkeypatch.setattr(_Alike, "mean", watched)
+    cells, _ = tokens([(0.25,) * 4] * 3)
+    two = Correction.fit(cells[:2], [0, 1], rounds=2)
+    assert asked == [scale for scale in range(3) for _ in range(4)]  # two rounds of two tokens
+    asked.clear()
+    two.add(cells[2:], [x.copy() for x in cells[:2]], rounds=2)
+    assert asked == [0, 0, 1, 1, 2, 2]
+
+
 def test_a_token_added_later_comes_to_the_others_and_leaves_them():
     cells, kinds = tokens([(0.25,) * 4] * 3)
     two = Correction.fit(cells[:2], [0, 1], rounds=2)

@@ -40,6 +40,15 @@ def test_neither_blocks_nor_threads_matter(monkeypatch):
             np.testing.assert_array_equal(whole.distance, again.distance)
 
 
+@pytest.mark.parametrize("spare", [0, 5])
+def test_with_few_candidates_the_neighbors_are_hardly_farther(spare):
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(200, 30)), rng.normal(size=(3000, 30))
+    exact, near = nearest(a, b, 15), nearest(a, b, 15, spare=spare)
+    np.testing.assert_allclose(near.distance, exact.distance, atol=3e-4)
+    assert (near.index != exact.index).mean() < 0.02 * (1 if spare else 5)
+
+
 def test_a_cell_is_not_its_own_neighbor():
     x = np.random.default_rng(0).normal(size=(9, 3))
     near = nearest(x, x, 20, exclude=np.arange(9))

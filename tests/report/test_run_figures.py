@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lloki import keys, pl
+from lloki.pl._slots import by_slice
 from lloki.report.figures import SHEET, of_cells, write_figures
 
 
@@ -40,3 +41,12 @@ def test_sheets_are_files_of_their_own(tmp_path):
     assert files == sorted(
         [*(f"tissue-{keys.CLUSTER}-{i}" for i in (1, 2)), f"umap-{keys.CLUSTER}", f"umap-{keys.SLICE}"]
     )
+
+
+def test_slices_come_in_their_order_with_their_rows():
+    names = ["b", "a", "b", "c", "a"]
+    obs = pd.DataFrame({keys.SLICE: pd.Categorical(names)}, index=[*"vwxyz"])
+    found = by_slice(ad.AnnData(obs=obs), keys.SLICE)
+    assert {name: rows.tolist() for name, rows in found.items()} == {"b": [0, 2], "a": [1, 4], "c": [3]}
+    assert list(found) == ["b", "a", "c"]
+    assert by_slice(ad.AnnData(obs=obs[:0]), keys.SLICE) == {}

@@ -193,7 +193,7 @@ class _Asked:
     """A Dask client whose every question ends as given."""
 
     def __init__(self, answer: Any) -> None:
-        self.answer = answer
+        self.answer, self.closed = answer, False
 
     def run(self, function: Any, *args: Any, on_error: str) -> Any:
         assert on_error == "return"
@@ -208,7 +208,7 @@ class _Asked:
         raise self.answer
 
     def close(self, timeout: float) -> None:
-        pass
+        self.closed = True
 
 
 def _asking(answer: Any) -> Workers:
@@ -245,10 +245,13 @@ def test_a_scheduler_that_is_killed_while_it_is_asked(ask, error, tmp_path):
         ask(_asking(error), tmp_path)
 
 
-def test_a_scheduler_that_is_killed_while_a_run_connects(monkeypatch):
-    monkeypatch.setattr("lloki.run.execute._connect", lambda scheduler: _Asked(OSError("closed")))
-    with pytest.raises(RunError, match="was lost"):
-        Workers(scheduler="tcp://far:8786").__enter__()
+def test_a_scheduler_that_is_killed_while_a_run_connects(monkeypatch, tmp_path):
+    """Whether there are workers is not worth an end; the next question says it, and the client is closed."""
+    asked = _Asked(OSError("closed"))
+    monkeypatch.setattr("lloki.run.execute._connect", lambda scheduler: asked)
+    with pytest.raises(RunError, match="was lost"), Workers(scheduler="tcp://far:8786") as workers:
+        workers.check_sight(tmp_path)
+    assert asked.closed
 
 
 class _Future:

@@ -35,9 +35,8 @@ def loss_parts(
 
     Every cell that takes part is encoded in one pass; only the drawn cells are decoded. Each pair makes two
     triplets, since either cell is a mutual neighbor of the other: twice as many for the same encoded cells,
-    with weights by which the loss is still the mean over anchors and their positives.
-    ``distance_scale`` turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose
-    the negatives.
+    with weights by which the loss is still the mean over anchors and their positives. ``distance_scale``
+    turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
     """
     m = batch.neighbor.shape[1]
     near = batch.neighbor[:, 0] >= 0
@@ -48,14 +47,24 @@ def loss_parts(
     x, x_near, _, _ = inputs.split(sizes)
     z_all = network.encode(inputs, network.condition(cells.condition[who]))
     z, z_near, anchor, positive = z_all.split(sizes)
-    both = batch.back >= 0
-    negative = torch.cat([batch.negative, batch.back[both]])
-    one, other = batch.positive[both], batch.anchor[both]
-    ends = torch.cat([batch.anchor, one]), torch.cat([batch.positive, other])
-    anchor, positive = torch.cat([anchor, positive[both]]), torch.cat([positive, anchor[both]])
-    weight = torch.cat([torch.ones_like(batch.weight), batch.weight[both]]).to(z.dtype)
+    turned = batch.back >= 0  # pairs whose positive is an anchor in turn
+    anchor, positive = torch.cat([anchor, positive[turned]]), torch.cat([positive, anchor[turned]])
+    negative = torch.cat([batch.negative, batch.back[turned]])
+    weight = torch.cat([torch.ones_like(batch.weight), batch.weight[turned]]).to(z.dtype)
     if types is not None:
-        negative = _negatives(anchor, z, cells, batch.cell, *ends, negative, types)
+        one = torch.cat([batch.anchor, batch.positive[turned]])
+        other = torch.cat([batch.positive, batch.anchor[turned]])
+        negative = hard_negatives(
+            anchor,
+            z,
+            negative,
+            label=types[one],
+            slice_of=cells.slice_of[one],
+            positive_label=types[other],
+            positive_slice=cells.slice_of[other],
+            drawn_label=types[batch.cell],
+            drawn_slice=cells.slice_of[batch.cell],
+        )
         some = negative >= 0
         anchor, positive, negative, weight = anchor[some], positive[some], negative[some], weight[some]
     wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
@@ -72,30 +81,6 @@ def loss_parts(
             ),
             conservation_loss(z[near], z_near.reshape(-1, m, z.shape[1]), wanted),
         ]
-    )
-
-
-def _negatives(
-    z_anchor: Tensor,
-    z: Tensor,
-    cells: Cells,
-    drawn: Tensor,
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    types: Tensor,
-) -> Tensor:
-    """Choose negatives (t,) among the drawn cells by type, see `hard_negatives`."""
-    return hard_negatives(
-        z_anchor,
-        z,
-        negative,
-        label=types[anchor],
-        slice_of=cells.slice_of[anchor],
-        positive_label=types[positive],
-        positive_slice=cells.slice_of[positive],
-        drawn_label=types[drawn],
-        drawn_slice=cells.slice_of[drawn],
     )
 
 

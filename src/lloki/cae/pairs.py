@@ -14,13 +14,14 @@ class PairTable:
 
     Two levels of compressed rows: cell i owns the groups ``group_ptr[i]:group_ptr[i+1]``, group g the entries
     ``member_ptr[g]:member_ptr[g+1]`` of ``positive``. Drawing first a group and then a member gives every
-    partner slice the same say, however many mutual neighbors it offers.
+    partner slice the same say, however many mutual neighbors it offers. ``group_key``, ascending, is the
+    group's cell times the number of slices, plus its slice.
     """
 
     group_ptr: Tensor
     member_ptr: Tensor
     positive: Tensor
-    group_key: Tensor  # cell x number of slices + slice of each group, ascending
+    group_key: Tensor
 
     @classmethod
     def build(cls, anchor: Tensor, positive: Tensor, slice_of: Tensor) -> PairTable:

@@ -179,8 +179,9 @@ def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
     """Slice → its rows; all rows as one where no column names slices."""
     if slice_key not in adata.obs:
         return {"": np.arange(adata.n_obs)}
-    names = adata.obs[slice_key].astype(str).to_numpy()
-    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+    codes, names = pd.factorize(adata.obs[slice_key].astype(str))
+    rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    return dict(zip(names, rows))
 
 
 def chosen_slices(

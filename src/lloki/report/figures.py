@@ -69,9 +69,9 @@ def of_cells(joint: ad.AnnData, label_key: str | None) -> dict[str, Callable[...
     if keys.UMAP in joint.obsm:
         figures |= {f"umap-{c}": partial(pl.umap, joint, color=c) for c in colors}
     if keys.SPATIAL in joint.obsm and keys.SLICE in joint.obs:
-        units = {unit_of(joint, name) for name in by_slice(joint, keys.SLICE)}
-        unit = units.pop() if len(units) == 1 else ""
         names = list(by_slice(joint, keys.SLICE))
+        units = {unit_of(joint, name) for name in names}
+        unit = units.pop() if len(units) == 1 else ""
         sheets = [names[i : i + SHEET] for i in range(0, len(names), SHEET)]
         for c in colors:
             if c == keys.SLICE:

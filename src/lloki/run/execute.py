@@ -80,9 +80,7 @@ class Workers:
     def __enter__(self) -> Workers:
         if self.scheduler:
             self._client = _connect(self.scheduler)
-            with self._answered():
-                found = self._client.scheduler_info()["workers"]
-            if not found:
+            if not self._staffed():
                 logger.warning(
                     "The Dask scheduler at %s has no workers yet: waiting for them.", self.scheduler
                 )

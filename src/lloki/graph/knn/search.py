@@ -126,7 +126,7 @@ def nearest(
         (n,) the target that must not be a query's neighbor: its own row, where queries are targets too.
     spare
         Candidates that the first pass keeps beyond k. With few of them, a neighbor may give way to a target
-        whose cosine is smaller by 1e-4, in a third of the time among thousands of targets.
+        whose cosine is smaller by 1e-4, in 0.6 of the time among 5,000 targets of 60 to 128 columns.
     threads, advance, block
         As of `cosine_neighbors`; ``advance`` sums to n.
 

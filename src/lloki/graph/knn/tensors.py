@@ -82,8 +82,8 @@ def nearest_others(x: Tensor, k: int) -> Tensor:
 def nearest_cosines(queries: Tensor, targets: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Find the ``k`` targets (m, d) most similar to each query (n, d): indices and cosines (n, min(k, m)).
 
-    On the CPU in blocks, in a third of the time of ``topk``, with cosines in steps of 2^-24, which is the
-    precision of float32.
+    On the CPU in blocks, in memory of 12·n·k bytes and less time than ``topk``, with cosines in steps of
+    2^-24, which is the precision of float32.
     """
     k = min(k, len(targets))
     q, t = unit_rows(queries), unit_rows(targets)
