@@ -50,3 +50,5 @@ def test_slices_come_in_their_order_with_their_rows():
     assert {name: rows.tolist() for name, rows in found.items()} == {"b": [0, 2], "a": [1, 4], "c": [3]}
     assert list(found) == ["b", "a", "c"]
     assert by_slice(ad.AnnData(obs=obs[:0]), keys.SLICE) == {}
+    obs.loc["w", keys.SLICE] = None  # no cell is lost
+    assert list(by_slice(ad.AnnData(obs=obs), keys.SLICE)) == ["b", "nan", "c", "a"]

@@ -179,9 +179,9 @@ def by_slice(adata: ad.AnnData, slice_key: str) -> dict[str, NDArray]:
     """Slice → its rows; all rows as one where no column names slices."""
     if slice_key not in adata.obs:
         return {"": np.arange(adata.n_obs)}
-    codes, names = pd.factorize(adata.obs[slice_key].astype(str))
+    codes, names = pd.factorize(adata.obs[slice_key].astype(str), use_na_sentinel=False)
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    return dict(zip(names, rows))
+    return dict(zip(map(str, names), rows))
 
 
 def chosen_slices(
