@@ -62,8 +62,6 @@ def test_a_batch_is_stratified_and_stays_in_its_slices() -> None:
     there = batch.neighbor[:, 0] >= 0
     assert torch.equal(cells.slice_of[batch.neighbor[there]], own[there][:, None].expand(-1, 3))
     assert (cells.slice_of[batch.positive] != of_anchor).all()
-    assert torch.equal(own[batch.back], cells.slice_of[batch.positive])
-    assert len(batch.back.unique()) > 50  # not one cell for all
 
 
 def paired_in(cells: Cells, slices: tuple[int, ...], share: float = 0.05) -> PairTable:
@@ -96,32 +94,6 @@ def test_every_anchor_has_a_partner_where_few_cells_have_one() -> None:
     assert float(pairs.anchors()[negative].float().mean()) == pytest.approx(0.05, abs=0.01)
 
 
-@pytest.mark.parametrize("slices", [None, [0, 2]])
-def test_pairs_turned_round_count_as_often_as_they_are_drawn_for_their_own_sake(slices) -> None:
-    """So the weighted mean over both is that over anchors drawn alike in each slice, with a positive each."""
-    cells = gather([60, 25, 40])
-    pairs = pairs_of(cells, cells_per_slice=30)
-    sampler = Sampler(cells, own_neighbors(cells, 5), slices=slices)
-    anchor, positive = pairs.anchor_of(), pairs.positive
-    of = cells.slice_of
-    drawn = [0, 1, 2] if slices is None else slices
-    kept = torch.tensor([s in drawn for s in of[anchor].tolist()])
-    anchor, positive = anchor[kept], positive[kept]
-    paired = [int(pairs.anchors()[of == s].sum()) for s in range(3)]
-
-    def drawn_as(a: int, p: int) -> float:
-        partners = positive[anchor == a] if int(of[a]) in drawn else torch.empty(0, dtype=torch.int64)
-        groups = of[partners].unique()
-        return (
-            0.0 if not len(groups) else 1 / paired[of[a]] / len(groups) / int((of[partners] == of[p]).sum())
-        )
-
-    weight = sampler._weight(anchor, positive, pairs)
-    assert (weight > 0).any()
-    for a, p, w in zip(anchor.tolist(), positive.tolist(), weight.tolist()):
-        assert w * drawn_as(a, p) == pytest.approx(drawn_as(p, a), rel=1e-5)
-
-
 def test_a_slice_without_partners_is_drawn_and_has_no_anchors() -> None:
     cells = gather([100, 90, 80])
     sampler, rng = Sampler(cells, own_neighbors(cells, 5)), torch.Generator().manual_seed(0)
@@ -132,7 +104,7 @@ def test_a_slice_without_partners_is_drawn_and_has_no_anchors() -> None:
     assert torch.equal(cells.slice_of[batch.cell[batch.negative]], of_anchor)
     none = sampler.draw(30, 1, paired_in(cells, (0,), share=0.0), rng)
     assert len(none.cell) == 30
-    assert len(none.anchor) == len(none.positive) == len(none.negative) == len(none.back) == 0
+    assert len(none.anchor) == len(none.positive) == len(none.negative) == 0
 
 
 def test_anchors_are_those_of_the_pairs_of_the_moment() -> None:
@@ -170,11 +142,6 @@ def test_only_the_slices_asked_for_are_drawn_and_paired() -> None:
     assert (cells.slice_of[batch.cell] == 1).all()
     assert (cells.slice_of[batch.anchor] == 1).all()
     assert torch.equal(cells.slice_of[batch.cell[batch.negative]], cells.slice_of[batch.anchor])
-    assert (batch.back == -1).all()  # there is no drawn cell to be farther from than the anchor
-    both = Sampler(cells, neighbors, slices=[1, 2]).draw(30, 2, pairs, torch.Generator().manual_seed(0))
-    of_positive = cells.slice_of[both.positive]
-    assert torch.equal(both.back >= 0, of_positive != 0)
-    assert torch.equal(cells.slice_of[both.cell[both.back[both.back >= 0]]], of_positive[both.back >= 0])
 
 
 def test_held_out_cells_are_seen_by_no_step() -> None:
@@ -190,8 +157,6 @@ def test_held_out_cells_are_seen_by_no_step() -> None:
     assert not cells.seen[held.anchor].any()
     assert len(held.anchor) == 500
     assert cells.seen[held.positive].all()
-    assert (batch.back >= 0).any()
-    assert (held.back == -1).all()  # their positives are trained on: not anchors of the held-out loss
 
 
 def test_the_search_of_pairs_is_bounded() -> None:

@@ -30,8 +30,6 @@ BATCHES = (
         anchor=torch.tensor([0, 1, 5, 4, 6, 9]),
         positive=torch.tensor([4, 5, 2, 0, 2, 7]),
         negative=torch.tensor([1, 2, 4, 4, 3, 5]),
-        back=torch.tensor([3, 4, 0, 2, 1, -1]),
-        weight=torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0, 0.0]),
     ),
     # more cells than anchors; among labeled ones, the first have two cells of another type in their slice
     Batch(
@@ -40,8 +38,6 @@ BATCHES = (
         anchor=torch.tensor([2, 3, 1, 4, 10]),
         positive=torch.tensor([6, 9, 4, 1, 5]),
         negative=torch.tensor([1, 0, 0, 4, 5]),
-        back=torch.tensor([4, 5, -1, 0, 3]),
-        weight=torch.tensor([1.5, 1.0, 0.0, 0.75, 0.1]),
     ),
 )
 
@@ -87,22 +83,17 @@ def by_loop(
             if neighbor >= 0:
                 wanted = SCALE * ((cells.x[cell] - cells.x[neighbor]) ** 2).sum().sqrt()
                 gaps.append((((z - latent(neighbor)) ** 2).sum().add(1e-12).sqrt() - wanted) ** 2)
-    columns = (batch.anchor, batch.positive, batch.negative, batch.back, batch.weight)
-    rows = list(zip(*(t.tolist() for t in columns)))
-    triplets = [(a, p, n, 1.0) for a, p, n, _, _ in rows]
-    triplets += [(p, a, n, w) for a, p, _, n, w in rows if n >= 0]
-    shares: list[float] = []
-    for anchor, positive, random, share in triplets:
+    for anchor, positive, random in zip(
+        *(t.tolist() for t in (batch.anchor, batch.positive, batch.negative))
+    ):
         negative = random
         if types is not None:
             negative = nearest_of_another_type(latent, drawn, anchor, positive, random, types)
         if negative >= 0:
             z = latent(anchor)
             hinge = far(z, latent(positive)) - far(z, latent(drawn[negative])) + config.margin
-            hinges.append(share * torch.clamp(hinge, min=0))
-            shares.append(share)
-    parts = [torch.stack(part).mean() for part in (errors, hinges, gaps)]
-    return torch.stack([parts[0], parts[1] * len(shares) / sum(shares), parts[2]])
+            hinges.append(torch.clamp(hinge, min=0))
+    return torch.stack([torch.stack(part).mean() for part in (errors, hinges, gaps)])
 
 
 def nearest_of_another_type(
@@ -189,7 +180,7 @@ def test_a_step_follows_the_weighted_sum_over_its_batches(
 def test_a_batch_without_pairs_and_neighbors_has_the_first_term_alone() -> None:
     network, cells = made()
     none = torch.empty(0, dtype=torch.int64)
-    batch = Batch(torch.tensor([0, 4, 8]), torch.full((3, 1), -1), none, none, none, none, torch.empty(0))
+    batch = Batch(torch.tensor([0, 4, 8]), torch.full((3, 1), -1), none, none, none)
     for types in (None, torch.tensor(TYPES)):
         got = loss_parts(network, cells, batch, CONFIG, SCALE, types=types)
         assert float(got[0].detach()) > 0

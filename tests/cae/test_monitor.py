@@ -155,7 +155,7 @@ def test_trainings_that_go_wrong_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     # no slice shares more than half its types, and all mutual neighbors count, however far
     monkeypatch.setattr("lloki.cae.loop.with_counterpart", lambda _, __, a, p: torch.ones(len(a), dtype=bool))
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
-    assert "mixed too much" in warned(few_shared, steps=480, n_pairs=40, conservation=1.0)
+    assert "mixed too much" in warned(few_shared, steps=240, n_pairs=40, conservation=1.0)
 
 
 def test_nothing_looked_at_is_nothing_to_say() -> None:

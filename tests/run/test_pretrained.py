@@ -153,6 +153,6 @@ def test_a_run_killed_inside_a_slice_goes_on_there(
     result = lloki.integrate(files.slices, reference=files.reference, out=out, **given)
     assert sum(asked) == len(result.adata) - 100
     # pieces make other batches, so not bit for bit; training makes more of the difference
-    for key, atol in (("X_lloki_fp", 1e-4), ("X_lloki", 3e-3)):
+    for key, atol in (("X_lloki_fp", 1e-4), ("X_lloki", 1e-3)):
         np.testing.assert_allclose(result.adata.obsm[key], pretrained.adata.obsm[key], atol=atol, err_msg=key)
     assert not list(out.glob("work/embedding/*/*.npz"))

@@ -33,9 +33,7 @@ def loss_parts(
 ) -> Tensor:
     """Compute the three unweighted losses of a batch, in the order of `PARTS`.
 
-    Every cell that takes part is encoded in one pass; only the drawn cells are decoded. Each pair makes two
-    triplets, since either cell is a mutual neighbor of the other: twice as many for the same encoded cells,
-    with weights by which the loss is still the mean over anchors and their positives. ``distance_scale``
+    Every cell that takes part is encoded in one pass; only the drawn cells are decoded. ``distance_scale``
     turns distances of scaled inputs into the model's unit; ``types`` (N,) of cells choose the negatives.
     """
     m = batch.neighbor.shape[1]
@@ -47,26 +45,11 @@ def loss_parts(
     x, x_near, _, _ = inputs.split(sizes)
     z_all = network.encode(inputs, network.condition(cells.condition[who]))
     z, z_near, anchor, positive = z_all.split(sizes)
-    turned = batch.back >= 0  # pairs whose positive is an anchor in turn
-    anchor, positive = torch.cat([anchor, positive[turned]]), torch.cat([positive, anchor[turned]])
-    negative = torch.cat([batch.negative, batch.back[turned]])
-    weight = torch.cat([torch.ones_like(batch.weight), batch.weight[turned]]).to(z.dtype)
+    negative = batch.negative
     if types is not None:
-        one = torch.cat([batch.anchor, batch.positive[turned]])
-        other = torch.cat([batch.positive, batch.anchor[turned]])
-        negative = hard_negatives(
-            anchor,
-            z,
-            negative,
-            label=types[one],
-            slice_of=cells.slice_of[one],
-            positive_label=types[other],
-            positive_slice=cells.slice_of[other],
-            drawn_label=types[batch.cell],
-            drawn_slice=cells.slice_of[batch.cell],
-        )
+        negative = _negatives(anchor, z, cells, batch, types)
         some = negative >= 0
-        anchor, positive, negative, weight = anchor[some], positive[some], negative[some], weight[some]
+        anchor, positive, negative = anchor[some], positive[some], negative[some]
     wanted = pair_distance(x[near][:, None, :], x_near.reshape(-1, m, x.shape[1])) * distance_scale  # (n', m)
     return torch.stack(
         [
@@ -75,12 +58,26 @@ def loss_parts(
                 anchor,
                 positive,
                 z[negative],
-                weight=weight,
                 margin=config.margin,
                 distance=config.distance,
             ),
             conservation_loss(z[near], z_near.reshape(-1, m, z.shape[1]), wanted),
         ]
+    )
+
+
+def _negatives(anchor: Tensor, z: Tensor, cells: Cells, batch: Batch, types: Tensor) -> Tensor:
+    """Choose negatives (a,) among the drawn cells by type, see `hard_negatives`."""
+    return hard_negatives(
+        anchor,
+        z,
+        batch.negative,
+        label=types[batch.anchor],
+        slice_of=cells.slice_of[batch.anchor],
+        positive_label=types[batch.positive],
+        positive_slice=cells.slice_of[batch.positive],
+        drawn_label=types[batch.cell],
+        drawn_slice=cells.slice_of[batch.cell],
     )
 
 

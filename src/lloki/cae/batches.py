@@ -28,12 +28,6 @@ class Batch:
         (a,) a mutual neighbor of each anchor in another slice.
     negative
         (a,) position *in* ``cell`` of a random cell of the anchor's slice, which is encoded anyway.
-    back
-        (a,) the same for the positive's slice, -1 where the positive is no anchor in turn: none of held-out
-        cells is, nor where no cells of its slice are drawn.
-    weight
-        (a,) of the triplet whose anchor is the positive: how much more often it would be drawn for its own
-        sake.
     """
 
     cell: Tensor
@@ -41,8 +35,6 @@ class Batch:
     anchor: Tensor
     positive: Tensor
     negative: Tensor
-    back: Tensor
-    weight: Tensor
 
 
 class Sampler:
@@ -63,14 +55,10 @@ class Sampler:
     def __init__(
         self, cells: Cells, neighbors: Tensor, *, seen: bool = True, slices: Iterable[int] | None = None
     ) -> None:
-        self.pools: list[Tensor] = []
-        self.neighbors, self.slice_of, self.seen = neighbors, cells.slice_of, seen
-        self._pool_of = torch.full((cells.slices,), -1, device=neighbors.device)
-        for s in range(cells.slices) if slices is None else slices:
-            pool = cells.members(s, seen=seen).cpu()
-            if len(pool):
-                self._pool_of[s] = len(self.pools)
-                self.pools.append(pool)
+        drawn = range(cells.slices) if slices is None else slices
+        pools = (cells.members(s, seen=seen).cpu() for s in drawn)
+        self.pools = [pool for pool in pools if len(pool)]
+        self.neighbors = neighbors
         self._pairs: PairTable | None = None
         self._paired: list[tuple[int, Tensor]] = []
 
@@ -92,26 +80,8 @@ class Sampler:
         anchor = torch.cat([none, *(_some(pool, a, rng) for _, pool in paired)]).to(device)
         # Cells are drawn independently of the anchors: any of them is a random negative of its slice.
         negative = torch.cat([none, *(i * each + torch.arange(a) % each for i, _ in paired)]).to(device)
-        positive = pairs.draw(anchor, _uniform((len(anchor), 2), rng).to(device))
-        pool, weight = self._pool_of[self.slice_of[positive]], self._weight(anchor, positive, pairs)
-        other = torch.arange(len(anchor), device=device) % each
-        back = torch.where((pool < 0) | (weight == 0), -1, pool * each + other)
-        return Batch(cell, neighbor, anchor, positive, negative, back, weight)
-
-    def _weight(self, anchor: Tensor, positive: Tensor, pairs: PairTable) -> Tensor:
-        """Weight each pair (a,) turned round: how often it is drawn so over how often it is drawn as it is.
-
-        Cells with many partners are positives more often than they are anchors: without the weights, they
-        would count more.
-        """
-        if not self.seen or not len(anchor):  # a held-out cell is nobody's positive
-            return torch.zeros(len(anchor), device=anchor.device)
-        slices, cells = len(self._pool_of), torch.zeros(len(self._pool_of), device=anchor.device)
-        for i, pool in self._pools_of(pairs):
-            cells[self._pool_of == i] = len(pool)
-        one, other = self.slice_of[anchor], self.slice_of[positive]
-        there, back = pairs.odds(anchor, other, slices), pairs.odds(positive, one, slices)
-        return torch.where(cells[other] > 0, back * cells[one] / (there * cells[other].clamp_min(1)), 0.0)
+        u = _uniform((len(anchor), 2), rng).to(device)
+        return Batch(cell, neighbor, anchor, pairs.draw(anchor, u), negative)
 
     def _pools_of(self, pairs: PairTable) -> list[tuple[int, Tensor]]:
         """List the pools that have cells with a partner: which one it is, and these cells."""

@@ -24,13 +24,7 @@ def reconstruction_loss(x: Tensor, y: Tensor) -> Tensor:
 
 
 def triplet_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    *,
-    weight: Tensor | None = None,
-    margin: float = 1.0,
-    distance: Distance = "squared",
+    anchor: Tensor, positive: Tensor, negative: Tensor, *, margin: float = 1.0, distance: Distance = "squared"
 ) -> Tensor:
     """Mean hinge of anchor–positive against anchor–negative distance (Eq 7).
 
@@ -38,8 +32,6 @@ def triplet_loss(
     ----------
     anchor, positive, negative
         Latents (n, latent); row i of each belongs to triplet i.
-    weight
-        (n,) of the triplets in the mean; default 1.
     margin
         By how much the negative must be farther than the positive before a triplet costs nothing.
     distance
@@ -55,10 +47,7 @@ def triplet_loss(
         far = (anchor - negative).square().sum(1)
     else:
         near, far = pair_distance(anchor, positive), pair_distance(anchor, negative)
-    hinge = torch.relu(near - far + margin)
-    if weight is None or not len(anchor):
-        return hinge.sum() / max(len(anchor), 1)
-    return (hinge * weight).sum() / weight.sum()
+    return torch.relu(near - far + margin).sum() / max(len(anchor), 1)
 
 
 def conservation_loss(z: Tensor, z_neighbors: Tensor, input_distance: Tensor) -> Tensor:

@@ -14,14 +14,12 @@ class PairTable:
 
     Two levels of compressed rows: cell i owns the groups ``group_ptr[i]:group_ptr[i+1]``, group g the entries
     ``member_ptr[g]:member_ptr[g+1]`` of ``positive``. Drawing first a group and then a member gives every
-    partner slice the same say, however many mutual neighbors it offers. ``group_key``, ascending, is the
-    group's cell times the number of slices, plus its slice.
+    partner slice the same say, however many mutual neighbors it offers.
     """
 
     group_ptr: Tensor
     member_ptr: Tensor
     positive: Tensor
-    group_key: Tensor
 
     @classmethod
     def build(cls, anchor: Tensor, positive: Tensor, slice_of: Tensor) -> PairTable:
@@ -35,7 +33,6 @@ class PairTable:
             group_ptr=torch.cat([zero, torch.bincount(groups // slices, minlength=n).cumsum(0)]),
             member_ptr=torch.cat([zero, members.cumsum(0)]),
             positive=positive[order],
-            group_key=groups,
         )
 
     def __len__(self) -> int:
@@ -60,13 +57,3 @@ class PairTable:
         members = self.member_ptr[group + 1] - self.member_ptr[group]
         member = self.member_ptr[group] + (u[:, 1] * members).long()
         return self.positive[member].masked_fill(groups == 0, -1)
-
-    def odds(self, cells: Tensor, of_slice: Tensor, slices: int) -> Tensor:
-        """(n,) probability that `draw` gives each cell one certain partner in a slice of ``slices``; or 0."""
-        if not len(self):
-            return torch.zeros(len(cells), device=cells.device)
-        key = cells * slices + of_slice
-        group = torch.searchsorted(self.group_key, key).clamp_max(len(self.group_key) - 1)
-        groups = self.group_ptr[cells + 1] - self.group_ptr[cells]
-        members = self.member_ptr[group + 1] - self.member_ptr[group]
-        return torch.where(self.group_key[group] == key, 1 / (groups * members).clamp_min(1), 0.0)
