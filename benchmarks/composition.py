@@ -37,7 +37,7 @@ from scipy import sparse
 from lloki.cae import train
 from lloki.embed import Factor, SliceSummary, propagate_slice
 from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
-from lloki.fp import FPConfig, gene_folds, log_normalize, propagate_embedding
+from lloki.fp import FPConfig, average_neighbors, gene_folds, log_normalize, propagate_embedding
 from lloki.graph import nearest
 from lloki.run._view import view
 from lloki.run.held_out import FOLDS, RunHeldOut
@@ -84,6 +84,11 @@ def part(adata: ad.AnnData) -> Part:
     return whole.keep(np.diff(counts.indptr) > 0)
 
 
+def averaged(p: Part) -> sparse.csr_matrix:
+    """Prepare a slice as a run does by default."""
+    return average_neighbors(log_normalize(p.counts), p.coords)
+
+
 @dataclass(frozen=True)
 class Embedded:
     """A fitted model, the expression and summaries that it has seen, and rows of each slice."""
@@ -98,7 +103,7 @@ def embed(
     parts: Mapping[str, Part],
     reference: ad.AnnData,
     composition: bool = True,
-    prepare: Callable[[Part], sparse.csr_matrix] = lambda p: log_normalize(p.counts),
+    prepare: Callable[[Part], sparse.csr_matrix] = averaged,
 ) -> Embedded:
     """Fit the factor model with its defaults and embed all slices, without latent propagation."""
     model = Factor(composition=composition)
@@ -126,6 +131,7 @@ def propagate(
             expression=found.expression[name],
             genes=p.genes,
             state=found.summaries[name],
+            observed=log_normalize(p.counts),
             known=np.diff(found.expression[name].indptr) > 0,
         )
     return out, shares
@@ -258,7 +264,9 @@ def held_out(
     near = FPConfig().propagation
     for name, p in parts.items():
         state = found.summaries[name]
-        for one in found.model.hold_out(found.expression[name], p.genes, folds, state=state):
+        for one in found.model.hold_out(
+            found.expression[name], p.genes, folds, state=state, observed=log_normalize(p.counts)
+        ):
             known = np.diff(found.expression[name].indptr) > 0
             rows = propagate_embedding(
                 one.rows, p.coords, alpha[name], near.n_neighbors, near.bandwidth, known=known

@@ -7,9 +7,10 @@ binomially to each share, and the cells that keep none are left out. Prints a Ma
 between slices (accuracy and macro-F1, the mean over pairs), with the factor model and no autoencoder, for:
 
 off      neither expression nor embedding propagated
-latent   the default: propagation of the embedding, by a share that each slice's genes choose
+default  Eq 5 alone with alpha 0.3, and the embedding by a share that each slice's genes choose
+Eq 5     Eq 5 alone with alpha 0.3, embedding as it is
+latent   expression as it is, and the embedding by a share that each slice's genes choose
 paper    LLOKI-FP as in the paper (preset `paper`), embedding as it is
-Eq 5     LLOKI-FP with Eq 5 alone, alpha 0.5: observed values are averaged as well, without any budget
 
 *Rare recall* is the mean recall of the types that make up less than 2 % of a pair's second slice, and
 *chosen* the shares of neighbors in the slices.
@@ -27,18 +28,13 @@ import anndata as ad
 import numpy as np
 from scipy import sparse
 
-from composition import Embedded, Part, Rows, embed, part, propagate
+from composition import Part, Rows, embed, part, propagate
 from lloki.evaluate.transfer import nearest_label
-from lloki.fp import FPConfig, align_features, reference_sparsity
+from lloki.fp import FPConfig, align_features, log_normalize, reference_sparsity
 
 NEIGHBORS = 15
 RARE = 0.02
-METHODS: Mapping[str, FPConfig | None] = {
-    "off": None,
-    "latent": None,
-    "paper": FPConfig.preset("paper"),
-    "Eq 5": FPConfig(alpha=0.5, preserve_observed=False, transport=False, latent_alpha=0.0),
-}
+METHODS = ("off", "default", "Eq 5", "latent", "paper")
 
 
 def thinned(whole: Part, share: float, rng: np.random.Generator) -> Part:
@@ -86,16 +82,14 @@ def compare(
     parts: Mapping[str, Part], reference: ad.AnnData
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Score all methods on the slices of a task, and give the chosen shares."""
-    scores: dict[str, np.ndarray] = {}
-    plain: Embedded = embed(parts, reference)
-    scores["off"] = score(plain.rows, parts)
-    rows, chosen = propagate(parts, plain)
-    scores["latent"] = score(rows, parts)
-    for name, config in METHODS.items():
-        if config is not None:
-            made = embed(parts, reference, prepare=denoised(reference, config))
-            scores[name] = score(made.rows, parts)
-    return scores, chosen
+    plain, averaged = (
+        embed(parts, reference, prepare=lambda p: log_normalize(p.counts)),
+        embed(parts, reference),
+    )
+    rows, chosen = propagate(parts, averaged)
+    paper = embed(parts, reference, prepare=denoised(reference, FPConfig.preset("paper")))
+    found = (plain.rows, rows, averaged.rows, propagate(parts, plain)[0], paper.rows)
+    return {name: score(each, parts) for name, each in zip(METHODS, found, strict=True)}, chosen
 
 
 def main() -> None:
@@ -128,9 +122,8 @@ def main() -> None:
                 mean = np.mean([scores[method] for scores in found], axis=0)
                 shares = sorted({f"{v:.1f}" for one in chosen for v in one.values()})
                 named = [f"{folder.name} | {share:.0%} | {method}", *(f"{v:.3f}" for v in mean)]
-                print(
-                    f"| {' | '.join(named)} | {', '.join(shares) if method == 'latent' else ''} |", flush=True
-                )
+                last = ", ".join(shares) if method == "default" else ""
+                print(f"| {' | '.join(named)} | {last} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from lloki.benchmark.measured import Measured
 from lloki.benchmark.peers import reference_knn, reference_ridge, stabmap
 from lloki.cae import CAEConfig, train
 from lloki.evaluate import UnseenGenes, harmony, held_out_score, transfer_accuracy
-from lloki.fp import FPConfig, gene_folds, propagate_embedding
+from lloki.fp import FPConfig, gene_folds, log_normalize, propagate_embedding
 from lloki.run.held_out import FOLDS
 
 Fold = int | None
@@ -69,7 +69,10 @@ class Task:
         self.held: dict[Fold, dict[str, UnseenGenes]] = {}
         for name, p in self.parts.items():
             state = found.summaries[name]
-            for one in found.model.hold_out(found.expression[name], p.genes, self.folds, state=state):
+            observed = log_normalize(p.counts)
+            for one in found.model.hold_out(
+                found.expression[name], p.genes, self.folds, state=state, observed=observed
+            ):
                 fold = number[one.genes[0]]
                 self.plain.setdefault(fold, {})[name] = one.rows
                 self.held.setdefault(fold, {})[name] = UnseenGenes(one.genes, one.rows, one.values)

@@ -24,13 +24,14 @@ def made() -> Tissue:
     return small_tissue(n_cells=120, n_reference=150)
 
 
-def test_the_stages_give_what_a_run_gives(made, tmp_path):
+@pytest.mark.parametrize("alpha", [None, 0.0])
+def test_the_stages_give_what_a_run_gives(made, tmp_path, alpha):
     result = lloki.integrate(
-        made.slices, reference=made.reference, out=tmp_path, n_neighbors=10, seed=2, cae=CAE
+        made.slices, reference=made.reference, out=tmp_path, alpha=alpha, seed=2, cae=CAE
     )
     before = [s.copy() for s in made.slices]
-    # by default nothing is propagated in expression for an embedder that learns from the slices
-    lloki.tl.embed(made.slices, reference=made.reference, seed=2)
+    # an embedder that learns from the slices reads averages of expression, by default
+    lloki.tl.embed(made.slices, reference=made.reference, alpha=alpha, seed=2)
     model = lloki.tl.align_batches(made.slices, seed=2, **CAE)
     whole = result.adata
     for i, (adata, old) in enumerate(zip(made.slices, before)):

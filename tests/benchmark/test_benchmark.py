@@ -88,7 +88,15 @@ def test_every_ablation_beside_the_default(run, compare, judged):
         scores.loc["no-triplet", "clisi"] - scores.loc["lloki", "clisi"]
     )
     by_name = dict(judged)
-    for name in ("no-reconstruction", "no-triplet", "no-conservation", "expression", "no-transport"):
+    changed = (
+        "no-reconstruction",
+        "no-triplet",
+        "no-conservation",
+        "no-average",
+        "imputation",
+        "no-transport",
+    )
+    for name in changed:
         assert (by_name[name] != by_name["lloki"]).any(), name
     np.testing.assert_array_equal(by_name["no-cae"], by_name["fp"])
     for name in ("methods", "ablations"):

@@ -9,7 +9,15 @@ import pytest
 from scipy import sparse
 
 from lloki.embed import Factor, propagate_slice
-from lloki.fp import Propagation, choose_alpha, gene_folds, log_normalize, propagate_embedding
+from lloki.embed.factor import stabilize
+from lloki.fp import (
+    Propagation,
+    average_neighbors,
+    choose_alpha,
+    gene_folds,
+    log_normalize,
+    propagate_embedding,
+)
 
 SHAPE = (15, 3.0)
 
@@ -43,6 +51,32 @@ def test_held_out_genes_choose_the_share_that_is_used() -> None:
     want = propagate_embedding(rows, xy, alpha, *SHAPE, known=given["known"])
     np.testing.assert_array_equal(found, want)
     assert np.abs(found - rows).max() > 0.05
+
+
+def test_the_values_that_are_predicted_are_the_observed_ones() -> None:
+    model, _, xy, given = slice_()
+    observed = given["expression"]
+    average = average_neighbors(observed, xy)
+    folds = gene_folds(given["genes"], seed=3)
+    state = model.summarize(average, given["genes"])
+    held = list(model.hold_out(average, given["genes"], folds, state=state, observed=observed))
+    plain = model.hold_out(average, given["genes"], folds, state=state)
+    for one, other, fold in zip(held, plain, folds, strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)  # of the average
+        columns = [given["genes"].index(g) for g in one.genes]
+        want = stabilize(observed)[:, columns]
+        for j, g in enumerate(one.genes):
+            assert g in fold
+            assert np.corrcoef(one.values[:, j], want[:, j])[0, 1] == pytest.approx(1)
+        assert np.abs(one.values - other.values).max() > 0.1
+
+
+def test_the_share_is_chosen_by_the_observed_values() -> None:
+    _, rows, xy, given = slice_()
+    _, usual = propagate_slice(rows, xy, Propagation(None, *SHAPE), **given)
+    turned = given["expression"][np.random.default_rng(0).permutation(400)]  # other cells' values
+    _, alpha = propagate_slice(rows, xy, Propagation(None, *SHAPE), **given, observed=turned)
+    assert alpha != usual
 
 
 @pytest.mark.parametrize("limit", [0, 10**8])

@@ -67,7 +67,10 @@ def quantile_of(s: float, cells: Doubles, reference: Doubles) -> float:
 
 
 def bandwidth(coords: Doubles, config: FPConfig) -> float:
-    """Mean distance of pairs of distinct cells."""
+    """Mean distance of pairs of distinct cells, or so many times the median one to the sixth nearest."""
+    if config.bandwidth:
+        apart = np.sqrt(((coords[:, None] - coords) ** 2).sum(2))
+        return float(config.bandwidth * np.median(np.sort(apart, axis=1)[:, 6]))
     rng, n = np.random.default_rng(config.seed), len(coords)
     first = rng.integers(n, size=config.sigma_pairs)
     second = (first + rng.integers(1, n, size=config.sigma_pairs)) % n
@@ -95,7 +98,7 @@ def propagated(
     a: Doubles, x0: Doubles, budgets: NDArray[np.int64], config: FPConfig
 ) -> tuple[Doubles, int, bool]:
     """Eq 2, cut to budget at every step."""
-    mask, x, converged, steps = x0 > 0, x0, False, 0
+    mask, x, converged, steps = x0 > 0, x0, config.iterations == 0, 0
     while steps < config.iterations and not converged:
         steps += 1
         following = cut(np.where(mask, x0, a @ x), mask, budgets, config)

@@ -133,10 +133,12 @@ def test_three_dimensions_and_identical_places() -> None:
     check(align_features(counts, np.zeros((200, 2)), reference), counts)
 
 
-def test_progress_sums_to_the_stated_passes() -> None:
+@pytest.mark.parametrize("joint", [False, True])
+def test_progress_sums_to_the_stated_passes(joint: bool) -> None:
     counts, coords, reference = made_up(300, 20, 7)
     done: list[int] = []
-    align_features(counts, coords, reference, advance=done.append)
+    config = FPConfig().for_embedder(joint=joint)
+    align_features(counts, coords, reference, config=config, advance=done.append)
     assert sum(done) == PASSES * 300
 
 

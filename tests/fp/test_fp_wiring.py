@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dense
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from lloki.fp import PRESETS, FPConfig, FPResult, align_features
+from lloki.fp import PRESETS, FPConfig, FPResult, align_features, average_neighbors, log_normalize
+from lloki.fp.latent import spacing
+from lloki.graph import cosine_neighbors, spatial_graph
 from lloki.graph.knn import _index
 from lloki.graph.knn._kernels import LAST
 
@@ -44,9 +47,46 @@ CASES: dict[str, dict[str, Any]] = {
     "nearest two": {"n_neighbors": 2},
     "all cells are neighbors": {"n_neighbors": 500},
     "few pairs for sigma": {"sigma_pairs": 2},
+    "a bandwidth in spacings": {"bandwidth": 2.0},
     "another seed": {"seed": 11},
     "another lottery": {"seed": 11, "keep": "random"},
 }
+
+
+def test_an_embedder_that_learns_from_slices_gets_equation_5_alone() -> None:
+    """Three tenths of the neighbors that cells' own expression finds: no imputation, and no budget."""
+    alone = FPConfig(**NEAR).for_embedder(joint=True)
+    counts, coords, reference = slice_()
+    agrees(found(alone), dense.align(counts, coords, reference, alone))
+    observed = log_normalize(sparse.csr_matrix(counts))
+    graph = spatial_graph(
+        cosine_neighbors(observed, NEAR["n_neighbors"]),
+        coords,
+        4 * spacing(coords),
+    )
+    want = 0.7 * observed.toarray() + 0.3 * (graph @ observed).toarray()
+    got = average_neighbors(observed, coords, config=alone)
+    np.testing.assert_allclose(got.toarray(), want, atol=2e-6)
+    np.testing.assert_array_equal(got.toarray(), found(alone).expression.toarray())
+    assert np.abs(want - observed.toarray()).max() > 0.1
+
+
+def test_what_the_average_is_made_of_follows_the_configuration() -> None:
+    counts, coords, _ = slice_()
+    observed = log_normalize(sparse.csr_matrix(counts))
+    usual = FPConfig().for_embedder(joint=True)
+    default = average_neighbors(observed, coords).toarray()
+    np.testing.assert_array_equal(default, average_neighbors(observed, coords, config=usual).toarray())
+    for change in ({"alpha": 0.6}, {"n_neighbors": 3}, {"spatial": False}, {"bandwidth": 0.5}):
+        other = average_neighbors(observed, coords, config=replace(usual, **change))
+        assert np.abs(other.toarray() - default).max() > 1e-3, change
+    assert average_neighbors(observed, coords, config=replace(usual, alpha=0.0)) is observed
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_given_share_leaves_all_else_as_it_is(joint: bool) -> None:
+    given = FPConfig(alpha=0.2, keep="random", n_neighbors=9)
+    assert given.for_embedder(joint=joint) == given
 
 
 def found(config: FPConfig, dims: int = 2) -> FPResult:

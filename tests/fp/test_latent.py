@@ -160,7 +160,7 @@ def folds(
 def test_noisy_cells_take_more_of_their_neighbors_than_clean_ones() -> None:
     signal, xy, _ = tissue(500, noise=0.05)
     few, many = (choose_alpha(folds(signal, noise), xy, 30) for noise in (0.02, 0.6))
-    assert many >= 0.5
+    assert many >= 0.3
     assert few < many
 
 

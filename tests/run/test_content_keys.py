@@ -23,6 +23,7 @@ from checkpoints import make_scgpt
 from lloki.cae import CAEConfig
 from lloki.embed import Embedder, Factor, FactorConfig, ScGPT, get_embedder
 from lloki.fp import FPConfig
+from lloki.fp.config import EQ_5_ALONE
 from lloki.io import ReadOptions
 from lloki.run import RunConfig
 from lloki.run import store as store_module
@@ -71,6 +72,7 @@ FP: dict[str, Any] = {
     "spatial": False,
     "transport": False,
     "sigma_pairs": 50,
+    "bandwidth": 3.0,
     "approximate_above": 100,
     "latent_alpha": 0.3,
     "latent_neighbors": 30,
@@ -208,8 +210,21 @@ def test_a_field_of_lloki_fp(field, planned, before):
     assert CONFIG.fp is not None
     assert FP[field] != getattr(CONFIG.fp, field)
     config = replace(CONFIG, fp=replace(CONFIG.fp, **{field: FP[field]}))
-    expected = EMBEDDING if field.startswith("latent") else ALL
+    idle = config.without_effect(Factor())
+    expected = NONE if idle else EMBEDDING if field.startswith("latent") else ALL
+    expected = ALL if field == "latent_bandwidth" else expected  # also of averages in expression
     assert changed(before, planned(config=config)) == expected
+
+
+@pytest.mark.parametrize("field", EQ_5_ALONE)
+def test_a_field_of_imputation_where_values_are_imputed(field, planned):
+    assert CONFIG.fp is not None
+    assert replace(CONFIG, fp=replace(CONFIG.fp, **{field: FP[field]})).without_effect(Factor()) == [field]
+    imputing = replace(CONFIG.fp, alpha=0.5)
+    one, other = (
+        planned(config=replace(CONFIG, fp=fp)) for fp in (imputing, replace(imputing, **{field: FP[field]}))
+    )
+    assert changed(one, other) == ALL
 
 
 @pytest.mark.parametrize("field", [f.name for f in fields(CAEConfig)])
@@ -446,7 +461,7 @@ REAL: dict[str, tuple[dict[str, Any], frozenset[str]]] = {
     "resolution": ({"resolution": 0.5}, VIEW),
     "cae": ({"cae": {"steps": 20, "batch_size": 256}}, TRAINING),
     "train_labels": ({"train_labels": "cell_type"}, TRAINING),
-    "fp": ({"fp": {"tol": 0.5}}, ALL),
+    "fp": ({"fp": {"n_neighbors": 7}}, ALL),
     "label_key": ({"label_key": None}, NONE),
     "device": ({"device": "cpu"}, NONE),
     "reference": ({"reference": "doubled"}, FIT),

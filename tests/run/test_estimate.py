@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lloki.cae import CAEConfig
+from lloki.fp import FPConfig
 from lloki.run._estimate import Cost, Kernels, Size, costs, timed
 
 KERNELS = Kernels(2e-5, 3e-9, 7e-11, 6e-9, 0.03, 1e-6, 2.5e-9)
@@ -62,8 +63,10 @@ def test_what_is_left_out_costs_nothing() -> None:
     for option in ({"umap": False}, {"latent": False}, {"joint": False}):
         assert total(of(50_000, **option)) < whole
     assert "UMAP and clusters" not in of(50_000, umap=False)
-    propagated = of(50_000, expression=40)
-    assert propagated["LLOKI-FP"].seconds > 20 * of(50_000)["LLOKI-FP"].seconds
+    averaged, imputed = (of(50_000, expression=FPConfig().for_embedder(joint=j)) for j in (True, False))
+    assert averaged["LLOKI-FP"].seconds > 10 * of(50_000)["LLOKI-FP"].seconds
+    assert imputed["LLOKI-FP"].seconds > 1.9 * averaged["LLOKI-FP"].seconds
+    assert averaged["LLOKI-FP"].disk > 5 * of(50_000)["LLOKI-FP"].disk  # hardly a value stays at 0
 
 
 def test_a_slower_machine_takes_longer() -> None:

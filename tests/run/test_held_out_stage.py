@@ -20,7 +20,7 @@ from lloki.benchmark.rerun import Rerun
 from lloki.cae import CAEModel
 from lloki.embed import Factor
 from lloki.evaluate import HeldOutScore
-from lloki.fp import propagate_embedding
+from lloki.fp import log_normalize, propagate_embedding
 from lloki.run import Result, held_out
 from lloki.run._view import view
 from lloki.run.held_out import RunHeldOut
@@ -128,7 +128,8 @@ def test_folds_part_the_shared_genes_and_rows_go_through_the_run(parts, files):
         alpha = float(load_arrays(unit.path)["latent_alpha"])
         names = arrays["genes"].tolist()
         for i, fold in enumerate(held):
-            (own,) = embedder.hold_out(expression, names, [sorted(fold)], state=state)
+            observed = log_normalize(arrays["counts"])
+            (own,) = embedder.hold_out(expression, names, [sorted(fold)], state=state, observed=observed)
             near = unit.propagation.n_neighbors, unit.propagation.bandwidth
             rows = propagate_embedding(own.rows, arrays["spatial"], alpha, *near)
             unseen = before[i][record.name]

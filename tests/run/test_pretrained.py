@@ -87,17 +87,19 @@ def test_without_features_the_factor_model_reads_log_normalized_counts(integrate
     result = integrate(fp=False)
     assert set(result.run["metrics"]) == set(base.run["metrics"])
     without = result.adata  # read before the folder is written again
-    unpropagated, propagated = (integrate(latent_alpha=share).adata for share in (0.0, 0.4))
+    shares = ((0.0, 0.0), (0.0, 0.4))
+    unpropagated, propagated = (integrate(alpha=a, latent_alpha=b).adata for a, b in shares)
     np.testing.assert_array_equal(without.obsm["X_lloki"], unpropagated.obsm["X_lloki"])
     assert not np.allclose(without.obsm["X_lloki_fp"], propagated.obsm["X_lloki_fp"])
 
 
 def test_settings_without_effect_are_reported(integrate):
-    with pytest.warns(LlokiWarning, match="n_neighbors, spatial has no effect"):
-        integrate(n_neighbors=7, fp={"spatial": False})
+    with pytest.warns(LlokiWarning, match="iterations, transport has no effect"):
+        integrate(fp={"iterations": 3, "transport": False})
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*has no effect")
-        integrate(n_neighbors=7, alpha=0.3)
+        integrate(n_neighbors=7, fp={"spatial": False})
+        integrate(alpha=0.3, fp={"iterations": 3})
 
 
 def test_settings_of_what_is_left_out_are_refused(integrate):

@@ -77,7 +77,9 @@ def recipe(
     for n, adata in slices.items():
         x, state = features[n].expression, summaries[n]
         z = embedder.embed(x, genes[n], state=state, cell_ids=list(adata.obs_names))
-        held = embedder.hold_out(x, genes[n], gene_folds(genes[n]), state=state)
+        # genes are left out of the averaged expression, and their own values are predicted
+        observed = log_normalize(adata.X)
+        held = embedder.hold_out(x, genes[n], gene_folds(genes[n]), state=state, observed=observed)
         folds = [(h.rows, h.predict, h.values) for h in held]
         shares[n] = choose_alpha(folds, adata.obsm[keys.SPATIAL])
         rows[n] = propagate_embedding(z, adata.obsm[keys.SPATIAL], shares[n])

@@ -72,7 +72,8 @@ def integrate(
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Share of neighbors in the denoising of expression. Default: by --preset; 0 with factor.",
+            help="Share of neighbors in the denoising of expression. Default: by --preset; with factor 0.3, "
+            "without imputation.",
             rich_help_panel="Method",
         ),
     ] = None,

@@ -140,8 +140,9 @@ class HoldsOut(Protocol):
         folds: Sequence[Sequence[str]],
         *,
         state: SliceSummary,
+        observed: sparse.csr_matrix | None = None,
     ) -> Iterator[HeldOut]:
-        """Embed (n, g) without the genes of each fold."""
+        """Embed (n, g) without the genes of each fold, of which ``observed`` has the values to predict."""
         ...
 
 

@@ -189,9 +189,12 @@ class Factor:
         folds: Sequence[Sequence[str]],
         *,
         state: SliceSummary,
+        observed: sparse.csr_matrix | None = None,
     ) -> Iterator[HeldOut]:
         """Embed cells (n, g) without the genes of each fold, and give what is to be predicted.
 
+        That are the values of ``observed``, (n, g) log-normalized, where ``expression`` is an average over
+        neighbors; default ``expression``.
         The loadings stay those of the fit. Genes that the model does not use here are passed over; a fold
         that leaves fewer than ``min_genes``, or of which the slice has no gene, gives nothing. Time is
         that of standardizing once and of one product a fold, memory that of all folds, n·(folds·K + g);
@@ -211,8 +214,9 @@ class Factor:
             with single_threaded():
                 for part in blocks(n, BLOCK):
                     x = view.standardize(expression[part])
+                    y = x if observed is None else view.standardize(observed[part])
                     for i, (out, projection) in enumerate(zip(group, projections)):
-                        rows[i][part], values[i][part] = x[:, ~out] @ projection, x[:, out]
+                        rows[i][part], values[i][part] = x[:, ~out] @ projection, y[:, out]
             for i, out in enumerate(group):
                 predict = self.loadings[view.rows[out]] / np.where(weight > 0, weight, 1.0)
                 yield HeldOut(tuple(names[out]), rows[i], predict, values[i])

@@ -23,6 +23,7 @@ def propagate_slice(
     expression: sparse.csr_matrix,
     genes: Sequence[str],
     state: SliceSummary,
+    observed: sparse.csr_matrix | None = None,
     known: NDArray[np.bool_],
     seed: int = 0,
 ) -> tuple[Floats, float]:
@@ -37,6 +38,8 @@ def propagate_slice(
         leave genes out.
     embedder, expression, genes, state
         What the cells were embedded by and from: (n, g) expression of the genes, and the slice's summary.
+    observed
+        (n, g) log-normalized values of held-out genes, where ``expression`` is an average of them.
     known
         (n,) cells that have counts.
     seed
@@ -49,7 +52,8 @@ def propagate_slice(
     """
     alpha, shape = propagation.alpha, (propagation.n_neighbors, propagation.bandwidth)
     if alpha is None and isinstance(embedder, HoldsOut):
-        held = embedder.hold_out(expression, genes, gene_folds(genes, seed=seed), state=state)
-        folds = ((h.rows, h.predict, h.values) for h in held)
-        alpha = choose_alpha(folds, coords, *shape, known=known, seed=seed)
+        folds = gene_folds(genes, seed=seed)
+        held = embedder.hold_out(expression, genes, folds, state=state, observed=observed)
+        made = ((h.rows, h.predict, h.values) for h in held)
+        alpha = choose_alpha(made, coords, *shape, known=known, seed=seed)
     return propagate_embedding(rows, coords, alpha or 0.0, *shape, known=known), alpha or 0.0

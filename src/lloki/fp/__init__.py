@@ -1,7 +1,7 @@
 """LLOKI-FP: give a slice's cells the sparsity of single-cell data, from neighbors, and denoise them."""
 
 from lloki.fp._propagate import denoise, propagate
-from lloki.fp.align import PASSES, FPResult, align_features
+from lloki.fp.align import PASSES, FPResult, align_features, average_neighbors
 from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
 from lloki.fp.expression import log_normalize, root_shares
 from lloki.fp.latent import Propagation, choose_alpha, gene_folds, propagate_embedding
@@ -22,6 +22,7 @@ __all__ = [
     "FPResult",
     "Propagation",
     "align_features",
+    "average_neighbors",
     "cell_sparsity",
     "choose_alpha",
     "denoise",

@@ -13,6 +13,7 @@ from lloki.errors import InputError
 from lloki.fp._propagate import denoise, propagate
 from lloki.fp.config import FPConfig
 from lloki.fp.expression import log_normalize
+from lloki.fp.latent import spacing
 from lloki.fp.sparsity import cell_sparsity, imputation_budgets, sparsity_targets, wasserstein
 from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 
@@ -137,6 +138,45 @@ def align_features(
     )
 
 
+def average_neighbors(
+    expression: sparse.csr_matrix,
+    coords: NDArray[np.floating],
+    *,
+    config: FPConfig | None = None,
+    threads: int | None = None,
+) -> sparse.csr_matrix:
+    """Average each cell of a slice with neighbors of like expression: Eq 5 alone.
+
+    It is what `align_features` does for an embedder that learns from the slices.
+
+    Parameters
+    ----------
+    expression
+        (n, g) log-normalized, from :func:`lloki.fp.log_normalize`.
+    coords
+        (n, 2) or (n, 3) centroids.
+    config
+        Parameters; default those that `FPConfig.for_embedder` gives an embedder that learns from the slices.
+        Budgets are left out.
+    threads
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    (n, g) CSR float32; ``expression`` itself at an ``alpha`` of 0.
+
+    Notes
+    -----
+    Time is that of one neighbor search, n²·g up to 100,000 cells and less beyond; memory nears 8·n·g bytes.
+    """
+    config = config or FPConfig().for_embedder(joint=True)
+    if not config.alpha:
+        return expression
+    n, g = expression.shape
+    unlimited, coords = np.full(n, g, np.int64), np.asarray(coords, np.float64)
+    return _from_neighbors(expression, coords, unlimited, config, threads, None)[0]
+
+
 def _from_neighbors(
     observed: sparse.csr_matrix,
     coords: NDArray[np.floating],
@@ -145,10 +185,15 @@ def _from_neighbors(
     threads: int | None,
     advance: Advance | None,
 ) -> tuple[sparse.csr_matrix, int, bool]:
-    """Impute, then denoise over the graph of what that gave; also the steps and whether they converged."""
+    """Impute, then denoise over the graph of what that gave; also the steps and whether they converged.
+
+    Without steps of imputation, the graph is that of the observed values.
+    """
     sigma = np.inf
     if config.spatial:
-        sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
+        sigma = (config.bandwidth or 0.0) * spacing(coords)
+        if not sigma:  # the paper's, also where there is no spacing
+            sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
 
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
         near = cosine_neighbors(
@@ -161,17 +206,21 @@ def _from_neighbors(
         )
         return spatial_graph(near, coords, sigma)
 
-    imputed, steps, converged = propagate(
-        graph_of(observed),
-        observed,
-        budgets,
-        iterations=config.iterations,
-        tol=config.tol,
-        keep=config.keep,
-        seed=config.seed,
-        threads=threads,
-        advance=advance,
-    )
+    imputed, steps, converged = observed, 0, True
+    if config.iterations:
+        imputed, steps, converged = propagate(
+            graph_of(observed),
+            observed,
+            budgets,
+            iterations=config.iterations,
+            tol=config.tol,
+            keep=config.keep,
+            seed=config.seed,
+            threads=threads,
+            advance=advance,
+        )
+    elif advance is not None:  # one graph of two, and no steps
+        advance((PASSES - 1) * observed.shape[0])
     expression = denoise(
         graph_of(imputed),
         observed,

@@ -34,7 +34,7 @@ SPACING_NEIGHBOR = 6  # cells of a sheet have about six around them
 # Cells whose held-out genes are predicted to choose the share of neighbors, and the shares tried.
 SAMPLE = 2_000
 FOLDS = 5
-ENOUGH = 0.75  # of the greatest gain
+ENOUGH = 0.3  # of the greatest gain
 SHARES = np.round(np.arange(0.0, 0.95, 0.1), 1)
 
 
@@ -159,7 +159,7 @@ def choose_alpha(
     Cells are embedded without a fold of genes, blended, and the fold's genes predicted from that. The share
     with the highest mean squared correlation between predicted and measured genes would say most of a slice
     by itself, but also makes cells of a slice more alike, which slices then have to be freed from again: the
-    smallest share with three quarters of the greatest gain is taken. Noisy cells ask for more of their
+    smallest share with three tenths of the greatest gain is taken. Noisy cells ask for more of their
     neighbors; where neighbors say nothing, or differ, the choice is 0.
 
     Parameters

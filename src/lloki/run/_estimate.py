@@ -19,6 +19,7 @@ from lloki.cae import CAEConfig, sample_sizes
 from lloki.cae.cells import COMPARISONS
 from lloki.cae.correction import CELLS as LANDMARKS
 from lloki.evaluate.held_out import QUERIES, TARGETS
+from lloki.fp import FPConfig
 from lloki.fp.latent import FOLDS, SAMPLE
 from lloki.run import held_out
 from lloki.run._view import ANCHORS
@@ -29,6 +30,7 @@ START, BASE = 13.0, 0.62e9
 EACH = 1.6  # seconds of folds of genes that a slice takes whatever its size
 REFERENCE = 6e-9  # `Kernels.entry` of the machine on which seconds were measured
 FEW = 1024  # cells of the smallest search that is timed
+INDEXED = 0.1  # of all pairs of cells, those that an index compares
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def costs(
     *,
     cae: CAEConfig,
     columns: int,
-    expression: int | None,
+    expression: FPConfig | None,
     latent: bool,
     umap: bool,
     joint: bool,
@@ -166,7 +168,7 @@ def costs(
     columns
         Of the embedding.
     expression
-        Neighbors in the propagation of expression, or None without it.
+        How expression is propagated, or None where it is not.
     latent
         Whether embeddings are propagated, by shares that are to be chosen.
     umap
@@ -185,12 +187,17 @@ def costs(
             8.2 * stored + 100 * cells,
         )
     }
-    seconds, memory = 3 * k.entry * stored, 40 * stored / len(n)
+    seconds, memory, filled = 3 * k.entry * stored, 40 * stored / len(n), 0.0
     if expression is not None:
+        graphs, steps = (2, 10) if expression.iterations else (1, 1)
         for s in slices:
-            seconds += 2 * k.compare(s.cells**2 / 2, s.genes, s.cells) + 10 * expression * s.stored * k.entry
-        memory += 8 * most * (expression + 40) + 16 * most * expression
-    found["LLOKI-FP"] = Cost(seconds, BASE + memory, 8.2 * stored + 30 * cells)
+            indexed = INDEXED if s.cells > expression.approximate_above else 1.0
+            seconds += graphs * k.compare(indexed * s.cells**2 / 2, s.genes, s.cells)
+            seconds += steps * expression.n_neighbors * s.stored * k.entry
+        memory += 8 * most * (expression.n_neighbors + 40) + 16 * most * expression.n_neighbors
+        if not expression.respect_budget:  # nearly every value is above 0
+            memory, filled = memory + 16 * most * max(g), 8.0 * entries
+    found["LLOKI-FP"] = Cost(seconds, BASE + memory, max(8.2 * stored, filled) + 30 * cells)
     seconds, memory = 0.0, 8.0 * columns * most
     if joint:
         genes = max(g) * 2

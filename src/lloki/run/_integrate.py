@@ -112,7 +112,8 @@ def integrate(
         Fields of :class:`lloki.cae.CAEConfig` that differ from the defaults, or a complete configuration.
     n_neighbors, alpha
         Number of neighbors in the propagation of expression, and their share in denoising. Default: by the
-        preset; none for an embedder that learns from the slices.
+        preset. An embedder that learns from the slices has expression averaged with neighbors, and nothing
+        imputed, unless ``alpha`` is given (`lloki.fp.FPConfig.for_embedder`).
     latent_alpha
         Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. Default:
         chosen for each slice by held-out genes (:class:`lloki.fp.FPConfig`).
@@ -209,7 +210,7 @@ def integrate(
     if config.aligns(made) and reference is None:
         raise ConfigError(NO_REFERENCE)
     if idle := config.without_effect(made):
-        text = f"{', '.join(idle)} has no effect: {config.embedder} has nothing propagated in expression"
+        text = f"{', '.join(idle)} has no effect: {config.embedder} has expression averaged, not imputed"
         warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
     started = time.perf_counter()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)

@@ -187,7 +187,7 @@ def _costs(run: Opened, config: RunConfig, embedder: Embedder) -> dict[str, Cost
         timed(config.cae, columns),
         cae=config.cae,
         columns=columns,
-        expression=fp.n_neighbors if config.aligns(embedder) and fp.alpha else None,
+        expression=fp if config.aligns(embedder) and fp.alpha else None,
         latent=propagation is not None and isinstance(embedder, HoldsOut),
         umap=config.umap,
         joint=embedder.joint,

@@ -12,7 +12,7 @@ from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed.base import Embedder
 from lloki.errors import ConfigError
 from lloki.fp import Propagation
-from lloki.fp.config import OFF, PRESETS, FPConfig, FPOptions
+from lloki.fp.config import EQ_5_ALONE, OFF, PRESETS, FPConfig, FPOptions
 
 
 class RunKeywords(TypedDict, total=False):
@@ -38,11 +38,6 @@ class RunKeywords(TypedDict, total=False):
 
 # Parameters of LLOKI-FP that are given beside the preset.
 _OF_FP = ("n_neighbors", "alpha", "latent_alpha")
-# Those that matter only where expression is propagated.
-_OF_EXPRESSION = (
-    *("n_neighbors", "iterations", "tol", "keep", "preserve_observed", "respect_budget"),
-    *("reference_genes", "spatial", "transport", "sigma_pairs"),
-)
 _KNOWN = frozenset(RunKeywords.__annotations__)
 
 
@@ -151,11 +146,11 @@ class RunConfig:
         return self.fp.propagation
 
     def without_effect(self, embedder: Embedder) -> list[str]:
-        """Name changed parameters of LLOKI-FP that are idle, as expression is not propagated."""
-        if self.fp is None or self.fp.alpha is not None or self.features(embedder).alpha:
+        """Name changed parameters of LLOKI-FP that are idle, as expression is only averaged."""
+        if self.fp is None or self.fp.alpha is not None or not embedder.joint:
             return []
         default = FPConfig()
-        return [name for name in _OF_EXPRESSION if getattr(self.fp, name) != getattr(default, name)]
+        return [name for name in EQ_5_ALONE if getattr(self.fp, name) != getattr(default, name)]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""

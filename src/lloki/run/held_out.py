@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from lloki import keys
 from lloki.cae import CAEModel
@@ -19,7 +18,7 @@ from lloki.cae.model import Output
 from lloki.embed import HoldsOut
 from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
 from lloki.evaluate.held_out import ENOUGH_GENES, TARGETS
-from lloki.fp import gene_folds, propagate_embedding
+from lloki.fp import gene_folds, log_normalize, propagate_embedding
 from lloki.run.slices import SliceRecord
 from lloki.run.store import load_arrays
 from lloki.run.units import EmbeddingUnit
@@ -284,8 +283,8 @@ def _unseen(
     names, state = slice_["genes"].tolist(), unit.summary.load() if unit.summary else None
     if unit.features is None or state is None:
         return nothing, []
-    expression = load_arrays(unit.features)["expression"]
-    known = np.diff(sparse.csr_matrix(slice_["counts"]).indptr) > 0
+    expression, observed = load_arrays(unit.features)["expression"], log_normalize(slice_["counts"])
+    known = np.diff(observed.indptr) > 0
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(known))[:TARGETS]
     cells, found = np.sort(drawn), []
     if len(cells) < 2:
@@ -295,7 +294,7 @@ def _unseen(
         alpha = float(load_arrays(unit.path)["latent_alpha"])
         shape = (unit.propagation.n_neighbors, unit.propagation.bandwidth)
     number = {gene: i for i, fold in enumerate(folds) for gene in fold}
-    for held in embedder.hold_out(expression, names, folds, state=state):
+    for held in embedder.hold_out(expression, names, folds, state=state, observed=observed):
         rows = propagate_embedding(held.rows, slice_["spatial"], alpha, *shape, known=known, cells=cells)
         found.append((number[held.genes[0]], UnseenGenes(held.genes, rows, held.values[cells])))
     return cells, found

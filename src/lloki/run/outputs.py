@@ -256,7 +256,7 @@ def quality_control(
         row |= {"genes_used": len(covered.used), "genes_dropped": len(covered.dropped)}
         if s.coverage is not None:
             row |= {"genes_in_reference": len(s.coverage.used)}
-        if s.name in features and not config.features(embedder).alpha:
+        if s.name in features and not config.features(embedder).imputes:
             before = load_arrays(features[s.name], only=("sparsity_before",))["sparsity_before"]
             row |= {"sparsity_before": float(before.mean())}
         elif s.name in features:

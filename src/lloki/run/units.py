@@ -23,7 +23,7 @@ from lloki.cae import CAEConfig, CAEModel, train
 from lloki.cae.model import Output
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder, propagate_slice
 from lloki.errors import InputError, LlokiError, LlokiWarning, RunError
-from lloki.fp import FPConfig, Propagation, align_features
+from lloki.fp import FPConfig, Propagation, align_features, log_normalize
 from lloki.fp.align import PASSES
 from lloki.run import _view
 from lloki.run._view import Anchors, Sample, view
@@ -254,6 +254,7 @@ def _embedded(
         expression=expression,
         genes=genes,
         state=state,
+        observed=log_normalize(cells["counts"]),
         known=np.diff(sparse.csr_matrix(cells["counts"]).indptr) > 0,
         seed=unit.seed,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from lloki import keys
 from lloki.errors import LlokiWarning
 from lloki.tl._checked import CheckedSlice
 
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
 
 
 def expression_of(
-    slices: Sequence[CheckedSlice], embedder: Embedder, denoised: str
+    slices: Sequence[CheckedSlice], embedder: Embedder, denoised: str, alpha: float | None = None
 ) -> dict[str, sparse.csr_matrix]:
     """Slice → (n, g) expression to embed: the denoised layer, else counts.
 
-    Counts are log-normalized for an embedder that learns from the slices.
+    For an embedder that learns from the slices, counts are log-normalized and averaged with neighbors, by
+    the share ``alpha``.
     """
-    from lloki.fp import log_normalize
+    from lloki.fp import FPConfig, average_neighbors, log_normalize
 
     if not embedder.uses_expression:
         return {s.name: s.counts for s in slices}
@@ -37,8 +40,17 @@ def expression_of(
             "from their counts. Run lloki.tl.align_features on all of them, or on none."
         )
         warnings.warn(text, LlokiWarning, stacklevel=4)
-    plain = log_normalize if embedder.joint else sparse.csr_matrix
-    return {s.name: s.layer(denoised) if s.name in aligned else plain(s.counts) for s in slices}
+    config = FPConfig().for_embedder(joint=True)
+    config = config if alpha is None else replace(config, alpha=alpha)
+
+    def plain(s: CheckedSlice) -> sparse.csr_matrix:
+        if not embedder.joint:
+            return s.counts
+        return average_neighbors(
+            log_normalize(s.counts), np.asarray(s.checked.obsm[keys.SPATIAL]), config=config
+        )
+
+    return {s.name: s.layer(denoised) if s.name in aligned else plain(s) for s in slices}
 
 
 def reference_summary(

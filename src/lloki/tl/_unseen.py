@@ -19,7 +19,7 @@ from lloki._sums import require_whole
 from lloki.cae import CAEModel
 from lloki.embed import Factor, HoldsOut, SliceSummary, load_embedder, propagate_slice
 from lloki.errors import GeneError, ModelError
-from lloki.fp import FPConfig, Propagation, propagate_embedding
+from lloki.fp import OFF, FPConfig, Propagation, average_neighbors, propagate_embedding
 
 SAME = 1e-3  # relative difference up to which an embedding is the model's
 _LARGE = 20_000  # cells of a slice from which the second model learns
@@ -119,6 +119,7 @@ class _Models:
 
     embedder: Any
     model: CAEModel
+    features: FPConfig
     propagation: Propagation | None
     panels: Mapping[str, Sequence[str]]
     seed: int
@@ -145,7 +146,8 @@ class _Models:
             return None
         config = None if fp is None else FPConfig.from_dict(fp)
         propagation = None if config is None or config.latent_alpha == 0 else config.propagation
-        return cls(embedder, CAEModel.load(folder), propagation, panels, seed)
+        features = (config or OFF).for_embedder(joint=embedder.joint)
+        return cls(embedder, CAEModel.load(folder), features, propagation, panels, seed)
 
     def without(
         self, one: Cells, rows: NDArray[np.int64], folds: Sequence[Sequence[str]]
@@ -154,7 +156,11 @@ class _Models:
         token, coords = one.part.column(keys.TOKEN), one.coords
         if token is None or coords is None or token[0] not in self.model.tokens:
             return None
+        if self.features.imputes:  # within budgets that the reference sets, which is not at hand
+            return None
         one = self._as_fitted(one, str(token[0]))
+        observed = one.expression
+        one = replace(one, expression=average_neighbors(observed, coords, config=self.features))
         try:
             state = self.embedder.summarize(one.expression, one.genes)
             plain = self.embedder.embed(
@@ -162,7 +168,7 @@ class _Models:
             )
         except GeneError:
             return None
-        spatial = _Spatial(one, self.propagation, self.embedder, state, plain, self.seed)
+        spatial = _Spatial(one, self.propagation, self.embedder, state, plain, self.seed, observed=observed)
 
         def encode(x: Floats) -> Floats:
             name = one.part.name if one.part.name in self.model.conditions.slices else None
@@ -197,6 +203,8 @@ class _Spatial:
         state: SliceSummary,
         plain: Floats,
         seed: int,
+        *,
+        observed: sparse.csr_matrix | None = None,
     ) -> None:
         self.rows, self.alpha, self.shape = plain, 0.0, (0, 0.0)
         self.known, self.coords = one.known, one.coords
@@ -210,6 +218,7 @@ class _Spatial:
                 expression=one.expression,
                 genes=one.genes,
                 state=state,
+                observed=observed,
                 known=self.known,
                 seed=seed,
             )

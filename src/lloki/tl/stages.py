@@ -127,6 +127,7 @@ def embed(
     orthologs: bool = False,
     allow_normalized: bool = False,
     denoised_layer: str = keys.DENOISED,
+    alpha: float | None = None,
     latent_alpha: float | None = None,
     device: str | None = None,
     seed: int = 0,
@@ -150,7 +151,10 @@ def embed(
         As for :func:`align_features`.
     denoised_layer
         Layer that :func:`align_features` wrote. Slices without it are embedded from their counts:
-        log-normalized for an embedder that learns from the slices, as they are for a pretrained one.
+        log-normalized and averaged with neighbors (:func:`lloki.fp.average_neighbors`) for an embedder that
+        learns from the slices, as they are for a pretrained one.
+    alpha
+        Share of the neighbors in that average, from 0, which leaves it out, to 1. Default 0.3.
     latent_alpha
         Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. ``None``:
         chosen for each slice by held-out genes, with ``"factor"``; 0 with other embedders.
@@ -180,7 +184,7 @@ def embed(
         If only some slices have ``denoised_layer``.
     """
     from lloki.embed import Precomputed, SliceSummary, get_embedder, propagate_slice
-    from lloki.fp import FPConfig
+    from lloki.fp import FPConfig, log_normalize
 
     propagation = FPConfig(latent_alpha=latent_alpha).propagation
     made = get_embedder(embedder, model=model, seed=seed, device=device)
@@ -191,7 +195,7 @@ def embed(
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
-        expression = expression_of(slices, made, denoised_layer)
+        expression = expression_of(slices, made, denoised_layer, alpha)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
             known = reference_summary(
@@ -211,6 +215,7 @@ def embed(
                 expression=expression[s.name],
                 genes=s.genes,
                 state=state,
+                observed=log_normalize(s.counts),
                 known=np.diff(s.counts.indptr) > 0,
                 seed=seed,
             )
