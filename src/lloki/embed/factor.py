@@ -193,8 +193,8 @@ class Factor:
     ) -> Iterator[HeldOut]:
         """Embed cells (n, g) without the genes of each fold, and give what is to be predicted.
 
-        That are the values of ``observed``, (n, g) log-normalized, where ``expression`` is an average over
-        neighbors; default ``expression``.
+        The values to predict are those of ``observed``, (n, g) log-normalized, where ``expression`` is an
+        average over neighbors; by default, those of ``expression``.
         The loadings stay those of the fit. Genes that the model does not use here are passed over; a fold
         that leaves fewer than ``min_genes``, or of which the slice has no gene, gives nothing. Time is
         that of standardizing once and of one product a fold, memory that of all folds, n·(folds·K + g);
