@@ -143,8 +143,8 @@ class FPConfig(Config):
 
         One that does has no use for the sparsity of single-cell data, but its cells are noisy: Eq 5 averages
         them, observed values included, with the neighbors that their own expression finds; nothing is imputed
-        before, and there is no budget. On five tasks of real slices this added 0.00 to 0.04 to the accuracy of
-        label transfer after batch alignment; imputing values first added no more and mixed less.
+        before, and there is no budget. On five tasks of real slices this added 0.00 to 0.04 to the accuracy
+        of label transfer after batch alignment; imputing values first added no more and mixed less.
         """
         if self.alpha is not None:
             return self
