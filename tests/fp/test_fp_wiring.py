@@ -83,10 +83,17 @@ def test_what_the_average_is_made_of_follows_the_configuration() -> None:
     assert average_neighbors(observed, coords, config=replace(usual, alpha=0.0)) is observed
 
 
-@pytest.mark.parametrize("joint", [True, False])
-def test_a_given_share_leaves_all_else_as_it_is(joint: bool) -> None:
-    given = FPConfig(alpha=0.2, keep="random", n_neighbors=9)
-    assert given.for_embedder(joint=joint) == given
+def test_a_given_share_is_that_of_the_same_method() -> None:
+    """`alpha` says how much and `impute` whether values are imputed, where given, for any embedder."""
+    for joint in (True, False):
+        usual = FPConfig(n_neighbors=9).for_embedder(joint=joint)
+        assert FPConfig(n_neighbors=9, alpha=0.2).for_embedder(joint=joint) == replace(usual, alpha=0.2)
+        for impute in (True, False):
+            want = FPConfig(keep="random").for_embedder(joint=not impute)
+            assert FPConfig(keep="random", impute=impute).for_embedder(joint=joint) == want
+    for preset in ("paper", "published-code"):
+        given = FPConfig.preset(preset)
+        assert given.for_embedder(joint=True) == given == given.for_embedder(joint=False)
 
 
 def found(config: FPConfig, dims: int = 2) -> FPResult:
@@ -175,8 +182,9 @@ def test_presets_are_what_they_are_documented_as() -> None:
     }
     assert changed == {
         "default": {},
-        "paper": {"keep": "random", "alpha": 0.5, "latent_alpha": 0.0},
+        "paper": {"impute": True, "keep": "random", "alpha": 0.5, "latent_alpha": 0.0},
         "published-code": {
+            "impute": True,
             "keep": "random",
             "alpha": 1.0,
             "preserve_observed": False,

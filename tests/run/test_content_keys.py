@@ -65,6 +65,7 @@ FP: dict[str, Any] = {
     "iterations": 3,
     "tol": 0.5,
     "keep": "random",
+    "impute": True,
     "alpha": 0.25,
     "preserve_observed": False,
     "respect_budget": False,
@@ -220,7 +221,7 @@ def test_a_field_of_lloki_fp(field, planned, before):
 def test_a_field_of_imputation_where_values_are_imputed(field, planned):
     assert CONFIG.fp is not None
     assert replace(CONFIG, fp=replace(CONFIG.fp, **{field: FP[field]})).without_effect(Factor()) == [field]
-    imputing = replace(CONFIG.fp, alpha=0.5)
+    imputing = replace(CONFIG.fp, impute=True)
     one, other = (
         planned(config=replace(CONFIG, fp=fp)) for fp in (imputing, replace(imputing, **{field: FP[field]}))
     )

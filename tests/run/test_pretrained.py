@@ -95,11 +95,11 @@ def test_without_features_the_factor_model_reads_log_normalized_counts(integrate
 
 def test_settings_without_effect_are_reported(integrate):
     with pytest.warns(LlokiWarning, match="iterations, transport has no effect"):
-        integrate(fp={"iterations": 3, "transport": False})
+        integrate(alpha=0.3, fp={"iterations": 3, "transport": False})
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*has no effect")
         integrate(n_neighbors=7, fp={"spatial": False})
-        integrate(alpha=0.3, fp={"iterations": 3})
+        integrate(fp={"impute": True, "iterations": 3})
 
 
 def test_settings_of_what_is_left_out_are_refused(integrate):

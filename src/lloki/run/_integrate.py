@@ -113,7 +113,7 @@ def integrate(
     n_neighbors, alpha
         Number of neighbors in the propagation of expression, and their share in denoising. Default: by the
         preset. An embedder that learns from the slices has expression averaged with neighbors, and nothing
-        imputed, unless ``alpha`` is given (`lloki.fp.FPConfig.for_embedder`).
+        imputed, unless ``impute`` is set in ``fp`` or by the preset.
     latent_alpha
         Share of near cells of its kind that each cell's embedding is blended with, from 0 to 1. Default:
         chosen for each slice by held-out genes (:class:`lloki.fp.FPConfig`).
@@ -211,7 +211,7 @@ def integrate(
         raise ConfigError(NO_REFERENCE)
     if idle := config.without_effect(made):
         text = f"{', '.join(idle)} has no effect: {config.embedder} has expression averaged, not imputed"
-        warnings.warn(f"{text}. Give alpha (--alpha) as well, or leave it out.", LlokiWarning, stacklevel=3)
+        warnings.warn(f"{text}. Set impute in fp as well, or leave it out.", LlokiWarning, stacklevel=3)
     started = time.perf_counter()
     inputs = Inputs.of(slices, reference, options, project_only=project_only)
     with Store((folder := Path(out).expanduser()) / "work") as store, places:

@@ -147,7 +147,7 @@ class RunConfig:
 
     def without_effect(self, embedder: Embedder) -> list[str]:
         """Name changed parameters of LLOKI-FP that are idle, as expression is only averaged."""
-        if self.fp is None or self.fp.alpha is not None or not embedder.joint:
+        if self.fp is None or self.features(embedder).impute:
             return []
         default = FPConfig()
         return [name for name in EQ_5_ALONE if getattr(self.fp, name) != getattr(default, name)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +39,7 @@ def expression_of(
             "from their counts. Run lloki.tl.align_features on all of them, or on none."
         )
         warnings.warn(text, LlokiWarning, stacklevel=4)
-    config = FPConfig().for_embedder(joint=True)
-    config = config if alpha is None else replace(config, alpha=alpha)
+    config = FPConfig(alpha=alpha).for_embedder(joint=True)
 
     def plain(s: CheckedSlice) -> sparse.csr_matrix:
         if not embedder.joint:
