@@ -24,7 +24,7 @@ def made() -> Tissue:
     return small_tissue(n_cells=120, n_reference=150)
 
 
-@pytest.mark.parametrize("alpha", [None, 0.0])
+@pytest.mark.parametrize("alpha", [None, 0.0, 0.7])
 def test_the_stages_give_what_a_run_gives(made, tmp_path, alpha):
     result = lloki.integrate(
         made.slices, reference=made.reference, out=tmp_path, alpha=alpha, seed=2, cae=CAE
