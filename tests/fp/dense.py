@@ -67,10 +67,7 @@ def quantile_of(s: float, cells: Doubles, reference: Doubles) -> float:
 
 
 def bandwidth(coords: Doubles, config: FPConfig) -> float:
-    """Mean distance of pairs of distinct cells, or so many times the median one to the sixth nearest."""
-    if config.bandwidth:
-        apart = np.sqrt(((coords[:, None] - coords) ** 2).sum(2))
-        return float(config.bandwidth * np.median(np.sort(apart, axis=1)[:, 6]))
+    """Mean distance of pairs of distinct cells."""
     rng, n = np.random.default_rng(config.seed), len(coords)
     first = rng.integers(n, size=config.sigma_pairs)
     second = (first + rng.integers(1, n, size=config.sigma_pairs)) % n

@@ -11,8 +11,7 @@ import pytest
 from scipy import sparse
 
 from lloki.fp import PRESETS, FPConfig, FPResult, align_features, average_neighbors, log_normalize
-from lloki.fp.latent import spacing
-from lloki.graph import cosine_neighbors, spatial_graph
+from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 from lloki.graph.knn import _index
 from lloki.graph.knn._kernels import LAST
 
@@ -47,22 +46,19 @@ CASES: dict[str, dict[str, Any]] = {
     "nearest two": {"n_neighbors": 2},
     "all cells are neighbors": {"n_neighbors": 500},
     "few pairs for sigma": {"sigma_pairs": 2},
-    "a bandwidth in spacings": {"bandwidth": 2.0},
     "another seed": {"seed": 11},
     "another lottery": {"seed": 11, "keep": "random"},
 }
 
 
 def test_an_embedder_that_learns_from_slices_gets_equation_5_alone() -> None:
-    """Three tenths of the neighbors that cells' own expression finds: no imputation, and no budget."""
-    alone = FPConfig(**NEAR).for_embedder(joint=True)
+    """Three tenths of the 10 neighbors that cells' own expression finds: no imputation, and no budget."""
+    alone = FPConfig().for_embedder(joint=True)
     counts, coords, reference = slice_()
     agrees(found(alone), dense.align(counts, coords, reference, alone))
     observed = log_normalize(sparse.csr_matrix(counts))
     graph = spatial_graph(
-        cosine_neighbors(observed, NEAR["n_neighbors"]),
-        coords,
-        4 * spacing(coords),
+        cosine_neighbors(observed, 10), coords, spatial_bandwidth(coords, pairs=100, seed=0)
     )
     want = 0.7 * observed.toarray() + 0.3 * (graph @ observed).toarray()
     got = average_neighbors(observed, coords, config=alone)
@@ -77,7 +73,7 @@ def test_what_the_average_is_made_of_follows_the_configuration() -> None:
     usual = FPConfig().for_embedder(joint=True)
     default = average_neighbors(observed, coords).toarray()
     np.testing.assert_array_equal(default, average_neighbors(observed, coords, config=usual).toarray())
-    for change in ({"alpha": 0.6}, {"n_neighbors": 3}, {"spatial": False}, {"bandwidth": 0.5}):
+    for change in ({"alpha": 0.6}, {"n_neighbors": 3}, {"spatial": False}, {"sigma_pairs": 2}):
         other = average_neighbors(observed, coords, config=replace(usual, **change))
         assert np.abs(other.toarray() - default).max() > 1e-3, change
     assert average_neighbors(observed, coords, config=replace(usual, alpha=0.0)) is observed
@@ -93,7 +89,8 @@ def test_a_given_share_is_that_of_the_same_method() -> None:
             assert FPConfig(keep="random", impute=impute).for_embedder(joint=joint) == want
     for preset in ("paper", "published-code"):
         given = FPConfig.preset(preset)
-        assert given.for_embedder(joint=True) == given == given.for_embedder(joint=False)
+        for joint in (True, False):
+            assert given.for_embedder(joint=joint) == replace(given, n_neighbors=40)
 
 
 def found(config: FPConfig, dims: int = 2) -> FPResult:

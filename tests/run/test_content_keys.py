@@ -73,7 +73,6 @@ FP: dict[str, Any] = {
     "spatial": False,
     "transport": False,
     "sigma_pairs": 50,
-    "bandwidth": 3.0,
     "approximate_above": 100,
     "latent_alpha": 0.3,
     "latent_neighbors": 30,
@@ -213,7 +212,6 @@ def test_a_field_of_lloki_fp(field, planned, before):
     config = replace(CONFIG, fp=replace(CONFIG.fp, **{field: FP[field]}))
     idle = config.without_effect(Factor())
     expected = NONE if idle else EMBEDDING if field.startswith("latent") else ALL
-    expected = ALL if field == "latent_bandwidth" else expected  # also of averages in expression
     assert changed(before, planned(config=config)) == expected
 
 

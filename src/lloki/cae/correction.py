@@ -39,15 +39,19 @@ class Correction:
     neighbors no farther away than cells of one kind are) is drawn to the mean of itself and, with equal
     weight, of its partners in each other token. It takes the mean step of the landmarks like it:
 
-    .. math:: \Delta_i \mathrel{+}= \frac{\sum_j w_{ij}\, (\bar p_j - \tilde x_j)}{1 + \sum_j w_{ij}}, \qquad
+    .. math:: \Delta_i \mathrel{+}= \frac{\sum_{j \in P} w_{ij}\, (\bar p_j - \tilde x_j)}
+              {1 + \sum_{j \in P} w_{ij}
+              + \big(\sum_{j \in U} w_{ij} - \frac{|U|}{|P|} \sum_{j \in P} w_{ij}\big)_+}, \qquad
               w_{ij} = \left(1 - (d_{ij} / d_i)^2\right)_+^2
 
-    with sums over the landmarks of its token that have partners, d 1 - cosine at the start, and d_i that of
-    the 2,000th nearest landmark in the first rounds, where tokens move as wholes and partners become true,
-    then of the 500th and the 200th. Any cell then moves by the mean shift of its 20 nearest landmarks,
-    weighted in the same way. This is the correction by mutual nearest neighbors of Haghverdi et al. (2018),
-    toward all tokens at once. A kind of cells that no other token has has no partners, and only goes with
-    cells like it. Where a cell moves is a continuous function of it and its token.
+    with P the landmarks of its token that have partners, U those without, d 1 - cosine at the start, and d_i
+    that of the 2,000th nearest landmark in the first rounds, where tokens move as wholes and partners become
+    true, then of the 500th and the 200th. Landmarks without partners hold back where they are more than the
+    token's share: a large token has few partners in a small one everywhere and still moves as a whole, but a
+    kind of cells that no other token has stays behind, although a few of it always find false partners. Any
+    cell then moves by the mean shift of its 20 nearest landmarks, weighted in the same way. This is the
+    correction by mutual nearest neighbors of Haghverdi et al. (2018), toward all tokens at once. Where a cell
+    moves is a continuous function of it and its token.
 
     Parameters
     ----------
@@ -166,8 +170,9 @@ class _Alike:
         cosines = np.concatenate(list(map_ordered(part, blocks(len(x), ROWS))))
         return cls(unit, np.maximum(1 - cosines, np.float32(1e-6)))
 
-    def mean(self, steps: Floats, counts: NDArray[np.bool_], scale: int) -> Floats:
-        """Weighted mean (m, d) of the steps (m, d) of those that count, and less where few do."""
+    def mean(self, steps: Floats, paired: NDArray[np.bool_], scale: int) -> Floats:
+        """Weighted mean (m, d) of the steps (m, d) of those with partners, and less where few have some."""
+        lack = np.float32((~paired).sum() / max(paired.sum(), 1))
 
         def part(rows: slice) -> Floats:
             weight = self.unit[rows] @ self.unit.T
@@ -178,8 +183,11 @@ class _Alike:
             np.subtract(1, weight, out=weight)
             np.maximum(weight, 0, out=weight)
             np.square(weight, out=weight)
-            weight *= counts
-            made: Floats = weight @ steps / (weight.sum(1) + np.float32(RIDGE))[:, None]
+            whole = weight.sum(1)
+            weight *= paired
+            with_some = weight.sum(1)
+            held_back = np.maximum(whole - with_some - lack * with_some, 0)
+            made: Floats = weight @ steps / (with_some + held_back + np.float32(RIDGE))[:, None]
             return made
 
         return np.concatenate(list(map_ordered(part, blocks(len(self.unit), ROWS))))

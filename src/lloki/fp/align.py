@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +11,8 @@ from scipy import sparse
 from lloki._progress import Advance
 from lloki.errors import InputError
 from lloki.fp._propagate import denoise, propagate
-from lloki.fp.config import FPConfig
+from lloki.fp.config import FPConfig, K
 from lloki.fp.expression import log_normalize
-from lloki.fp.latent import spacing
 from lloki.fp.sparsity import cell_sparsity, imputation_budgets, sparsity_targets, wasserstein
 from lloki.graph import cosine_neighbors, spatial_bandwidth, spatial_graph
 
@@ -169,7 +168,7 @@ def average_neighbors(
     -----
     Time is that of one neighbor search, n²·g up to 100,000 cells and less beyond; memory nears 8·n·g bytes.
     """
-    config = config or FPConfig().for_embedder(joint=True)
+    config = replace(config or FPConfig(), impute=False).for_embedder(joint=True)
     if not config.alpha:
         return expression
     n, g = expression.shape
@@ -189,16 +188,14 @@ def _from_neighbors(
 
     Without steps of imputation, the graph is that of the observed values.
     """
-    sigma = np.inf
-    if config.spatial:
-        sigma = (config.bandwidth or 0.0) * spacing(coords)
-        if not sigma:  # the paper's, also where there is no spacing
-            sigma = spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed)
+    sigma = (
+        spatial_bandwidth(coords, pairs=config.sigma_pairs, seed=config.seed) if config.spatial else np.inf
+    )
 
     def graph_of(x: sparse.csr_matrix) -> sparse.csr_matrix:
         near = cosine_neighbors(
             x,
-            config.n_neighbors,
+            config.n_neighbors or K,
             threads=threads,
             approximate_above=config.approximate_above,
             seed=config.seed,

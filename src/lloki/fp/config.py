@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -12,7 +12,8 @@ from lloki.errors import ConfigError
 from lloki.fp.latent import BANDWIDTH, NEIGHBORS, Propagation
 from lloki.graph import EXACT
 
-# Share of the neighbors in Eq 5 where none is given: after imputation, and alone.
+# Neighbors, and their share in Eq 5, where none are given: with imputation, and of averages alone.
+K, K_ALONE = 40, 10
 ALPHA, ALPHA_ALONE = 0.5, 0.3
 # Nothing is imputed, and no budget kept.
 EQ_5_ALONE: Mapping[str, Any] = MappingProxyType(
@@ -28,7 +29,7 @@ APPROXIMATE_ALONE = 100_000
 class FPOptions(TypedDict, total=False):
     """Fields of `FPConfig` as keywords; those left out keep their defaults."""
 
-    n_neighbors: int
+    n_neighbors: int | None
     iterations: int
     tol: float
     keep: Literal["largest", "random"]
@@ -40,7 +41,6 @@ class FPOptions(TypedDict, total=False):
     spatial: bool
     transport: bool
     sigma_pairs: int
-    bandwidth: float | None
     approximate_above: int
     latent_alpha: float | None
     latent_neighbors: int
@@ -55,7 +55,8 @@ class FPConfig(Config):
     Attributes
     ----------
     n_neighbors
-        Neighbors per cell in expression (paper: 40). Slices of fewer cells use all of them.
+        Neighbors per cell in expression. Slices of fewer cells use all of them. ``None`` is 40 with
+        imputation (the paper's) and 10 without.
     iterations
         Maximum number of propagation steps (Eq 2; paper: 40).
     tol
@@ -91,11 +92,8 @@ class FPConfig(Config):
         Whether the sparsity targets limit what is imputed in a cell (Eq 3-4). If not, every gene may be
         imputed, as in plain feature propagation, and memory nears 8·n·g bytes; for ablations.
     sigma_pairs
-        Number of pairs of cells sampled to estimate the spatial bandwidth (paper: 100).
-    bandwidth
-        Spatial bandwidth (σ of Eq 1) in units of the distance between neighboring cells. ``None``: the
-        paper's, which is about half the section and makes near and far neighbors weigh nearly alike; without
-        imputation, ``latent_bandwidth``.
+        Number of pairs of cells sampled to estimate the spatial bandwidth (paper: 100), which is about half
+        the section.
     approximate_above
         Number of cells above which neighbors are found by an approximate index. Lower is faster: at 250,000
         cells, each is compared with a tenth of all.
@@ -113,7 +111,7 @@ class FPConfig(Config):
         Random seed.
     """
 
-    n_neighbors: int = 40
+    n_neighbors: int | None = None
     iterations: int = 40
     tol: float = 2e-2
     keep: Literal["largest", "random"] = "largest"
@@ -125,7 +123,6 @@ class FPConfig(Config):
     spatial: bool = True
     transport: bool = True
     sigma_pairs: int = 100
-    bandwidth: float | None = None
     approximate_above: int = EXACT
     latent_alpha: float | None = None
     latent_neighbors: int = NEIGHBORS
@@ -136,30 +133,31 @@ class FPConfig(Config):
         self._at_least(n_neighbors=1, iterations=0, tol=0, sigma_pairs=1, approximate_above=0, seed=0)
         self._share("alpha", "latent_alpha")
         self._at_least(latent_neighbors=1)
-        self._above_zero("bandwidth", "latent_bandwidth")
+        self._above_zero("latent_bandwidth")
         if self.keep not in ("largest", "random"):
             raise ConfigError(f"keep must be 'largest' or 'random', got {self.keep!r}")
         if self.reference_genes not in ("panel", "all"):
             raise ConfigError(f"reference_genes must be 'panel' or 'all', got {self.reference_genes!r}")
 
     def for_embedder(self, *, joint: bool) -> FPConfig:
-        """Give ``impute`` and ``alpha`` their values, by whether the embedder learns from the slices.
+        """Give ``impute``, ``n_neighbors`` and ``alpha`` their values for an embedder.
 
-        One that does has no use for the sparsity of single-cell data, but its cells are noisy: Eq 5 averages
-        them, observed values included, with the neighbors that their own expression finds; nothing is imputed
-        before, and there is no budget. On five tasks of real slices this added 0.00 to 0.04 to the accuracy
-        of label transfer after batch alignment; imputing values first added no more and mixed less.
+        One that learns from the slices has no use for the sparsity of single-cell data, but its cells are
+        noisy: Eq 5 averages them, observed values included, with the neighbors that their own expression
+        finds; nothing is imputed before, and there is no budget. On five tasks of real slices this added 0.00
+        to 0.04 to the accuracy of label transfer after batch alignment; imputing values first added no more
+        and mixed less.
         """
         impute = not joint if self.impute is None else self.impute
-        if impute:
-            return replace(self, impute=True, alpha=ALPHA if self.alpha is None else self.alpha)
+        k, alpha = (K, ALPHA) if impute else (K_ALONE, ALPHA_ALONE)
         own = {
-            "impute": False,
-            "alpha": ALPHA_ALONE if self.alpha is None else self.alpha,
-            "bandwidth": self.latent_bandwidth if self.bandwidth is None else self.bandwidth,
-            "approximate_above": min(self.approximate_above, APPROXIMATE_ALONE),
+            "impute": impute,
+            "n_neighbors": k if self.n_neighbors is None else self.n_neighbors,
+            "alpha": alpha if self.alpha is None else self.alpha,
         }
-        return FPConfig.from_dict({**self.to_dict(), **EQ_5_ALONE, **own})
+        if not impute:
+            own |= {**EQ_5_ALONE, "approximate_above": min(self.approximate_above, APPROXIMATE_ALONE)}
+        return FPConfig.from_dict({**self.to_dict(), **own})
 
     @property
     def imputes(self) -> bool:

@@ -20,6 +20,7 @@ from lloki.cae.cells import COMPARISONS
 from lloki.cae.correction import CELLS as LANDMARKS
 from lloki.evaluate.held_out import QUERIES, TARGETS
 from lloki.fp import FPConfig
+from lloki.fp.config import K
 from lloki.fp.latent import FOLDS, SAMPLE
 from lloki.run import held_out
 from lloki.run._view import ANCHORS
@@ -189,12 +190,13 @@ def costs(
     }
     seconds, memory, filled = 3 * k.entry * stored, 40 * stored / len(n), 0.0
     if expression is not None:
+        neighbors = expression.n_neighbors or K
         graphs, steps = (2, 10) if expression.iterations else (1, 1)
         for s in slices:
             indexed = INDEXED if s.cells > expression.approximate_above else 1.0
             seconds += graphs * k.compare(indexed * s.cells**2 / 2, s.genes, s.cells)
-            seconds += steps * expression.n_neighbors * s.stored * k.entry
-        memory += 8 * most * (expression.n_neighbors + 40) + 16 * most * expression.n_neighbors
+            seconds += steps * neighbors * s.stored * k.entry
+        memory += 8 * most * (neighbors + 40) + 16 * most * neighbors
         if not expression.respect_budget:  # nearly every value is above 0
             memory, filled = memory + 16 * most * max(g), 8.0 * entries
     found["LLOKI-FP"] = Cost(seconds, BASE + memory, max(8.2 * stored, filled) + 30 * cells)

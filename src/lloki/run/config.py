@@ -12,7 +12,7 @@ from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed.base import Embedder
 from lloki.errors import ConfigError
 from lloki.fp import Propagation
-from lloki.fp.config import EQ_5_ALONE, OFF, PRESETS, FPConfig, FPOptions
+from lloki.fp.config import EQ_5_ALONE, OFF, PRESETS, FPConfig, FPOptions, K
 
 
 class RunKeywords(TypedDict, total=False):
@@ -123,7 +123,7 @@ class RunConfig:
     @property
     def n_neighbors(self) -> int:
         """Neighbors that a slice should have cells for."""
-        return (self.fp or FPConfig()).n_neighbors
+        return (self.fp or FPConfig()).n_neighbors or K
 
     def aligns(self, embedder: Embedder) -> bool:
         """Whether the run makes features from expression, for which it needs a reference.

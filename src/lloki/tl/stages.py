@@ -93,7 +93,7 @@ def align_features(
     from lloki.io import read_reference
     from lloki.io.reference import matched
 
-    config = fp.FPConfig.preset(preset, **options)
+    config = fp.FPConfig.preset(preset, **options).for_embedder(joint=False)
     (slice_,) = check_own(
         adata, layer=layer, allow_normalized=allow_normalized, n_neighbors=config.n_neighbors
     )
