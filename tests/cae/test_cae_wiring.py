@@ -15,7 +15,7 @@ from torch import Tensor
 from lloki.cae import CAEConfig, CAEModel, fit_token, loop, train
 from lloki.cae._objective import Objective
 from lloki.cae.batches import Batch, Sampler
-from lloki.cae.cells import Cells, own_neighbors, slice_pairs, with_counterpart
+from lloki.cae.cells import Cells, own_neighbors, slice_pairs
 from lloki.cae.network import ConditionalAutoencoder
 from lloki.cae.pairs import PairTable
 from lloki.cae.scaling import Scaling
@@ -162,16 +162,15 @@ def test_without_held_out_cells_the_last_state_is_kept(watched: Watched) -> None
 def searched_anew(watched: Watched, at: int, config: CAEConfig, space: Tensor) -> Tensor:
     rng = torch.Generator()
     rng.set_state(watched.searches[at]["rng"])
-    pairs = slice_pairs(
+    return slice_pairs(
         watched.cells,
         space,
         config.n_pairs,
         cells_per_slice=config.pair_cells,
         partners=config.pair_slices,
         rng=rng,
-    )
-    neighbors = own_neighbors(watched.cells, config.n_neighbors)
-    return pairs.positive[with_counterpart(watched.cells, neighbors, pairs.anchor_of(), pairs.positive)]
+        neighbors=own_neighbors(watched.cells, config.n_neighbors),
+    ).positive
 
 
 @pytest.mark.parametrize("refreshes", [0, 2, 3])

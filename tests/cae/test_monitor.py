@@ -147,13 +147,16 @@ def test_a_sound_training_gives_nothing_to_say() -> None:
     assert warned([(0, 1, 2, 3)] * 3) == ""
 
 
-def test_trainings_that_go_wrong_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_that_go_wrong_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     same = [(0, 1, 2, 3)] * 3
     assert "hardly mixed" in warned(same, triplet=0.0)
     nothing = {"reconstruction": 0.0, "conservation": 0.0, "triplet": 0.0}
     assert "collapsed" in warned(same, weight_decay=10.0, learning_rate=0.01, **nothing)
-    # no slice shares more than half its types, and all mutual neighbors count, however far
-    monkeypatch.setattr("lloki.cae.loop.with_counterpart", lambda _, __, a, p: torch.ones(len(a), dtype=bool))
+    # no slice shares more than half its types, and all mutual neighbors count, however far and few
+    monkeypatch.setattr(
+        "lloki.cae.cells.with_counterpart", lambda *given: torch.ones(len(given[2]), dtype=bool)
+    )
+    monkeypatch.setattr("lloki.cae.cells.in_company", lambda *given: torch.ones(len(given[2]), dtype=bool))
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
     assert "mixed too much" in warned(few_shared, steps=240, n_pairs=40, conservation=1.0)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lloki.cae.cells import Cells, own_neighbors, with_counterpart
+from lloki.cae.cells import Cells, in_company, own_neighbors, slice_pairs, with_counterpart
 from lloki.cae.pairs import PairTable
 from lloki.graph.knn import tensors
 from lloki.graph.knn.tensors import (
@@ -140,6 +140,72 @@ def test_an_empty_table_draws_nothing() -> None:
     empty = PairTable.build(none, none, torch.tensor([0, 0, 1]))
     assert len(empty) == 0
     assert empty.draw(torch.tensor([0, 2]), torch.rand((2, 2))).tolist() == [-1, -1]
+
+
+def test_a_few_pairs_among_many_cells_without_one_do_not_count() -> None:
+    """Cells 0-39 nearly all have partners; of 40-99 three have, far from each other."""
+    near = torch.cat(
+        [
+            (torch.arange(40)[:, None] + torch.arange(1, 6)) % 40,
+            40 + (torch.arange(60)[:, None] + torch.arange(1, 6)) % 60,
+        ]
+    )
+    ends = torch.cat([torch.arange(36), torch.tensor([45, 60, 80])]).repeat_interleave(2)
+    paired = torch.zeros(100, dtype=torch.bool)
+    paired[ends] = True
+    counts = in_company(paired, near, ends)
+    assert counts[:72].float().mean() > 0.9
+    assert not counts[72:].any()
+    alone = near.clone()
+    alone[45] = -1  # nothing is known about it
+    assert in_company(paired, alone, ends)[72:].tolist() == [True, True, *[False] * 4]
+    # few of any kind find partners beside a much smaller slice
+    sparse = torch.arange(0, 100, 6)
+    paired = torch.zeros(100, dtype=torch.bool)
+    paired[sparse] = True
+    wide = torch.stack([(torch.arange(100) + i) % 96 for i in range(1, 19)], dim=1)
+    assert in_company(paired, wide, sparse)[:-3].all()
+    assert len(in_company(paired, wide, sparse[:0])) == 0
+
+
+def test_company_is_that_of_cells_that_took_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a slice with more cells than are searched, neighbors are sought among those that are."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    cells = Cells.gather(
+        x,
+        [200, 100],
+        torch.zeros(2, 1, dtype=torch.int64),
+        holdout=0.0,
+        rng=torch.Generator().manual_seed(0),
+        device=torch.device("cpu"),
+    )
+    asked: list[tuple[torch.Tensor, ...]] = []
+
+    def watched(paired: torch.Tensor, near: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        asked.append((paired, near, ends))
+        return torch.ones(len(ends), dtype=torch.bool)
+
+    monkeypatch.setattr("lloki.cae.cells.in_company", watched)
+    monkeypatch.setattr("lloki.cae.cells.REACH", 1e6)
+    neighbors = own_neighbors(cells, 10)
+    options = {"cells_per_slice": 100, "partners": 1, "neighbors": neighbors}
+    pairs = slice_pairs(cells, cells.x, 5, rng=torch.Generator().manual_seed(3), **options)
+    near = asked[0][1]
+    assert all(torch.equal(near, other) for _, other, _ in asked)
+    assert torch.equal(near[200:], neighbors[200:])
+    took = (near[:200] >= 0).any(1).nonzero().squeeze(1)
+    assert len(took) == 100
+    assert torch.isin(pairs.anchor_of()[pairs.anchor_of() < 200], took).all()
+    unit = x[took] / np.linalg.norm(x[took], axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -2)
+    best = np.argsort(-cosine, axis=1)[:, :10]
+    np.testing.assert_array_equal(np.sort(near[took].numpy(), axis=1), np.sort(took.numpy()[best], axis=1))
+    for paired, _, ends in asked:
+        assert torch.equal(paired.nonzero().squeeze(1), ends.unique())
+    sides = sorted((int(ends.min() >= 200), int(ends.max() >= 200)) for _, _, ends in asked)
+    assert sides == [(0, 0), (0, 0), (1, 1), (1, 1)]  # both cells of a pair, in either direction
 
 
 def test_pairs_far_beyond_a_cells_own_neighbors_do_not_count() -> None:

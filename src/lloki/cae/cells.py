@@ -14,7 +14,13 @@ from torch import Tensor
 from lloki._parallel import map_ordered
 from lloki.cae.pairs import PairTable
 from lloki.graph import cosine_neighbors
-from lloki.graph.knn.tensors import cosine_distance, mutual_pairs, nearest, unit_rows
+from lloki.graph.knn.tensors import (
+    cosine_distance,
+    mutual_pairs,
+    nearest,
+    nearest_others,
+    unit_rows,
+)
 
 # Cosines computed in one search of pairs, over all pairs of slices: about half a minute on one core. With
 # many slices each sends fewer cells into the search, so that its cost stays bounded.
@@ -23,6 +29,9 @@ COMPARISONS = 1_500_000_000
 # tenths of the pairs of one type lie within 1.1 times; of those between a slice and one that lacks the type,
 # a tenth lie beyond 3.4.
 REACH = 1.3
+# Around a cell with a counterpart, cells with partners are at least this many times as common as around half
+# of all that have some. At 0.7, slices of different composition and technology (cortex) mixed less.
+COMPANY = 0.5
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,46 @@ def in_reach(distance: Tensor, near: Tensor, reach: float) -> Tensor:
     )
 
 
+def in_company(paired: Tensor, near: Tensor, ends: Tensor) -> Tensor:
+    """Say which cells ``ends`` (p,) lie among cells that have partners in the other slice, too.
+
+    Of a kind of cells without a counterpart there, a few are mutual neighbors of cells of another kind all
+    the same, scattered among many that are not; of a kind with one, most have partners. A cell counts if, of
+    its nearest cells, at least `COMPANY` times as many are ``paired`` as of those of half of all ``ends``:
+    relative, because of a slice with many more cells than the other, few of any kind find partners.
+
+    Parameters
+    ----------
+    paired
+        (n,) whether a cell has partners.
+    near
+        (n, k) nearest cells of each, -1 where there are none. Cells without any count.
+    ends
+        (p,) cells of pairs, each as often as it has partners.
+    """
+    if not len(ends):
+        return torch.ones_like(ends, dtype=torch.bool)
+    own, pair = ends.unique(return_inverse=True)
+    listed = near[own].long()
+    there = listed >= 0
+    share = (paired[listed.clamp_min(0)] & there).sum(1) / there.sum(1).clamp_min(1)
+    share = share[pair]
+    return (share >= COMPANY * share.median()) | ~there.any(1)[pair]
+
+
+def _in_company(cells: Cells, near: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
+    """Say of which pairs (p,) both cells are `in_company`, by the nearest cells (N, k) of each."""
+    counts = torch.ones_like(anchor, dtype=torch.bool)
+    slices = cells.slice_of[anchor] * cells.slices + cells.slice_of[positive]
+    for one in slices.unique():
+        pairs = (slices == one).nonzero().squeeze(1)
+        for ends in (anchor[pairs], positive[pairs]):
+            paired = torch.zeros(len(cells), dtype=torch.bool, device=ends.device)
+            paired[ends] = True
+            counts[pairs] &= in_company(paired, near, ends)
+    return counts
+
+
 def slice_pairs(
     cells: Cells,
     space: Tensor | Callable[[Tensor], Tensor],
@@ -186,6 +235,7 @@ def slice_pairs(
     rng: torch.Generator,
     slices: Iterable[int] | None = None,
     types: Tensor | None = None,
+    neighbors: Tensor | None = None,
 ) -> PairTable:
     """Find mutual nearest neighbors between slices.
 
@@ -208,6 +258,9 @@ def slice_pairs(
         Those that need partners, default all.
     types
         (N,) type of each cell, -1 where unknown: cells of different types are no pair.
+    neighbors
+        (N, k) of each cell in its own slice, from `own_neighbors`: pairs only count `with_counterpart` and
+        `in_company`. Default: all count.
     """
     chosen = set()
     for s in range(cells.slices) if slices is None else slices:
@@ -234,5 +287,23 @@ def slice_pairs(
     none = torch.empty(0, dtype=torch.int64, device=cells.x.device)
     anchor = torch.cat([none, *(f[0] for f in found)])
     positive = torch.cat([none, *(f[1] for f in found)])
+    if neighbors is not None:
+        near = with_counterpart(cells, neighbors, anchor, positive)
+        anchor, positive = anchor[near], positive[near]
+        together = _in_company(cells, _among(cells, neighbors, sample), anchor, positive)
+        anchor, positive = anchor[together], positive[together]
     known = cells.seen[positive]
     return PairTable.build(anchor[known], positive[known], cells.slice_of)
+
+
+def _among(cells: Cells, neighbors: Tensor, sample: Sequence[Tensor]) -> Tensor:
+    """(N, k) nearest cells of each that took part in a search; of slices of which all did, ``neighbors``."""
+    near = neighbors
+    for s, rows in enumerate(sample):
+        own = slice(cells.start[s], cells.start[s + 1])
+        if len(rows) < own.stop - own.start and (neighbors[own] >= 0).any():
+            found = nearest_others(cells.x[rows], neighbors.shape[1])
+            near = near.clone() if near is neighbors else near
+            near[own] = -1
+            near[rows, : found.shape[1]] = rows[found].to(near.dtype)
+    return near

@@ -14,7 +14,7 @@ from torch import Tensor
 from lloki._progress import Advance
 from lloki.cae._objective import PARTS, SHARDS, Objective
 from lloki.cae.batches import Sampler
-from lloki.cae.cells import own_neighbors, slice_pairs, with_counterpart
+from lloki.cae.cells import own_neighbors, slice_pairs
 from lloki.cae.checkpoint import Checkpoint
 from lloki.cae.labels import spread
 from lloki.cae.monitor import Looked, Monitor
@@ -130,11 +130,8 @@ class Loop:
             rng=self.rng,
             slices=range(self.drawn),
             types=self.loss.types,
+            neighbors=self.neighbors if cells.label is None else None,
         )
-        if cells.label is None and self.neighbors is not None:
-            anchor = pairs.anchor_of()
-            near = with_counterpart(cells, self.neighbors, anchor, pairs.positive)
-            pairs = PairTable.build(anchor[near], pairs.positive[near], cells.slice_of)
         if self.step == 0:
             self.first_pairs(pairs)
         if cells.label is None:
