@@ -220,7 +220,7 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
         clusters = dict(zip(propagated, np.split(view(joint, layout=False)[1], at)))
         of = held_out(held, found, alpha, {s: (e, tokens) for s, e in encoders.items()}, clusters)
         scores = {stage: score.relative_to(of["propagated"]) for stage, score in of.items()}
-        both = RunHeldOut(of["propagated"], of["autoencoder"], of["inputs"])
+        both = RunHeldOut(of["propagated"], of["autoencoder"], of["inputs"], partnered=model.partnered)
         chosen = "inputs" if both.network_takes_away else "autoencoder"
         stages[f"joint: {chosen}"], scores[f"joint: {chosen}"] = stages[chosen], scores[chosen]
         for stage, rows in stages.items():

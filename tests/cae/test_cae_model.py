@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,14 @@ def test_saved_and_loaded_is_the_same(model: CAEModel, data: dict[str, np.ndarra
     assert again.tokens == model.tokens
     assert again.config == model.config
     assert again.history == model.history
+    assert all(math.isnan(share) for share in again.partnered.values())  # too few cells
+    model = copy.copy(model)
+    correction = replace(model.scaling.correction, partnered=(0.5, math.nan))
+    model.scaling = replace(model.scaling, correction=correction)
+    model.save(tmp_path / "with")
+    known = CAEModel.load(tmp_path / "with").partnered
+    assert [*known] == list(model.tokens)
+    np.testing.assert_array_equal([*known.values()], [0.5, math.nan])
     np.testing.assert_array_equal(
         again.encode(data["b"], "merfish|p1"), model.encode(data["b"], "merfish|p1")
     )

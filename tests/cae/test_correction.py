@@ -70,6 +70,30 @@ def test_a_large_token_comes_as_far_as_a_small_one():
     assert ways[1] == pytest.approx(-1.0, abs=0.35)
 
 
+def test_how_many_cells_have_partners_is_beside_what_like_tokens_have():
+    """Near 1 for tokens of the same kinds, whatever their sizes; low where one holds a kind alone."""
+    rng = np.random.default_rng(0)
+
+    def cells(each, offset):
+        x = np.concatenate(
+            [np.eye(20)[k] * 4 + 0.4 * rng.standard_normal((n, 20)) for k, n in enumerate(each)]
+        )
+        return (x + offset * np.eye(20)[10]).astype(np.float32)
+
+    def partnered(*tokens):
+        given = [cells(each, i) for i, each in enumerate(tokens)]
+        return Correction.fit(given, range(len(given)), rounds=2).partnered
+
+    assert partnered((600, 600, 600), (600, 600, 600)) == pytest.approx([1, 1], abs=0.1)
+    assert partnered((900, 900, 900), (70, 70, 70)) == pytest.approx([1, 1], abs=0.15)
+    lacking = partnered((600, 600, 600), (600, 0, 0))
+    assert lacking[0] < 0.5
+    assert lacking[1] > 0.85
+    assert partnered((600, 600, 600), (600, 0, 0), (0, 600, 600)) == pytest.approx([1, 1, 1], abs=0.15)
+    assert np.isnan(partnered((600, 600), (20, 20))).all()  # too few to say
+    assert np.isnan(partnered((600, 600))).all()
+
+
 def test_a_kind_that_the_other_token_lacks_does_not_follow_a_few_false_partners():
     """Two kinds overlap, and the other token has one alone: a few cells of the second find partners."""
     rng = np.random.default_rng(0)
@@ -204,7 +228,7 @@ def test_a_cells_shift_is_a_continuous_function_of_it():
     places = at(rng.uniform(0, 2 * np.pi, 200))
     shifts = rng.standard_normal((200, 2)).astype(np.float32)
     x = at(np.linspace(0, 2 * np.pi, 20_000))
-    jumps = np.abs(np.diff(Correction((places,), (shifts,)).apply(x, 0) - x, axis=0))
+    jumps = np.abs(np.diff(Correction((places,), (shifts,), (1.0,)).apply(x, 0) - x, axis=0))
     assert jumps.max() < 0.02  # one landmark for another makes 0.05
 
 

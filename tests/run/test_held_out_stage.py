@@ -65,7 +65,18 @@ def parts(again, monkeypatch) -> dict[str, Any]:
 
 def test_a_run_leaves_its_scores(base):
     found = base.run["held_out"]
-    assert set(found) == {"before", "after", "latent", "inputs", "clusters_lost", "output", "pairs"}
+    assert set(found) == {
+        "before",
+        "after",
+        "latent",
+        "inputs",
+        "clusters_lost",
+        "output",
+        "partnered",
+        "pairs",
+    }
+    known = CAEModel.load(base.folder / "model").partnered
+    assert found["partnered"] == {t: None if np.isnan(share) else share for t, share in known.items()}
     assert found["output"] == "latent"
     assert found["latent"] == found["after"]
     table = pd.read_csv(base.folder / "held_out.csv")
@@ -275,6 +286,20 @@ def test_few_cells_of_one_kind_put_amid_others_take_the_latent_space_away(output
     assert replace(few, lost=0.01).clusters_lost == 0.01
 
 
+def test_batches_with_unlike_cells_get_the_inputs_whatever_held_out_genes_say():
+    like = replace(scores(0.6, 0.7), partnered={"a|p": 0.95, "b|q": 0.9})
+    assert not like.network_takes_away
+    assert not replace(like, partnered={"a|p": np.nan, "b|q": np.nan}).network_takes_away
+    unlike = replace(like, partnered={"a|p": 0.9, "b|q": 0.3, "c|q": 0.2})
+    assert unlike.unlike == "c|q"
+    assert unlike.network_takes_away
+    assert unlike.message == ""  # the latent space was asked for
+    assert "many cells of c|q have no counterpart" in replace(unlike, output="inputs").message
+    assert "(20% of those" in replace(unlike, output="inputs").message
+    assert replace(unlike, output="inputs", why="it cannot").message.startswith("many cells of c|q")
+    assert replace(unlike, output="inputs").to_dict()["partnered"] == {"a|p": 0.9, "b|q": 0.3, "c|q": 0.2}
+
+
 def test_a_latent_space_that_is_asked_for_stays(again, monkeypatch):
     monkeypatch.setattr(held_out, "TAKES_AWAY", -1.0)
     result = again()
@@ -298,7 +323,7 @@ def test_what_is_reported_and_which_embedding_is_better():
     assert "no two slices share 5 genes" in few.message
     assert few.better == "X_lloki"
     assert few.to_dict()["before"] is few.to_dict()["after"] is None
-    nothing = held_out.nothing("it cannot")
+    nothing = replace(scores(np.nan, np.nan), why="it cannot")
     assert nothing.message == ""
     assert nothing.to_dict() == {"before": None, "after": None, "pairs": [], "why": "it cannot"}
 
@@ -308,7 +333,9 @@ def test_slices_without_common_genes_are_reported(base, files, integrate):
     beta = beta[:, ~beta.var_names.isin(alpha.var_names)].copy()
     result = integrate([alpha, beta], samples=["alpha", "beta"])
     nothing = dict.fromkeys(("before", "after", "latent", "inputs"))
-    assert result.run["held_out"] == {**nothing, "clusters_lost": 0.0, "output": "latent", "pairs": []}
+    found = dict(result.run["held_out"])
+    assert found.pop("partnered").keys() == set(result.adata.obs[keys.TOKEN])
+    assert found == {**nothing, "clusters_lost": 0.0, "output": "latent", "pairs": []}
     assert any("no two slices share 5 genes" in m["text"] for m in result.run["messages"])
     assert len(pd.read_csv(result.folder / "held_out.csv")) == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -59,10 +59,15 @@ class Correction:
         m_t × d of each token, before they move.
     shifts
         m_t × d of each token: Δ.
+    partnered
+        Of each token, the share of its landmarks that have partners in the end, over the share that would
+        have some if the others' landmarks were drawn from the token itself. Near 1 where the others hold
+        the same kinds of cells; NaN where it is unknown.
     """
 
     landmarks: tuple[Floats, ...]
     shifts: tuple[Floats, ...]
+    partnered: tuple[float, ...]
 
     @classmethod
     def fit(
@@ -87,7 +92,7 @@ class Correction:
         tokens, d = max(token_of) + 1, slices[0].shape[1]
         none = np.zeros((0, d), np.float32)
         if tokens < 2 or not rounds:
-            return cls((none,) * tokens, (none,) * tokens)
+            return cls((none,) * tokens, (none,) * tokens, (math.nan,) * tokens)
         limit = max(LEAST, min(CELLS, math.isqrt(COMPARISONS // (tokens * (tokens - 1)))))
         cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
         shifts = [np.zeros_like(x) for x in cells]
@@ -97,20 +102,26 @@ class Correction:
                 steps = _steps([x + by for x, by in zip(cells, shifts)], range(tokens))
                 for own, by, (step, paired) in zip(like, shifts, steps):
                     by += own.mean(step, paired, scale)
-        return cls(tuple(cells), tuple(shifts))
+        total = sum(map(len, cells))
+        found = (_partnered(p, x, total - len(x), seed) for x, (_, p) in zip(cells, steps))
+        return cls(tuple(cells), tuple(shifts), tuple(found))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
         """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
         none = np.zeros((0, slices[0].shape[1]), np.float32)
         if not rounds or not len(others):
-            return replace(self, landmarks=(*self.landmarks, none), shifts=(*self.shifts, none))
+            return self._with(none, none, math.nan)
         x = _draw(slices, CELLS, 0)
         by, like = np.zeros_like(x), _Alike.of(x)
         for scale in range(len(SMOOTH)):
             for _ in range(rounds):
                 (step, paired), *_ = _steps([x + by, *others], [0])
                 by += like.mean(step, paired, scale)
-        return replace(self, landmarks=(*self.landmarks, x), shifts=(*self.shifts, by))
+        return self._with(x, by, _partnered(paired, x, sum(map(len, others)), 0))
+
+    def _with(self, x: Floats, by: Floats, partnered: float) -> Correction:
+        """Append a token."""
+        return Correction((*self.landmarks, x), (*self.shifts, by), (*self.partnered, partnered))
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Shift centered cells (n, d) of one token."""
@@ -198,6 +209,16 @@ def _draw(slices: Sequence[Floats], limit: int, seed: int) -> Floats:
     rng, each = np.random.default_rng(seed), max(1, limit // len(slices))
     parts = [x if len(x) <= each else x[np.sort(rng.choice(len(x), each, replace=False))] for x in slices]
     return np.concatenate(parts)
+
+
+def _partnered(paired: NDArray[np.bool_], x: Floats, others: int, seed: int) -> float:
+    """Share of landmarks x (m, d) that are paired, over that if so many ``others`` were drawn from them."""
+    like = min(others, len(x) // 2)
+    if like < LEAST:
+        return math.nan
+    drawn = np.random.default_rng(seed).permutation(len(x))
+    (_, expected), *_ = _steps([x[drawn[like:]], x[drawn[:like]]], [0])
+    return float(paired.mean() / expected.mean()) if expected.any() else math.nan
 
 
 def _near(unit: torch.Tensor) -> torch.Tensor:

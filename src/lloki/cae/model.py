@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -142,6 +143,11 @@ class CAEModel:
         latent = self._latent(lambda rows: inputs[rows], len(inputs), token, slice_name)
         return {"latent": latent, "inputs": inputs}
 
+    @property
+    def partnered(self) -> dict[str, float]:
+        """Of each batch token, how many of its cells have partners in others (`Correction.partnered`)."""
+        return dict(zip(self.tokens, self.scaling.correction.partnered))
+
     def _checked(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         x = np.asarray(x, dtype=np.float32)
         if x.ndim != 2 or x.shape[1] != self.dim:
@@ -194,7 +200,8 @@ class CAEModel:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors |= {f"{MIXTURE}{k}": torch.from_numpy(v) for k, v in vars(self.scaling.mixture).items()}
-        for t, (places, shifts) in enumerate(zip(*vars(self.scaling.correction).values())):
+        correction = self.scaling.correction
+        for t, (places, shifts) in enumerate(zip(correction.landmarks, correction.shifts)):
             tensors |= {
                 PLACES.format(t): torch.from_numpy(places),
                 SHIFTS.format(t): torch.from_numpy(shifts),
@@ -212,6 +219,7 @@ class CAEModel:
             "history": self.history,
             "fitted": self.fitted,
             "output": self.output,
+            "partnered": [None if math.isnan(share) else share for share in correction.partnered],
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
 
@@ -239,12 +247,12 @@ class CAEModel:
             center = tensors.pop(CENTER).numpy()
             parts = [name for name in tensors if name.startswith(MIXTURE)]
             mixture = Mixture(**{n.removeprefix(MIXTURE): tensors.pop(n).numpy() for n in parts})
-            correction = Correction(
-                *(
-                    tuple(tensors.pop(name.format(t)).numpy() for t in range(len(conditions.tokens)))
-                    for name in (PLACES, SHIFTS)
-                )
+            places, shifts = (
+                tuple(tensors.pop(name.format(t)).numpy() for t in range(len(conditions.tokens)))
+                for name in (PLACES, SHIFTS)
             )
+            partnered = tuple(math.nan if share is None else float(share) for share in settings["partnered"])
+            correction = Correction(places, shifts, partnered)
             landmarks = Landmarks(tensors.pop(LANDMARKS), settings["landmarks"])
             network = network_for(config, len(center), conditions)
             network.load_state_dict(tensors)

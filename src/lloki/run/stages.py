@@ -236,7 +236,8 @@ class Stages:
         """Score both embeddings by genes that they have not seen, where the embedder can leave genes out."""
         embedder = load_embedder(embedded.embedder, device=self.device)
         if not isinstance(embedder, HoldsOut):
-            return held_out.nothing(f"the embedder {embedder.name} cannot leave genes out")
+            why = f"the embedder {embedder.name} cannot leave genes out"
+            return held_out.nothing(why, aligned.model)
 
         def make(path: Path) -> None:
             advance = self.progress.task("Predicting held-out genes", 1, "scores")
@@ -246,7 +247,7 @@ class Stages:
             write_arrays(path, held_out.arrays(scores))
             advance(1)
 
-        return held_out.load(self.store.cached(piece, make), aligned.model.output)
+        return held_out.load(self.store.cached(piece, make), aligned.model)
 
     def encode(
         self,
