@@ -138,8 +138,8 @@ class RunHeldOut:
             share = self.partnered[self.unlike]
             return (
                 f"many cells of {self.unlike} have no counterpart in other batches ({share:.0%} of those "
-                "that would if all batches held the same kinds of cells), and the autoencoder may misplace such "
-                f"cells: {given}"
+                "that would if all batches held the same kinds of cells), and the autoencoder may misplace "
+                f"such cells: {given}"
             )
         before, after = self.figures
         if not self.why and np.isnan(before):
