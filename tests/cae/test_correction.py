@@ -94,29 +94,37 @@ def test_how_many_cells_have_partners_is_beside_what_like_tokens_have():
     assert np.isnan(partnered((600, 600))).all()
 
 
-def test_a_kind_that_the_other_token_lacks_does_not_follow_a_few_false_partners():
-    """Two kinds overlap, and the other token has one alone: a few cells of the second find partners."""
+def ways(separation: float) -> tuple[float, float]:
+    """How far two kinds go toward a token that has the first alone, 1 away."""
     rng = np.random.default_rng(0)
 
     def cells(n, second, offset):
         x = 0.4 * rng.standard_normal((n, 20))
         x[:, 0] += 4
-        x[:, 1] += 2 * second
+        x[:, 1] += separation * second
         x[:, 2] += offset
         return x.astype(np.float32)
 
     kind = np.repeat([False, True], [500, 2500])
-    other = cells(500, False, 1.0)
+    x = cells(3000, kind, 0.0)
+    correction = Correction.fit([x, cells(500, False, 1.0)], [0, 1], rounds=2)
+    way = (correction.apply(x, 0) - x)[:, 2]
+    return float(way[~kind].mean()), float(way[kind].mean())
 
-    def way(second):
-        correction = Correction.fit([cells(3000, second, 0.0), other], [0, 1], rounds=2)
-        x = cells(3000, second, 0.0)
-        return (correction.apply(x, 0) - x)[:, 2]
 
-    apart, alike = way(kind), way(np.zeros(3000, bool))
-    assert alike.mean() > 0.3
-    assert apart[kind].mean() < 0.35 * alike.mean()
-    assert apart[~kind].mean() > 2 * apart[kind].mean()
+def test_a_kind_that_the_other_token_lacks_does_not_follow_a_few_false_partners(monkeypatch):
+    monkeypatch.setattr("lloki.cae.correction.UNLIKE", 0.0)
+    first, second = ways(2)
+    assert first > 0.4
+    assert second < 0.4 * first
+
+
+def test_unlike_tokens_have_partners_in_company_only(monkeypatch):
+    first, second = ways(2)
+    monkeypatch.setattr("lloki.cae.correction.UNLIKE", 0.0)
+    before = ways(2)
+    assert first > 0.9 * before[0]
+    assert second < 0.3 * before[1]
 
 
 def test_every_other_token_has_the_same_say(monkeypatch):

@@ -185,12 +185,12 @@ def in_reach(distance: Tensor, near: Tensor, reach: float) -> Tensor:
     )
 
 
-def in_company(paired: Tensor, near: Tensor, ends: Tensor) -> Tensor:
+def in_company(paired: Tensor, near: Tensor, ends: Tensor, *, share: float = COMPANY) -> Tensor:
     """Say which cells ``ends`` (p,) lie among cells that have partners in the other slice, too.
 
     Of a kind of cells without a counterpart there, a few are mutual neighbors of cells of another kind all
     the same, scattered among many that are not; of a kind with one, most have partners. A cell counts if, of
-    its nearest cells, at least `COMPANY` times as many are ``paired`` as of those of half of all ``ends``:
+    its nearest cells, at least ``share`` times as many are ``paired`` as of those of half of all ``ends``:
     relative, because of a slice with many more cells than the other, few of any kind find partners.
 
     Parameters
@@ -207,9 +207,8 @@ def in_company(paired: Tensor, near: Tensor, ends: Tensor) -> Tensor:
     own, pair = ends.unique(return_inverse=True)
     listed = near[own].long()
     there = listed >= 0
-    share = (paired[listed.clamp_min(0)] & there).sum(1) / there.sum(1).clamp_min(1)
-    share = share[pair]
-    return (share >= COMPANY * share.median()) | ~there.any(1)[pair]
+    around = ((paired[listed.clamp_min(0)] & there).sum(1) / there.sum(1).clamp_min(1))[pair]
+    return (around >= share * around.median()) | ~there.any(1)[pair]
 
 
 def _in_company(cells: Cells, near: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:

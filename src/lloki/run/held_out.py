@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.cae import CAEModel
+from lloki.cae.correction import UNLIKE
 from lloki.cae.model import Output
 from lloki.embed import HoldsOut
 from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
@@ -32,12 +33,6 @@ WORSE = 0.01
 # the network mixed with other types, lost 0.07 and 0.16.
 TAKES_AWAY = 0.02
 CLUSTERS_LOST = 0.05
-# How many cells of a batch have partners in others, over how many would if all held the same kinds. In five
-# tasks of real slices, 0.9 or more; in two sections of which one holds neurons alone, inhibitory cells alone,
-# no neurons or astrocytes alone, from 0.8 down to 0.2. Below this, the inputs are given: the network moves
-# kinds that one side lacks, and held-out genes, which need cells of like kinds, may not show it.
-PARTNERED = 0.75
-
 _KINDS = ("pairs", "clusters")
 
 Fold = dict[str, UnseenGenes]
@@ -107,7 +102,7 @@ class RunHeldOut:
     @property
     def unlike(self) -> str:
         """The batch whose cells most lack counterparts in others, where that is clearly so; else ``""``."""
-        known = {token: share for token, share in self.partnered.items() if share < PARTNERED}
+        known = {token: share for token, share in self.partnered.items() if share < UNLIKE}
         return min(known, key=lambda token: (known[token], token), default="")
 
     @property
@@ -118,7 +113,11 @@ class RunHeldOut:
 
     @property
     def network_takes_away(self) -> bool:
-        """Whether the inputs are the better joint embedding: batches are unlike, or it predicts worse."""
+        """Whether the inputs are the better joint embedding: batches are unlike, or it predicts worse.
+
+        Unlike batches: the network moves kinds that one side lacks, and held-out genes, which need cells of
+        like kinds, may not show it.
+        """
         return bool(self.unlike) or self.predicts_worse
 
     @property
