@@ -44,8 +44,9 @@ def test_kinds_of_all_tokens_meet():
     assert spread == pytest.approx([0.4] * 3, rel=0.15)  # what differs within a kind stays
 
 
-def test_a_kind_without_counterpart_goes_to_no_other():
+def test_a_kind_without_counterpart_goes_to_no_other(monkeypatch):
     """Two kinds, each in one token only, are each other's nearest there: too far to be one kind."""
+    monkeypatch.setattr("lloki.cae.correction.UNLIKE", 0.0)  # by distance alone
     rng = np.random.default_rng(0)
     one, other = np.eye(2, WIDTH), np.eye(2, WIDTH)
     one[1, 2], other[1, 3] = 0.8, 0.8  # the second kind of either
