@@ -58,7 +58,7 @@ def test_a_preset_takes_the_place_of_parameters_but_not_of_the_seed():
     config = ABLATIONS["published-code"].change(OWN)
     assert config.preset == "published-code"
     assert config.fp.alpha == 1.0
-    assert config.fp.n_neighbors == 40
+    assert config.fp.for_embedder(joint=True).n_neighbors == 40
     assert config.fp.seed == 9
     assert config.cae == OWN.cae
 

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 def expression_of(
-    slices: Sequence[CheckedSlice], embedder: Embedder, denoised: str, alpha: float | None = None
+    slices: Sequence[CheckedSlice],
+    embedder: Embedder,
+    denoised: str,
+    alpha: float | None = None,
+    seed: int = 0,
 ) -> dict[str, sparse.csr_matrix]:
     """Slice → (n, g) expression to embed: the denoised layer, else counts.
 
     For an embedder that learns from the slices, counts are log-normalized and averaged with neighbors, by
-    the share ``alpha``.
+    the share ``alpha``; ``seed`` draws the pairs of cells that set the bandwidth.
     """
     from lloki.fp import FPConfig, average_neighbors, log_normalize
 
@@ -39,7 +43,7 @@ def expression_of(
             "from their counts. Run lloki.tl.align_features on all of them, or on none."
         )
         warnings.warn(text, LlokiWarning, stacklevel=4)
-    config = FPConfig(alpha=alpha).for_embedder(joint=True)
+    config = FPConfig(alpha=alpha, seed=seed).for_embedder(joint=True)
 
     def plain(s: CheckedSlice) -> sparse.csr_matrix:
         if not embedder.joint:

@@ -195,7 +195,7 @@ def embed(
     if isinstance(made, Precomputed):
         rows = {s.name: made.take(s.own.obsm, where=s.name) for s in slices}
     else:
-        expression = expression_of(slices, made, denoised_layer, alpha)
+        expression = expression_of(slices, made, denoised_layer, alpha, seed)
         summaries = {s.name: SliceSummary(s.genes) for s in slices}
         if made.joint:
             known = reference_summary(
