@@ -95,8 +95,8 @@ def test_how_many_cells_have_partners_is_beside_what_like_tokens_have():
     assert np.isnan(partnered((600, 600))).all()
 
 
-def ways(separation: float) -> tuple[float, float]:
-    """How far two kinds go toward a token that has the first alone, 1 away."""
+def ways(separation: float, *, added: bool = False) -> tuple[float, float]:
+    """How far two kinds go toward a token that has the first alone, 1 away; or when added to that."""
     rng = np.random.default_rng(0)
 
     def cells(n, second, offset):
@@ -108,8 +108,14 @@ def ways(separation: float) -> tuple[float, float]:
 
     kind = np.repeat([False, True], [500, 2500])
     x = cells(3000, kind, 0.0)
-    correction = Correction.fit([x, cells(500, False, 1.0)], [0, 1], rounds=2)
-    way = (correction.apply(x, 0) - x)[:, 2]
+    other = cells(500, False, 1.0)
+    if added:
+        correction = Correction.fit([other], [0], rounds=2).add([x], [other], rounds=2)
+        assert np.isnan(correction.partnered[0])
+        assert correction.partnered[1] < 0.5
+    else:
+        correction = Correction.fit([x, other], [0, 1], rounds=2)
+    way = (correction.apply(x, int(added)) - x)[:, 2]
     return float(way[~kind].mean()), float(way[kind].mean())
 
 
@@ -120,12 +126,32 @@ def test_a_kind_that_the_other_token_lacks_does_not_follow_a_few_false_partners(
     assert second < 0.4 * first
 
 
-def test_unlike_tokens_have_partners_in_company_only(monkeypatch):
-    first, second = ways(2)
+@pytest.mark.parametrize("added", [False, True])
+def test_unlike_tokens_have_partners_in_company_only(added, monkeypatch):
+    first, second = ways(2, added=added)
     monkeypatch.setattr("lloki.cae.correction.UNLIKE", 0.0)
-    before = ways(2)
+    before = ways(2, added=added)
     assert first > 0.9 * before[0]
     assert second < 0.3 * before[1]
+
+
+def test_tokens_of_like_cells_are_shifted_once(monkeypatch):
+    """Partners in company only would leave out true ones; the second time is for unlike tokens."""
+    asked = []
+
+    def watched(*given, company=False):
+        asked.append(company)
+        return _steps(*given, company=company)
+
+    monkeypatch.setattr("lloki.cae.correction._steps", watched)
+    cells, _ = tokens([(0.25,) * 4] * 2)
+    assert all(share > 0.8 for share in Correction.fit(cells, [0, 1], rounds=1).partnered)
+    assert asked
+    assert not any(asked)
+    asked.clear()
+    unlike, _ = tokens([(0.25,) * 4, (1.0, 0, 0, 0)])
+    Correction.fit(unlike, [0, 1], rounds=1)
+    assert asked.count(True) == 3  # a round at each scale
 
 
 def test_every_other_token_has_the_same_say(monkeypatch):

@@ -156,7 +156,7 @@ def test_trainings_that_go_wrong_are_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         "lloki.cae.cells.with_counterpart", lambda *given: torch.ones(len(given[2]), dtype=bool)
     )
-    monkeypatch.setattr("lloki.cae.cells.in_company", lambda *given: torch.ones(len(given[2]), dtype=bool))
+    monkeypatch.setattr("lloki.cae.cells.in_company", lambda _, ends: torch.ones(len(ends), dtype=bool))
     few_shared = [(0, 1, 2, 3), (0, 1, 4, 5), (0, 1, 6, 7)]
     assert "mixed too much" in warned(few_shared, steps=240, n_pairs=40, conservation=1.0)
 

@@ -151,21 +151,17 @@ def test_a_few_pairs_among_many_cells_without_one_do_not_count() -> None:
         ]
     )
     ends = torch.cat([torch.arange(36), torch.tensor([45, 60, 80])]).repeat_interleave(2)
-    paired = torch.zeros(100, dtype=torch.bool)
-    paired[ends] = True
-    counts = in_company(paired, near, ends)
+    counts = in_company(near, ends)
     assert counts[:72].float().mean() > 0.9
     assert not counts[72:].any()
     alone = near.clone()
     alone[45] = -1  # nothing is known about it
-    assert in_company(paired, alone, ends)[72:].tolist() == [True, True, *[False] * 4]
+    assert in_company(alone, ends)[72:].tolist() == [True, True, *[False] * 4]
     # few of any kind find partners beside a much smaller slice
     sparse = torch.arange(0, 100, 6)
-    paired = torch.zeros(100, dtype=torch.bool)
-    paired[sparse] = True
     wide = torch.stack([(torch.arange(100) + i) % 96 for i in range(1, 19)], dim=1)
-    assert in_company(paired, wide, sparse)[:-3].all()
-    assert len(in_company(paired, wide, sparse[:0])) == 0
+    assert in_company(wide, sparse)[:-3].all()
+    assert len(in_company(wide, sparse[:0])) == 0
 
 
 def test_company_is_that_of_cells_that_took_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,17 +178,16 @@ def test_company_is_that_of_cells_that_took_part(monkeypatch: pytest.MonkeyPatch
     )
     asked: list[tuple[torch.Tensor, ...]] = []
 
-    def watched(paired: torch.Tensor, near: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        asked.append((paired, near, ends))
+    def watched(near: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        asked.append((near, ends))
         return torch.ones(len(ends), dtype=torch.bool)
 
     monkeypatch.setattr("lloki.cae.cells.in_company", watched)
-    monkeypatch.setattr("lloki.cae.cells.REACH", 1e6)
     neighbors = own_neighbors(cells, 10)
     options = {"cells_per_slice": 100, "partners": 1, "neighbors": neighbors}
     pairs = slice_pairs(cells, cells.x, 5, rng=torch.Generator().manual_seed(3), **options)
-    near = asked[0][1]
-    assert all(torch.equal(near, other) for _, other, _ in asked)
+    near = asked[0][0]
+    assert all(torch.equal(near, other) for other, _ in asked)
     assert torch.equal(near[200:], neighbors[200:])
     took = (near[:200] >= 0).any(1).nonzero().squeeze(1)
     assert len(took) == 100
@@ -202,9 +197,7 @@ def test_company_is_that_of_cells_that_took_part(monkeypatch: pytest.MonkeyPatch
     np.fill_diagonal(cosine, -2)
     best = np.argsort(-cosine, axis=1)[:, :10]
     np.testing.assert_array_equal(np.sort(near[took].numpy(), axis=1), np.sort(took.numpy()[best], axis=1))
-    for paired, _, ends in asked:
-        assert torch.equal(paired.nonzero().squeeze(1), ends.unique())
-    sides = sorted((int(ends.min() >= 200), int(ends.max() >= 200)) for _, _, ends in asked)
+    sides = sorted((int(ends.min() >= 200), int(ends.max() >= 200)) for _, ends in asked)
     assert sides == [(0, 0), (0, 0), (1, 1), (1, 1)]  # both cells of a pair, in either direction
 
 

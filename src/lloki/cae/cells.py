@@ -185,18 +185,16 @@ def in_reach(distance: Tensor, near: Tensor, reach: float) -> Tensor:
     )
 
 
-def in_company(paired: Tensor, near: Tensor, ends: Tensor, *, share: float = COMPANY) -> Tensor:
+def in_company(near: Tensor, ends: Tensor, *, share: float = COMPANY) -> Tensor:
     """Say which cells ``ends`` (p,) lie among cells that have partners in the other slice, too.
 
     Of a kind of cells without a counterpart there, a few are mutual neighbors of cells of another kind all
     the same, scattered among many that are not; of a kind with one, most have partners. A cell counts if, of
-    its nearest cells, at least ``share`` times as many are ``paired`` as of those of half of all ``ends``:
+    its nearest cells, at least ``share`` times as many have partners as of those of half of all ``ends``:
     relative, because of a slice with many more cells than the other, few of any kind find partners.
 
     Parameters
     ----------
-    paired
-        (n,) whether a cell has partners.
     near
         (n, k) nearest cells of each, -1 where there are none. Cells without any count.
     ends
@@ -205,6 +203,8 @@ def in_company(paired: Tensor, near: Tensor, ends: Tensor, *, share: float = COM
     if not len(ends):
         return torch.ones_like(ends, dtype=torch.bool)
     own, pair = ends.unique(return_inverse=True)
+    paired = torch.zeros(len(near), dtype=torch.bool, device=ends.device)
+    paired[own] = True
     listed = near[own].long()
     there = listed >= 0
     around = ((paired[listed.clamp_min(0)] & there).sum(1) / there.sum(1).clamp_min(1))[pair]
@@ -218,9 +218,7 @@ def _in_company(cells: Cells, near: Tensor, anchor: Tensor, positive: Tensor) ->
     for one in slices.unique():
         pairs = (slices == one).nonzero().squeeze(1)
         for ends in (anchor[pairs], positive[pairs]):
-            paired = torch.zeros(len(cells), dtype=torch.bool, device=ends.device)
-            paired[ends] = True
-            counts[pairs] &= in_company(paired, near, ends)
+            counts[pairs] &= in_company(near, ends)
     return counts
 
 

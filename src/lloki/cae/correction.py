@@ -28,9 +28,8 @@ NEIGHBORS = 20  # on either side of a mutual pair, and how far a cell's own kind
 SMOOTH = (2_000, 500, 200)  # landmarks whose steps a landmark shares, from coarse to fine
 COMPANY = 0.7  # see `in_company`; stricter than in training, as shifts also carry the cells around
 RIDGE = 1.0  # landmarks' worth of evidence for no step
-# How many cells of a token have partners, over how many would if all tokens held the same kinds of cells. In
-# five tasks of real slices, 0.9 or more; in two sections of which one holds neurons alone, inhibitory cells
-# alone, no neurons or astrocytes alone, from 0.7 down to 0.2. Below this, tokens are unlike.
+# How many cells of a token have partners, over how many would if all tokens held the same kinds of cells:
+# below this, tokens are unlike. docs/evaluation.md has the figures of real slices.
 UNLIKE = 0.75
 BLOCK = 4_096
 ROWS = 512  # landmarks that are compared with all at a time: 10 MB
@@ -94,7 +93,7 @@ class Correction:
         Notes
         -----
         With T tokens, of which at most m = min(5,000, 40,000 / T) cells look for partners: time grows with
-        rounds·T²·m²·d, memory with T·m·d and m²: below 200 MB.
+        rounds·T²·m²·d, twice that where tokens are unlike; memory with T·m·d and m²: below 200 MB.
         """
         tokens, d = max(token_of) + 1, slices[0].shape[1]
         none = np.zeros((0, d), np.float32)
@@ -103,29 +102,18 @@ class Correction:
         limit = max(LEAST, min(CELLS, math.isqrt(COMPARISONS // (tokens * (tokens - 1)))))
         cells = [_draw([x for x, of in zip(slices, token_of) if of == t], limit, seed) for t in range(tokens)]
         like = [_Alike.of(x) for x in cells]
-        shifts, paired = _shifts(cells, like, range(tokens), rounds, company=False)
-        total = sum(map(len, cells))
-        found = [_partnered(p, x, total - len(x), seed) for x, p in zip(cells, paired)]
-        if any(share < UNLIKE for share in found):
-            shifts, _ = _shifts(cells, like, range(tokens), rounds, company=True)
-        return cls(tuple(cells), tuple(shifts), tuple(found))
+        shifts, partnered = _shifts(cells, like, rounds, seed)
+        return cls(tuple(cells), tuple(shifts), tuple(partnered))
 
     def add(self, slices: Sequence[Floats], others: Sequence[Floats], *, rounds: int) -> Correction:
         """Append one more token, from its slices; of each other token, corrected cells (n_t, d) stay."""
         none = np.zeros((0, slices[0].shape[1]), np.float32)
         if not rounds or not len(others):
-            return self._with(none, none, math.nan)
-        x = _draw(slices, CELLS, 0)
-        cells, like = [x, *others], [_Alike.of(x)]
-        (by,), (paired,) = _shifts(cells, like, range(1), rounds, company=False)
-        share = _partnered(paired, x, sum(map(len, others)), 0)
-        if share < UNLIKE:
-            (by,), _ = _shifts(cells, like, range(1), rounds, company=True)
-        return self._with(x, by, share)
-
-    def _with(self, x: Floats, by: Floats, partnered: float) -> Correction:
-        """Append a token."""
-        return Correction((*self.landmarks, x), (*self.shifts, by), (*self.partnered, partnered))
+            x, shifts, partnered = none, [none], [math.nan]
+        else:
+            x = _draw(slices, CELLS, 0)
+            shifts, partnered = _shifts([x, *others], [_Alike.of(x)], rounds, 0)
+        return Correction((*self.landmarks, x), (*self.shifts, *shifts), (*self.partnered, *partnered))
 
     def apply(self, x: Floats, token: int) -> Floats:
         """Shift centered cells (n, d) of one token."""
@@ -216,18 +204,24 @@ def _draw(slices: Sequence[Floats], limit: int, seed: int) -> Floats:
 
 
 def _shifts(
-    cells: Sequence[Floats], like: Sequence[_Alike], moving: range, rounds: int, *, company: bool
-) -> tuple[list[Floats], list[NDArray[np.bool_]]]:
-    """Shifts of the landmarks (m, d) of the first tokens, and which of them are paired in the last round."""
-    shifts = [np.zeros_like(cells[t]) for t in moving]
-    steps: list[tuple[Floats, NDArray[np.bool_]]] = []
-    for scale in range(len(SMOOTH)):
-        for _ in range(rounds):
-            moved = [x + by for x, by in zip(cells, shifts)]
-            steps = _steps([*moved, *cells[len(moved) :]], moving, company=company)
-            for own, by, (step, paired) in zip(like, shifts, steps):
-                by += own.mean(step, paired, scale)
-    return shifts, [paired for _, paired in steps]
+    cells: Sequence[Floats], like: Sequence[_Alike], rounds: int, seed: int
+) -> tuple[list[Floats], list[float]]:
+    """Shifts of the landmarks (m, d) of the first tokens, those of ``like``, and how many are partnered."""
+    moving, partnered = range(len(like)), [math.nan]
+    for company in (False, True):
+        shifts = [np.zeros_like(cells[t]) for t in moving]
+        for scale in range(len(SMOOTH)):
+            for _ in range(rounds):
+                moved = [x + by for x, by in zip(cells, shifts)]
+                steps = _steps([*moved, *cells[len(moved) :]], moving, company=company)
+                for own, by, (step, paired) in zip(like, shifts, steps):
+                    by += own.mean(step, paired, scale)
+        if not company:
+            total = sum(map(len, cells))
+            partnered = [_partnered(p, x, total - len(x), seed) for x, (_, p) in zip(cells, steps)]
+            if not any(share < UNLIKE for share in partnered):
+                break
+    return shifts, partnered
 
 
 def _partnered(paired: NDArray[np.bool_], x: Floats, others: int, seed: int) -> float:
@@ -246,13 +240,6 @@ def _near(unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not others.shape[1]:
         return others, torch.full((len(unit),), torch.inf)
     return others, cosine_distance(unit, torch.arange(len(unit)), unit, others[:, -1])
-
-
-def _in_company(around: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Say which ``ends`` (p,) of pairs are in company, given the neighbors (n, k) of a token's cells."""
-    paired = torch.zeros(len(around), dtype=torch.bool)
-    paired[ends] = True
-    return in_company(paired, around, ends, share=COMPANY)
 
 
 def _steps(
@@ -280,7 +267,7 @@ def _steps(
     for (s, t), (i, j, *_), ok in zip(chosen, found, counts.split([len(f[0]) for f in found])):
         i, j = i[ok], j[ok]
         if company:
-            both = _in_company(around[s], i) & _in_company(around[t], j)
+            both = in_company(around[s], i, share=COMPANY) & in_company(around[t], j, share=COMPANY)
             i, j = i[both], j[both]
         for own, other, mine, theirs in ((s, t, i, j), (t, s, j, i)):
             pairs = torch.bincount(mine, minlength=len(of[own])).float()
