@@ -12,8 +12,9 @@ embeddings before propagation and autoencoder.
 
 --cae   also after both, with default settings, for each of --cae-seeds; the mixing of excitatory
         cells of the first section with the second (its share among the 15 nearest of both, over chance);
-        how well the slices predict each other's held-out genes; and which of the autoencoder's inputs and
-        latent space a run would give as the joint embedding by that
+        how well the slices predict each other's held-out genes; how many cells of the section that has the
+        fewest have partners in the other (`CAEModel.partnered`); and which of the autoencoder's inputs and
+        latent space a run would give as the joint embedding by both
 --halves  also where nothing but composition differs: random halves of one section with one panel, of which
         the second is cut; what is mixed there is what the panel cannot distinguish
 --task  also all slices of an integration task, of which QUERY is cut to one type at a time; shares among
@@ -199,7 +200,8 @@ def before(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:
 
 def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
     """Print shares and mixing before and after the autoencoder, and in its inputs."""
-    header("second section", "embedding", *SHOWN, "lowest", "mixing of excitatory", "held-out genes")
+    columns = ("lowest", "mixing of excitatory", "held-out genes", "partnered")
+    header("second section", "embedding", *SHOWN, *columns)
     tokens = {"A": "MERFISH|A", "B": "MERFISH|B"}
     controls: dict[str, pd.Series] = {}
     for case in WITH_CAE:
@@ -210,7 +212,7 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
         encoders: dict[str, Encoder] = {
             "propagated": lambda x, _: x,
             "inputs": model.giving("inputs").encode,
-            "autoencoder": model.encode,
+            "autoencoder": model.giving("latent").encode,
         }
         stages = {"factor model": found.rows}
         for stage, encode in encoders.items():
@@ -220,15 +222,17 @@ def after(parts: dict[str, Part], reference: ad.AnnData) -> None:
         clusters = dict(zip(propagated, np.split(view(joint, layout=False)[1], at)))
         of = held_out(held, found, alpha, {s: (e, tokens) for s, e in encoders.items()}, clusters)
         scores = {stage: score.relative_to(of["propagated"]) for stage, score in of.items()}
-        both = RunHeldOut(of["propagated"], of["autoencoder"], of["inputs"], partnered=model.partnered)
-        chosen = "inputs" if both.network_takes_away else "autoencoder"
+        both = RunHeldOut(of["propagated"], of["autoencoder"], of["inputs"])
+        given = "inputs" if both.network_takes_away else model.output
+        chosen = "inputs" if given == "inputs" else "autoencoder"
         stages[f"joint: {chosen}"], scores[f"joint: {chosen}"] = stages[chosen], scores[chosen]
         for stage, rows in stages.items():
             shares = own_type(rows, held, "B", "A")
             control = controls.setdefault(stage.partition(":")[0], shares)
             mixed = mixing(rows, held, "A", "B", "Excitatory")
             score = scores.get(stage, float("nan"))
-            line(case, stage, *shares.reindex(SHOWN), lowest(shares, control), mixed, score)
+            figures = (lowest(shares, control), mixed, score, min(model.partnered.values()))
+            line(case, stage, *shares.reindex(SHOWN), *figures)
 
 
 def halves(seeds: list[dict[str, Part]], reference: ad.AnnData) -> None:

@@ -13,7 +13,14 @@ import pytest
 
 import lloki
 from lloki.cae import CAEConfig, CAEModel, fit_token, train
-from lloki.errors import ConfigError, InputError, LlokiError, ModelError, UnknownTokenError
+from lloki.errors import (
+    ConfigError,
+    InputError,
+    LlokiError,
+    LlokiWarning,
+    ModelError,
+    UnknownTokenError,
+)
 
 CONFIG = CAEConfig(steps=10, batch_size=100, check_every=5, n_pairs=5, hidden=(32, 24), latent=16)
 
@@ -66,6 +73,30 @@ def test_saved_and_loaded_is_the_same(model: CAEModel, data: dict[str, np.ndarra
     np.testing.assert_array_equal(
         again.encode(data["b"], "merfish|p1"), model.encode(data["b"], "merfish|p1")
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "given"), [("better", "inputs"), ("latent", "latent"), ("inputs", "inputs")]
+)
+def test_a_model_of_unlike_tokens_gives_its_inputs(output: str, given: str) -> None:
+    """One token holds a kind that the other lacks: three quarters of its cells have no partner."""
+    rng = np.random.default_rng(0)
+    kinds = 6 * np.eye(4, 8)
+    many, few = np.repeat(kinds, 250, axis=0), np.repeat(kinds[:1], 400, axis=0)
+    rows = {"a": many + 0.4 * rng.normal(size=many.shape), "b": few + 0.4 * rng.normal(size=few.shape)}
+    config = CAEConfig(**{**CONFIG.to_dict(), "output": output, "latent": 16})
+    model = train(rows, {"a": "x|p", "b": "y|q"}, config=config)
+    assert model.output == given
+    assert model.unlike == ["x|p"]
+    assert model.partnered["x|p"] < 0.5
+    assert "many cells of x|p have no counterpart" in model.caution
+    assert ("output = 'latent'" in model.caution) == (given == "inputs")
+    alike = train({"a": rows["a"], "b": rows["a"] + 0.1}, {"a": "x|p", "b": "y|q"}, config=config)
+    assert alike.output == ("inputs" if output == "inputs" else "latent")
+    assert alike.caution == ""
+    more = {"c": np.concatenate([rows["b"], -rows["a"]])}
+    with pytest.warns(LlokiWarning, match=r"many cells of z\|r have no counterpart in the batches"):
+        fit_token(alike, more, token="z|r", steps=2)
 
 
 def test_a_model_gives_its_inputs_where_these_are_asked_for(

@@ -43,7 +43,7 @@ def encoded(model: CAEModel, data: Slices) -> Slices:
 
 def test_batches_mix_and_types_stay_apart() -> None:
     data = slices((300, 300, 300))
-    config = CAEConfig(steps=300, batch_size=600, n_pairs=20, refreshes=3)
+    config = CAEConfig(steps=300, batch_size=600, n_pairs=20, refreshes=3, output="latent")
     model = train(data, tokens(data), config=config)
 
     def foreign_share(rows: Slices) -> tuple[float, float]:

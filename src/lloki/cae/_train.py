@@ -126,16 +126,17 @@ def train(
         loop = Loop(loss, rng, cells.slices, first_pairs=warn_unpaired(cells, names))
         history = loop.run(config.total_steps(len(cells)), advance=advance, checkpoint=file)
     landmarks = Landmarks.choose(cells, slices=cells.slices, seed=config.seed)
-    return CAEModel(
+    model = CAEModel(
         network.cpu().eval(),
         conditions,
         scaling,
         config,
         history,
         landmarks,
-        output="inputs" if config.output == "inputs" else "latent",
         device=device,
     )
+    inputs = config.output == "inputs" or (config.output == "better" and model.unlike)
+    return model.giving("inputs") if inputs else model
 
 
 def sample_sizes(sizes: Mapping[str, int], tokens: Mapping[str, str], most: int) -> dict[str, int]:

@@ -137,8 +137,9 @@ class CAEConfig(Config):
     output
         What a trained model makes of a cell: the ``"latent"`` space of the network, or its ``"inputs"``, in
         which offsets and shifts are removed and no network has a say. ``"better"`` is the latent space,
-        unless a run finds that it predicts held-out genes across slices worse than the inputs do: where a
-        slice lacks types of another, the losses can mix what has no counterpart.
+        unless many cells of a batch have no partner in others (`lloki.cae.CAEModel.unlike`), or a run finds
+        that it predicts held-out genes across slices worse than the inputs do: where a slice lacks types of
+        another, the losses can mix what has no counterpart.
     seed
         Random seed.
     """

@@ -18,7 +18,7 @@ from lloki._parallel import blocks, map_ordered
 from lloki._sums import require_whole
 from lloki.cae.condition import Conditions
 from lloki.cae.config import CAEConfig
-from lloki.cae.correction import Correction
+from lloki.cae.correction import UNLIKE, Correction
 from lloki.cae.landmarks import Landmarks
 from lloki.cae.mixture import Mixture
 from lloki.cae.network import ConditionalAutoencoder
@@ -147,6 +147,30 @@ class CAEModel:
     def partnered(self) -> dict[str, float]:
         """Of each batch token, how many of its cells have partners in others (`Correction.partnered`)."""
         return dict(zip(self.tokens, self.scaling.correction.partnered))
+
+    @property
+    def unlike(self) -> list[str]:
+        """Tokens of which many cells have no partner in others, those with the fewest partners first."""
+        shares = self.partnered
+        return sorted((t for t in shares if shares[t] < UNLIKE), key=lambda t: (shares[t], t))
+
+    @property
+    def caution(self) -> str:
+        """What a user should know where tokens are `unlike`, or ``""``."""
+        if not self.unlike:
+            return ""
+        token = self.unlike[0]
+        text = (
+            f"many cells of {token} have no counterpart in other batches ({self.partnered[token]:.0%} of "
+            "those that would if all batches held the same kinds of cells), and the autoencoder may misplace "
+            "such cells"
+        )
+        if self.output == "latent":
+            return text
+        return (
+            f"{text}: the joint embedding is its inputs, without offsets and shifts between batches. The "
+            "setting output = 'latent' of LLOKI-CAE keeps the latent space"
+        )
 
     def _checked(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         x = np.asarray(x, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from lloki.cae.landmarks import Landmarks
 from lloki.cae.loop import Loop
 from lloki.cae.model import CAEModel, network_for
 from lloki.cae.network import ConditionalAutoencoder
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 
 # Steps of a fit: a third of them would do nearly as well.
 STEPS = 300
@@ -73,7 +74,7 @@ def fit_token(
     Warns
     -----
     LlokiWarning
-        If a slice has no mutual neighbor among the landmarks.
+        If a slice has no mutual neighbor among the landmarks, or many cells of the token have none.
 
     Notes
     -----
@@ -114,7 +115,7 @@ def fit_token(
         loop = Loop(loss, rng, len(names), first_pairs=warn_unpaired(cells, names))
         history = loop.run(steps, advance=advance)
     landmarks = Landmarks.choose(cells, slices=len(names), seed=config.seed)
-    return CAEModel(
+    grown = CAEModel(
         _plain(network, model, conditions).eval(),
         conditions,
         scaling,
@@ -125,6 +126,14 @@ def fit_token(
         output=model.output,
         device=model.device,
     )
+    if token in grown.unlike:
+        text = (
+            f"many cells of {token} have no counterpart in the batches that the model was trained on "
+            f"({grown.partnered[token]:.0%} of those that would if these held the same kinds of cells), and "
+            "may be misplaced. Train a model with this batch"
+        )
+        warnings.warn(text, LlokiWarning, stacklevel=2)
+    return grown
 
 
 class _Grown(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from lloki import keys
 from lloki.cae import CAEModel
-from lloki.cae.correction import UNLIKE
 from lloki.cae.model import Output
 from lloki.embed import HoldsOut
 from lloki.evaluate import HeldOutScore, UnseenGenes, held_out_score
@@ -33,6 +32,7 @@ WORSE = 0.01
 # the network mixed with other types, lost 0.07 and 0.16.
 TAKES_AWAY = 0.02
 CLUSTERS_LOST = 0.05
+
 _KINDS = ("pairs", "clusters")
 
 Fold = dict[str, UnseenGenes]
@@ -54,8 +54,6 @@ class RunHeldOut:
         Why there are none, or ``""``.
     lost
         Where the inputs took the latent space's place: `clusters_lost` by clusters of the latent space.
-    partnered
-        Of each batch, see `lloki.cae.CAEModel.partnered`.
     """
 
     before: HeldOutScore
@@ -64,7 +62,6 @@ class RunHeldOut:
     output: Output = "latent"
     why: str = ""
     lost: float = float("nan")
-    partnered: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def figures(self) -> tuple[float, float]:
@@ -100,25 +97,10 @@ class RunHeldOut:
         return float((lost.groupby(level=pairs).sum() / both["cells"].groupby(level=pairs).sum()).max())
 
     @property
-    def unlike(self) -> str:
-        """The batch whose cells most lack counterparts in others, where that is clearly so; else ``""``."""
-        known = {token: share for token, share in self.partnered.items() if share < UNLIKE}
-        return min(known, key=lambda token: (known[token], token), default="")
-
-    @property
-    def predicts_worse(self) -> bool:
+    def network_takes_away(self) -> bool:
         """Whether the latent space predicts cells or clusters clearly worse than the network's inputs."""
         latent, inputs = self.latent_and_inputs
         return inputs - latent > TAKES_AWAY or self.clusters_lost > CLUSTERS_LOST
-
-    @property
-    def network_takes_away(self) -> bool:
-        """Whether the inputs are the better joint embedding: batches are unlike, or it predicts worse.
-
-        Unlike batches: the network moves kinds that one side lacks, and held-out genes, which need cells of
-        like kinds, may not show it.
-        """
-        return bool(self.unlike) or self.predicts_worse
 
     @property
     def better(self) -> str:
@@ -129,29 +111,20 @@ class RunHeldOut:
     @property
     def message(self) -> str:
         """What a user should know, or ``""``."""
-        given = (
-            f"obsm['{keys.JOINT}'] holds the inputs, without offsets and shifts between batches. The setting "
-            "output = 'latent' of LLOKI-CAE keeps the latent space"
-        )
-        if self.output == "inputs" and self.unlike:
-            share = self.partnered[self.unlike]
-            return (
-                f"many cells of {self.unlike} have no counterpart in other batches ({share:.0%} of those "
-                "that would if all batches held the same kinds of cells), and the autoencoder may misplace "
-                f"such cells: {given}"
-            )
         before, after = self.figures
         if not self.why and np.isnan(before):
             return (
                 f"no two slices share {ENOUGH_GENES} genes that predict each other: whether matching cells "
                 "were mixed cannot be checked without labels"
             )
-        if self.output == "inputs" and self.predicts_worse:
+        if self.output == "inputs" and self.network_takes_away:
             latent, inputs = self.latent_and_inputs
             figures = f"{latent:.2f} against {inputs:.2f}; clusters lose {max(self.clusters_lost, 0):.2f}"
             return (
                 "on genes that the embedding had not seen, the autoencoder's latent space predicts across "
-                f"slices worse than its inputs ({figures}): " + given
+                f"slices worse than its inputs ({figures}): obsm['{keys.JOINT}'] "
+                "holds the inputs, without offsets and shifts between batches. The setting "
+                "output = 'latent' of LLOKI-CAE keeps the latent space"
             )
         if not before - after > WORSE:
             return ""
@@ -197,15 +170,14 @@ class RunHeldOut:
             "inputs": inputs,
             "clusters_lost": self.clusters_lost,
             "output": self.output,
-            "partnered": {t: None if np.isnan(share) else share for t, share in self.partnered.items()},
             "pairs": pairs,
         }
 
 
-def nothing(why: str, model: CAEModel) -> RunHeldOut:
-    """No score of this model, and the reason."""
+def nothing(why: str) -> RunHeldOut:
+    """No score, and the reason."""
     empty = held_out_score([], clusters={})
-    return RunHeldOut(empty, empty, empty, model.output, why, partnered=model.partnered)
+    return RunHeldOut(empty, empty, empty, why=why)
 
 
 def _other(output: Output) -> Output:
@@ -217,9 +189,8 @@ def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["embedding", *parts[0].columns.drop("embedding")]]
 
 
-def load(path: Path, model: CAEModel) -> RunHeldOut:
-    """Read what `arrays` made of scores of this model."""
-    output = model.output
+def load(path: Path, output: Output) -> RunHeldOut:
+    """Read what `arrays` made of scores of this output."""
     stored, tables = load_arrays(path), {}
     for kind in _KINDS:
         columns = {k.removeprefix(f"{kind}_"): v for k, v in stored.items() if k.startswith(f"{kind}_")}
@@ -228,7 +199,7 @@ def load(path: Path, model: CAEModel) -> RunHeldOut:
         HeldOutScore(*(t[t["embedding"] == key].drop(columns="embedding") for t in tables.values()))
         for key in (keys.FP, keys.JOINT, _other(output))
     )
-    return RunHeldOut(before, after, other, output, partnered=model.partnered)
+    return RunHeldOut(before, after, other, output)
 
 
 def arrays(scores: RunHeldOut) -> dict[str, NDArray[Any]]:
@@ -288,7 +259,6 @@ def score(
         held_out_score(after, clusters=groups, seed=seed),
         held_out_score(other, clusters=groups, seed=seed),
         model.output,
-        partnered=model.partnered,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -63,7 +64,8 @@ def write_outputs(
     model, reference = aligned.model, opened.reference
     umap, clusters, held_out = seen.umap, seen.clusters, seen.held_out
     slices, trained = opened.slices, [s.name for s in opened.trained]
-    messages = [*opened.messages, *({"slice": "training", "text": t} for t in warnings_of(model.history))]
+    of_training = [*warnings_of(model.history), *([model.caution] if model.caution else [])]
+    messages = [*opened.messages, *({"slice": "training", "text": t} for t in of_training)]
     if held_out.message:
         messages.append({"slice": "held-out genes", "text": held_out.message})
     messages += [{"slice": name, "text": text} for name, text in recorder.notes]
@@ -168,6 +170,7 @@ def write_outputs(
         "metrics": metrics,
         "benchmark": about,
         "held_out": held_out.to_dict(),
+        "partnered": {t: None if math.isnan(share) else share for t, share in model.partnered.items()},
     }
     with recorder.measure("write", "report.html"), counts_of(folder / "integrated.h5ad", adata):
         build_report(

@@ -182,7 +182,8 @@ class Stages:
         of = {"latent": (pieces.view, pieces.held_out)}
         of["inputs"] = (pieces.view_of_inputs, pieces.held_out_of_inputs)
         seen = self._seen(opened, embedded, aligned, *of[aligned.model.output])
-        if self.config.cae.output == "better" and seen.held_out.network_takes_away:
+        may_change = self.config.cae.output == "better" and aligned.model.output == "latent"
+        if may_change and seen.held_out.network_takes_away:
             lost = seen.held_out.clusters_lost
             aligned = self.encoded(aligned.model.giving("inputs"), opened, embedded, pieces.training)
             seen = self._seen(opened, embedded, aligned, *of["inputs"])
@@ -236,8 +237,7 @@ class Stages:
         """Score both embeddings by genes that they have not seen, where the embedder can leave genes out."""
         embedder = load_embedder(embedded.embedder, device=self.device)
         if not isinstance(embedder, HoldsOut):
-            why = f"the embedder {embedder.name} cannot leave genes out"
-            return held_out.nothing(why, aligned.model)
+            return held_out.nothing(f"the embedder {embedder.name} cannot leave genes out")
 
         def make(path: Path) -> None:
             advance = self.progress.task("Predicting held-out genes", 1, "scores")
@@ -247,7 +247,7 @@ class Stages:
             write_arrays(path, held_out.arrays(scores))
             advance(1)
 
-        return held_out.load(self.store.cached(piece, make), aligned.model)
+        return held_out.load(self.store.cached(piece, make), aligned.model.output)
 
     def encode(
         self,

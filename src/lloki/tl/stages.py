@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Unpack
@@ -14,7 +15,7 @@ import lloki
 from lloki import keys
 from lloki._keywords import keywords
 from lloki._parts import record
-from lloki.errors import ConfigError, InputError
+from lloki.errors import ConfigError, InputError, LlokiWarning
 from lloki.tl._checked import check_own
 from lloki.tl._embedder_input import expression_of, reference_summary
 
@@ -258,14 +259,15 @@ def align_batches(
         ``obsm`` key of the batch-free embedding.
     options
         Fields of :class:`lloki.cae.CAEConfig`, such as ``steps=1000`` or ``seed=1``. ``output="better"``, the
-        default, is the latent space here: a run alone has the held-out genes by which it may take the inputs.
+        default, is the latent space here unless many cells of a batch have no counterpart in others: a run
+        alone has the held-out genes by which it may take the inputs as well.
 
     Returns
     -------
     CAEModel
         For further slices of these technologies and panels: ``model.encode(x, token)``. Written into each
-        AnnData: ``obsm["X_lloki"]`` float32, (n, 128) unless ``output="inputs"``, and
-        ``uns["lloki"]["align_batches"]``.
+        AnnData: ``obsm["X_lloki"]`` float32, (n, 128) of the latent space; where the model gives its inputs,
+        these, and the latent space as ``obsm["X_lloki_latent"]``; and ``uns["lloki"]["align_batches"]``.
 
     Raises
     ------
@@ -288,8 +290,13 @@ def align_batches(
         columns = {s.name: s.own.obs[train_labels] for s in slices if train_labels in s.own.obs}
         labels = {name: column.astype(object).where(column.notna(), None) for name, column in columns.items()}
     model = train(rows, {s.name: s.token for s in slices}, labels=labels, config=config, device=device)
+    if model.caution:
+        warnings.warn(model.caution, LlokiWarning, stacklevel=2)
     for s in slices:
-        s.own.obsm[key_added] = model.encode(rows[s.name], s.token, slice_name=s.name)
+        made = model.encode_both(rows[s.name], s.token, slice_name=s.name)
+        s.own.obsm[key_added] = made[model.output]
+        if model.output == "inputs":
+            s.own.obsm[f"{key_added}_latent"] = made["latent"]
         slots = {"use_rep": use_rep, "key_added": key_added}
         record([s.own], "align_batches", config.to_dict() | slots, token=s.token)
     return model
