@@ -27,7 +27,7 @@ from lloki.run._view import ANCHORS
 from lloki.run._view import MOST as LAID_OUT
 
 # Seconds of what depends neither on cells nor on the method, and bytes of the interpreter with its libraries.
-START, BASE = 13.0, 0.62e9
+START, BASE = 13.0, 0.85e9
 EACH = 1.6  # seconds of folds of genes that a slice takes whatever its size
 REFERENCE = 6e-9  # `Kernels.entry` of the machine on which seconds were measured
 FEW = 1024  # cells of the smallest search that is timed
@@ -221,7 +221,7 @@ def costs(
         epochs = 2.5 if laid <= 10_000 else 1.0  # by umap-learn, in units of 200
         seconds += (1e-3 * laid * epochs + 6) * speed
     found["UMAP and clusters" if umap else "clusters"] = Cost(
-        seconds, BASE + 4 * cells * (columns + 2 * cae.latent) + 1.2e3 * laid, 16 * cells
+        seconds, BASE + 4 * cells * (columns + 2 * cae.latent) + 2.5e3 * laid, 16 * cells
     )
     seconds = START * speed + 500 * k.entry * cells + 20 * k.entry * stored
     if joint:
