@@ -7,7 +7,8 @@ hidden and transferred from the other slices; with --reference, from labeled sin
 (`lloki.project_reference`) and from both as well: the head that was used, accuracy and macro-F1 of its most
 likely type and, to compare, of neighbors alone and of logistic regression on pairwise shared genes alone;
 share of cells that got a label (coverage) and accuracy among them (kept), expected calibration error (ECE) of
-the confidence on the hidden slice, and the predicted ECE of the result. Second, each type in turn is removed
+the confidence on the hidden slice, the same for cells of types that the source has, and the predicted ECE of
+the result. Second, each type in turn is removed
 from the source as well: the share of its cells that are unknown, and of other cells, with neighbors alone,
 and with the head that is used where both thresholds are scaled until as many of the other cells are unknown.
 Third, with --reference, one slice's types are renamed: without a map, with the suggested one, and as if names
@@ -94,8 +95,17 @@ def main() -> None:
                 ]
                 sure, correct = hidden.obs["lloki_label_confidence"].to_numpy(), right(hidden)
                 kept = (hidden.obs["lloki_label"] != "unknown").to_numpy()
-                error = expected_error(reliability(sure, correct)), found.error
-                row = (*scores(hidden), *others[0], *others[1], kept.mean(), correct[kept].mean(), *error)
+                known = hidden.obs["truth"].isin(found.types).to_numpy()  # the source names the type
+                error = (expected_error(reliability(sure[of], correct[of])) for of in (slice(None), known))
+                row = (
+                    *scores(hidden),
+                    *others[0],
+                    *others[1],
+                    kept.mean(),
+                    correct[kept].mean(),
+                    *error,
+                    found.error,
+                )
                 first.append((task, name, source, found.method, *row))
                 print(first[-1], file=sys.stderr, flush=True)
             if not options.no_unknown:
@@ -113,7 +123,11 @@ def main() -> None:
         "macro-F1",
         "genes",
     )
-    show((*heads, "macro-F1", "coverage", "accuracy kept", "ECE", "predicted ECE"), first, digits=3)
+    show(
+        (*heads, "macro-F1", "coverage", "accuracy kept", "ECE", "of known types", "predicted ECE"),
+        first,
+        digits=3,
+    )
     heads = ("task", "hidden slice", "type removed", "cells", "others unknown", "unknown by neighbors")
     show((*heads, "unknown", "mistaken for"), second, digits=2)
     if third:
