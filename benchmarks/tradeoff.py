@@ -67,6 +67,7 @@ def draw(ax: Axes, task: str, table: pd.DataFrame, weights: Sequence[float]) -> 
     first = {column(curve, w) for curve in CURVES for w in weights}
     for i, (name, row) in enumerate(of[~of.index.isin(first)].iterrows()):
         ax.plot(row["batch"], row["bio"], "s^vDPX*"[i % 7], color=f"C{i + 3}", ms=6, label=str(name))
+    ax.margins(0.08)
     ax.set(title=task, xlabel="batch (mixing)", ylabel="bio")
 
 
