@@ -121,6 +121,16 @@ def test_text_for_a_missing_label_is_none_with_a_warning():
     assert list(adata.obs[keys.LABEL]) == list(plain.obs[keys.LABEL])
 
 
+def test_names_of_cells_are_no_types_and_one_type_is_warned_of():
+    adata = planted()
+    adata.obs["volume"] = np.random.default_rng(0).normal(size=len(adata))
+    with pytest.raises(InputError, match=r"rather than types.*label_key"):
+        lloki.tl.transfer_labels(adata, label_key="volume", sources="a")
+    adata.obs["same"] = "cell"
+    with pytest.warns(LlokiWarning, match="names one type only, 'cell'"):
+        lloki.tl.transfer_labels(adata, label_key="same", sources=["a", "b"])
+
+
 def test_the_curve_is_that_of_the_error(done):
     _, found = done
     gaps = (found.curve["confidence"] - found.curve["accuracy"]).abs()

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Self
 from lloki._names import did_you_mean
 from lloki.errors import ConfigError
 
+MOST_SEED = 2**32 - 1  # that NumPy's and UMAP's generators take
+
 
 class Config:
     """Base of the frozen dataclasses of parameters: checked when they are made, kept with every result."""

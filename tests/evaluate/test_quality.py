@@ -128,6 +128,12 @@ def test_transfer_needs_labels_in_two_slices():
     assert all(np.isnan(transfer_accuracy(x, only, slices)))
 
 
+def test_one_shared_type_is_no_test_of_transfer():
+    x, labels, slices = made(0)
+    labels = np.where(slices == "s0", np.where(labels == labels[0], "both", "left"), "both")
+    assert all(np.isnan(transfer_accuracy(x, labels, slices)))
+
+
 def test_transfer_does_not_depend_on_threads(monkeypatch):
 
     x, labels, slices = made(2, n=400)

@@ -127,6 +127,8 @@ def test_project_only(integrate, tmp_path):
         ({"resolution": 0}, "resolution must be above 0"),
         ({"seed": -1}, "seed must be"),
         ({"seed": "one"}, "seed must be"),
+        ({"seed": 2**32}, "from 0 to 4294967295"),
+        ({"model": "scgpt-human"}, "'factor' reads no weights"),
         ({"cae": {"step": 3}}, "step"),
         ({"fp": {"kk": 3}}, "'kk'"),
         ({"color": "red"}, "color"),

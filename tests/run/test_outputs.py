@@ -87,6 +87,32 @@ def test_genes_that_the_reference_lacks_are_counted(base, files, integrate, tmp_
     )
 
 
+def test_the_verdict_counts_genes_of_the_reference_as_the_table_does(files, integrate, tmp_path):
+    """A reference of few cells has genes that hardly vary; it has them all the same."""
+    few = ad.read_h5ad(files.reference)[:12].copy()
+    few.write_h5ad(tmp_path / "few.h5ad")
+    out = integrate(reference=tmp_path / "few.h5ad").folder
+    slices = json.loads((out / "run.json").read_text())["verdict"]["evidence"]["slices"]
+    counted = {row["slice"]: row["reference_genes"] for row in slices}
+    table = pd.read_csv(out / "qc.csv").set_index("slice")["genes_in_reference"]
+    assert counted == table.to_dict()
+    assert min(counted.values()) > 50
+
+
+def test_a_run_cut_short_leaves_no_page_of_the_run_before(integrate, tmp_path, monkeypatch):
+    out = integrate().folder
+    names = ("report.html", "qc.csv", "quality.csv", "run.json")
+    assert all((out / name).exists() for name in names)
+
+    def cut_short(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lloki.run.outputs.write_h5ad", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        integrate(seed=5)
+    assert not any((out / name).exists() for name in names)
+
+
 def test_the_record(base, settings):
     run = json.loads((base.folder / "run.json").read_text(), parse_constant=pytest.fail)  # no NaN: plain JSON
     assert run["versions"]["lloki"] == lloki.__version__

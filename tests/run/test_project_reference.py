@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata as ad
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 import lloki
 from lloki import keys
 from lloki.cli import app
-from lloki.errors import ConfigError, GeneError, InputError, ModelError
+from lloki.errors import ConfigError, GeneError, InputError, LlokiWarning, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,16 @@ def test_what_it_wrote_can_be_projected_again(base, single, tmp_path):
     np.testing.assert_array_equal(again.obsm[keys.JOINT], single.obsm[keys.JOINT])
     lloki.project_reference(again, run=base.folder, out=tmp_path)
     assert ad.read_h5ad(tmp_path / "reference.h5ad").obs.columns.is_unique
+
+
+def test_a_reference_of_other_genes_is_warned_of(base, files, single):
+    given = ad.read_h5ad(files.reference)
+    given.var_names = np.random.default_rng(0).permutation(given.var_names)
+    with pytest.warns(LlokiWarning, match="do not go together as in the reference of the run"):
+        lloki.project_reference(given, run=base.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LlokiWarning)
+        lloki.project_reference(files.reference, run=base.folder)
 
 
 def test_what_is_wrong_is_said(base, files, tmp_path):

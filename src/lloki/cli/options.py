@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lloki._config import MOST_SEED
+
 _INPUTS, _SLICES, _METHOD, _RUNNING = "Inputs", "Slices", "Method", "Running"
 
 Slices = Annotated[
@@ -140,4 +142,4 @@ CountsLayer = Annotated[
     str | None,
     typer.Option("--layer", help="Layer with raw counts. Default: X.", rich_help_panel=_SLICES),
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", rich_help_panel=_METHOD)]
+Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Random seed.", rich_help_panel=_METHOD)]

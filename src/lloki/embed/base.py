@@ -26,6 +26,7 @@ _BUILT_IN = {  # as module and class: the pretrained ones bring torch with them
     "precomputed": ("lloki.embed.precomputed", "Precomputed"),
     "scgpt": ("lloki.embed.scgpt", "ScGPT"),
 }
+WITHOUT_WEIGHTS = ("factor", "precomputed")
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,17 @@ def get_embedder(
     Raises
     ------
     ConfigError
-        If no installed package offers such an embedder.
+        If no installed package offers such an embedder, or weights are given to one that has none.
     """
     name, _, argument = spec.partition(":")
     made = _embedder_class(name)
     if made is None:
         raise ConfigError(f"no embedder is called {name!r}. Installed: {', '.join(embedder_names())}.")
+    if model is not None and name in WITHOUT_WEIGHTS:
+        raise ConfigError(
+            f"embedder {name!r} reads no weights, but model is {str(model)!r}. Leave out --model (model=), "
+            "or name the embedder that they are of with --embedder (embedder=)."
+        )
     options: dict[str, Any] = {"model": Path(model).expanduser() if model else None, "seed": seed}
     if argument:
         options["key"] = argument

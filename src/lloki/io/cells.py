@@ -21,7 +21,7 @@ from lloki.io.frames import as_text, tidy
 _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
 )
-_FEW_LABELS = 20  # labeled cells, of which any number of types is possible
+FEW_LABELS = 20  # labeled cells, of which any number of types is possible
 # a column of one coordinate; a pixel's row is its y
 _AXIS = re.compile(r"(?:.*[_.\s])?([xyz]|(?:image)?(?:row|col|column))(?:[_.\s].*)?", re.IGNORECASE)
 _SECTIONS = (
@@ -270,7 +270,7 @@ def _labels(column: pd.Series, findings: Findings) -> pd.Series:
     if column.isna().all():
         findings.corrected(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
         return column.astype(object).astype("category")  # the categories of NaN would be numbers
-    if 2 * column.nunique() > column.notna().sum() > _FEW_LABELS:
+    if 2 * column.nunique() > column.notna().sum() > FEW_LABELS:
         text = f"{column.nunique():,} labels for {number(int(column.notna().sum()), 'cell')}"
         findings.corrected(f"obs['{column.name}'] has {text}: names or measures of cells rather than types")
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from lloki.cae import CAEModel, fit_token
 from lloki.cae.token import STEPS
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import ConfigError
+from lloki.evaluate.evidence import gene_correlations, gene_structure
+from lloki.evaluate.verdict import REFERENCE as FITS
+from lloki.evaluate.verdict import REFERENCE_Z
 from lloki.fp import log_normalize
 from lloki.genes import match_reference
 from lloki.io._findings import warn_once_each
@@ -29,6 +33,8 @@ from lloki.io.reference import check_reference, matched
 from lloki.run._project import check_place, model_folder, read_facts
 from lloki.run._write import write_h5ad
 from lloki.run.config import RunConfig
+from lloki.run.outputs import REFERENCE
+from lloki.run.reference import Reference
 
 NAME = "reference"  # of its cells in obs["slice"], if no slice has it, obs["sample"] and obs["panel"]
 
@@ -85,6 +91,11 @@ def project_reference(
     InputError, GeneError
         If the reference cannot be read, or has none of the genes that the run's slices measured.
 
+    Warns
+    -----
+    LlokiWarning
+        If its genes do not go together as in the reference of the run: it may be of another tissue.
+
     Notes
     -----
     Cells are embedded by the genes that any slice of the run measured. LLOKI-FP is not applied, as the
@@ -106,6 +117,10 @@ def project_reference(
     warn_once_each(messages, stacklevel=3)
     measured = list(dict.fromkeys(gene for genes in facts["panels"].values() for gene in genes))
     adata = matched(adata, [measured], orthologs=orthologs)
+    if (folder / REFERENCE).exists():
+        warn_once_each(
+            _otherwise(adata, Reference.load(folder / REFERENCE), where, config.seed), stacklevel=3
+        )
     some = np.ones(adata.n_obs, bool)
     if isinstance(embedder, Precomputed):
         rows = embedder.take(given.obsm, where=NAME)
@@ -134,6 +149,23 @@ def project_reference(
         out.mkdir(parents=True, exist_ok=True)
         write_h5ad(out / "reference.h5ad", adata)
     return adata
+
+
+def _otherwise(adata: AnnData, known: Reference, where: str, seed: int) -> list[str]:
+    """Warn, in a list, where genes do not go together as in the run's own reference."""
+    own = set(known.genes)
+    columns = [i for i, gene in enumerate(adata.var_names) if gene in own]
+    counts = sparse.csr_matrix(sparse.csr_matrix(adata.X)[:, columns])
+    of_run = gene_correlations(sparse.csr_matrix(known.counts, dtype=np.float64), known.genes, seed=seed)
+    mine = gene_correlations(counts, [str(adata.var_names[i]) for i in columns], seed=seed)
+    like = gene_structure(mine, of_run, seed=seed)
+    if like is None or not (like.z < REFERENCE_Z if math.isnan(like.relative) else like.relative < FITS):
+        return []
+    figure = "" if math.isnan(like.relative) else f" (agreement {like.relative:.2f}, 1 in one tissue)"
+    return [
+        f"{where}: genes do not go together as in the reference of the run{figure}: it may be of another "
+        "tissue or species, and labels and genes taken from it may be wrong"
+    ]
 
 
 def _embedded(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from lloki._config import MOST_SEED
 from lloki._names import did_you_mean
 from lloki.cae.config import CAEConfig, CAEOptions
 from lloki.embed.base import Embedder
@@ -108,8 +109,8 @@ class RunConfig:
         """
         given: dict[str, Any] = dict(options)
         cae, epochs, seed = given.pop("cae", None), given.pop("epochs", None), given.setdefault("seed", 0)
-        if not isinstance(seed, int) or seed < 0:  # before a stage reports it in its own words
-            raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
+        if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:  # before a stage reports it
+            raise ConfigError(f"seed must be a whole number from 0 to {MOST_SEED}, got {seed!r}")
         fp = _fp(options)
         trained = cae if isinstance(cae, CAEConfig) else CAEConfig.from_dict({"seed": seed} | dict(cae or {}))
         if given.get("model") is not None:

@@ -43,6 +43,7 @@ from lloki.run.store import load_arrays
 from lloki.run.verdict import evidence
 
 REFERENCE = "reference.npz"  # of the folder "model"
+TABLES = ("qc.csv", "quality.csv", "held_out.csv", "benchmark.csv")
 _OF_FEATURES = (  # not the expression
     *("sparsity_before", "targets", "sparsity_after"),
     *("w1_reference", "w1_before", "w1_after", "iterations"),
@@ -132,17 +133,16 @@ def write_outputs(
         types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
         if types is not None:
             adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
+    for name in (*TABLES, "report.html"):  # those of the run before: cut short here, nothing else tells
+        discard(folder / name)
     with recorder.measure("write", "integrated.h5ad"):
         most = sum(s.piece.path.stat().st_size for s in slices)
         write_h5ad(folder / "integrated.h5ad", adata, counts_of_slices(slices, adata.var_names), size=most)
     with recorder.measure("write", "benchmark"), counts_of(folder / "integrated.h5ad", adata):
         scores, about = own_scores(adata, config)
         unseen = None if held_out.why else held_out.table
-        tables = {"qc.csv": qc, "quality.csv": figures, "held_out.csv": unseen, "benchmark.csv": scores}
-        for name, table in tables.items():
-            if table is None:
-                discard(folder / name)  # of a run with labels, for example, that were not given this time
-            else:
+        for name, table in zip(TABLES, (qc, figures, unseen, scores)):
+            if table is not None:
                 with atomic(folder / name) as temporary:
                     table.to_csv(temporary, index=False)
     run = {

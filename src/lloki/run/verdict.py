@@ -197,7 +197,7 @@ def _slices(
                 "alone": float(mine[alone].sum()),
                 "clusters": _named(r.name, alone),
                 "genes": len(r.genes),
-                "reference_genes": len(set(r.genes) & set(reference.genes)) if reference else float("nan"),
+                "reference_genes": len(r.coverage.used) if reference and r.coverage else float("nan"),
                 "reference_structure": like.relative if like else float("nan"),
                 "reference_z": like.z if like else float("nan"),
                 "reference_like": alike,

@@ -150,6 +150,7 @@ def transfer_labels(
         text = f"{int(unknown.sum())} cells are {called} in {slot}: treated as cells without a label."
         warnings.warn(text, LlokiWarning, stacklevel=3)
         labels = np.where(unknown, "", labels)
+    _check_types(labels, slot)
     slices = np.repeat(names, [len(p.rows) for p in everyone])
     usable = np.concatenate([p.usable for p in everyone])
     embedding, before = joint_embedding(everyone, use_rep), None
@@ -209,6 +210,26 @@ def transfer_labels(
     )
     _warn(found)
     return found
+
+
+def _check_types(labels: NDArray, slot: str) -> None:
+    """Refuse names and measures of cells in place of types; warn where there is one type only."""
+    from lloki.io.cells import FEW_LABELS
+
+    known = labels[labels != ""]
+    kinds = np.unique(known)
+    if 2 * len(kinds) > len(known) > FEW_LABELS:
+        raise InputError(
+            f"{len(kinds):,} labels for {len(known):,} cells: names or measures of cells rather than types",
+            slot=slot,
+            hint="Name a column of cell types with label_key (--label-key).",
+        )
+    if len(kinds) == 1:
+        text = (
+            f"{slot} names one type only, {str(kinds[0])!r}: whatever resembles its cells gets the name, and "
+            "how often that is right cannot be tested."
+        )
+        warnings.warn(text, LlokiWarning, stacklevel=4)
 
 
 def _check_vocabularies(
