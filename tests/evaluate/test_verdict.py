@@ -131,6 +131,8 @@ def test_sound_evidence_is_a_yes_with_its_ground():
         # one slice
         (with_slice("b", within=0.049), "no", "b: no gene is predicted by the others"),
         (with_slice("b", within=0.05), "yes", "Like met like"),
+        (with_slice("b", within=0.049, cells=100), "no", "b: no gene is predicted by the others"),
+        (with_slice("b", within=0.049, cells=99), "cannot tell", "b: too few cells to show"),
         (with_slice("b", coherence=4.9), "with care", "b: neighbors in the tissue are no more alike"),
         (with_slice("b", coherence=float("nan")), "yes", "Like met like"),
         (with_slice("b", coherence=2.0, cells=499), "yes", "Like met like"),

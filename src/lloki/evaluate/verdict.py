@@ -106,6 +106,7 @@ CHANCE_Z, REFERENCE_Z, REFERENCE = 2.0, 4.0, 0.2
 KIND_LIKE = 0.4  # mean correlation of clusters with the nearest kind of cell of the reference
 COHERENCE = 5.0  # standard deviations above shuffled places; they grow with the root of the number of cells
 ENOUGH_CELLS = 500  # for intact tissue to be far above that
+FEW_CELLS = 100  # from which chance correlations are below 0.1, and their mean over genes well below SIGNAL
 COVERED = 0.25  # share of a panel's genes that the reference has
 WELL_SAMPLED = 25  # cells of a type in a slice: with 15 neighbors each, enough to tell .2 from .5
 MANY = 0.1  # share of cells whose types were lost, from which on an embedding is no good
@@ -316,7 +317,15 @@ def _embedding(metrics: Mapping[str, Any], pairs: pd.DataFrame) -> Iterator[_Fin
 
 
 def _each_slice(slices: pd.DataFrame) -> Iterator[_Finding]:
-    noise = slices[slices["within"] < SIGNAL]
+    silent = slices["within"] < SIGNAL
+    few = slices[silent & (slices["cells"] < FEW_CELLS)]
+    if len(few):
+        yield _Finding(
+            "cannot tell",
+            f"{_listed(few['slice'])}: too few cells to show whether genes predict each other "
+            f"(fewer than {FEW_CELLS}).",
+        )
+    noise = slices[silent & (slices["cells"] >= FEW_CELLS)]
     if len(noise):
         yield _Finding(
             "no",

@@ -47,7 +47,7 @@ RECIPES: Mapping[str, int] = MappingProxyType(
         "pca": 1,
         "peer": 1,
         "scvi": 1,
-        "scores": 1,
+        "scores": 2,
         "umap": 1,
         "trials": 1,
     }
