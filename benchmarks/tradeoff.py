@@ -1,12 +1,12 @@
 """Mixing against biology: the joint embedding by the weight of the triplet loss, beside other methods.
 
-    python benchmarks/tradeoff.py OUT.png RUN [RUN ...] [--triplet 0 2 5 10 20 50] [--methods NAME ...]
+    python benchmarks/tradeoff.py OUT.png RUN [RUN ...] [--triplet 0 3 10 30] [--methods NAME ...]
 
 RUN is a folder of `lloki integrate` on labeled slices, as `integration.py` leaves them (OUT/TASK/run). The
 autoencoder is trained again on its ``X_lloki_fp`` for every weight, with and without the shifts toward mutual
 neighbors, the other settings by default; all are scored by `lloki benchmark` together with other methods.
-Nothing is chosen by these scores. Prints a Markdown table and draws one panel a run. Results are kept beside
-RUN, in ``tradeoff``.
+Nothing is chosen by these scores. Prints a Markdown table and draws one panel a run. Embeddings and scores
+are written beside RUN, into ``tradeoff``.
 """
 
 from __future__ import annotations
@@ -35,25 +35,23 @@ def column(curve: str, triplet: float) -> str:
 
 
 def trained(run: Path, weights: Sequence[float]) -> Path:
-    """Write the joint embedding of every weight and curve into one file; those that are there are kept."""
+    """Write the joint embedding of every weight and curve into one file."""
     file = run.parent / "tradeoff" / "embeddings.h5ad"
     adata = ad.read_h5ad(run / "integrated.h5ad")
     slices = adata.obs[keys.SLICE].astype(str).to_numpy()
     tokens = adata.obs[keys.TOKEN].astype(str).to_numpy()
     rows = {name: adata.obsm[keys.FP][slices == name] for name in np.unique(slices)}
     batches = {name: tokens[slices == name][0] for name in rows}
-    kept = ad.read_h5ad(file) if file.exists() else ad.AnnData(obs=adata.obs[[]])
+    made = ad.AnnData(obs=adata.obs[[]])
     for curve, rounds in CURVES.items():
         for weight in weights:
-            if (name := column(curve, weight)) in kept.obsm:
-                continue
             model = train(rows, batches, config=CAEConfig(triplet=weight, mnn_rounds=rounds))
             joint = np.zeros((len(slices), CAEConfig().latent), np.float32)
             for one, x in rows.items():
                 joint[slices == one] = model.giving("latent").encode(x, batches[one])
-            kept.obsm[name] = joint
-            file.parent.mkdir(exist_ok=True)
-            kept.write_h5ad(file)
+            made.obsm[column(curve, weight)] = joint
+    file.parent.mkdir(exist_ok=True)
+    made.write_h5ad(file)
     return file
 
 
@@ -77,7 +75,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--triplet", type=float, nargs="+", default=[0, 2, 5, 10, 20, 50])
+    parser.add_argument("--triplet", type=float, nargs="+", default=[0, 3, 10, 30])
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(PEERS))
     options = parser.parse_args()
     figure = Figure(figsize=(4.2 * len(options.runs), 4.6), layout="constrained", facecolor="white")

@@ -21,7 +21,7 @@ from lloki.io.frames import as_text, tidy
 _POSITION = re.compile(
     r"(.*[_.])?[xy]([_.](centroid|coord|location|position|micron|um|px).*)?|center_[xy]", re.IGNORECASE
 )
-FEW_LABELS = 20  # labeled cells, of which any number of types is possible
+_FEW_LABELS = 20  # labeled cells, of which any number of types is possible
 # a column of one coordinate; a pixel's row is its y
 _AXIS = re.compile(r"(?:.*[_.\s])?([xyz]|(?:image)?(?:row|col|column))(?:[_.\s].*)?", re.IGNORECASE)
 _SECTIONS = (
@@ -266,11 +266,16 @@ def _stripped(column: pd.Series, findings: Findings) -> pd.Series:
     return column.astype(object).map(lambda v: v.strip() if isinstance(v, str) else v)
 
 
+def are_names(labels: int, cells: int) -> bool:
+    """Whether so many different labels of so many cells are names or measures of cells rather than types."""
+    return 2 * labels > cells > _FEW_LABELS
+
+
 def _labels(column: pd.Series, findings: Findings) -> pd.Series:
     if column.isna().all():
         findings.corrected(f"no cell has a label in obs['{column.name}']; used as a slice without labels")
         return column.astype(object).astype("category")  # the categories of NaN would be numbers
-    if 2 * column.nunique() > column.notna().sum() > FEW_LABELS:
+    if are_names(column.nunique(), int(column.notna().sum())):
         text = f"{column.nunique():,} labels for {number(int(column.notna().sum()), 'cell')}"
         findings.corrected(f"obs['{column.name}'] has {text}: names or measures of cells rather than types")
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
@@ -23,8 +24,7 @@ from lloki.cae.token import STEPS
 from lloki.embed import Embedder, Precomputed, SliceSummary, load_embedder
 from lloki.errors import ConfigError
 from lloki.evaluate.evidence import gene_correlations, gene_structure
-from lloki.evaluate.verdict import REFERENCE as FITS
-from lloki.evaluate.verdict import REFERENCE_Z
+from lloki.evaluate.verdict import fits_reference
 from lloki.fp import log_normalize
 from lloki.genes import match_reference
 from lloki.io._findings import warn_once_each
@@ -159,7 +159,10 @@ def _otherwise(adata: AnnData, known: Reference, where: str, seed: int) -> list[
     of_run = gene_correlations(sparse.csr_matrix(known.counts, dtype=np.float64), known.genes, seed=seed)
     mine = gene_correlations(counts, [str(adata.var_names[i]) for i in columns], seed=seed)
     like = gene_structure(mine, of_run, seed=seed)
-    if like is None or not (like.z < REFERENCE_Z if math.isnan(like.relative) else like.relative < FITS):
+    if like is None:
+        return []
+    found = pd.DataFrame({"reference_structure": [like.relative], "reference_z": [like.z]})
+    if fits_reference(found).all():
         return []
     figure = "" if math.isnan(like.relative) else f" (agreement {like.relative:.2f}, 1 in one tissue)"
     return [

@@ -133,7 +133,8 @@ def write_outputs(
         types = nearest_types(reference, fitted, embedded.rows, clusters, seed=config.seed)
         if types is not None:
             adata.uns[keys.UNS][keys.NEAREST_TYPES] = types
-    for name in (*TABLES, "report.html"):  # those of the run before: cut short here, nothing else tells
+    # of an earlier run: if this one is cut short, they must not describe it
+    for name in (*TABLES, "report.html"):
         discard(folder / name)
     with recorder.measure("write", "integrated.h5ad"):
         most = sum(s.piece.path.stat().st_size for s in slices)

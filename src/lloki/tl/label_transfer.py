@@ -214,11 +214,11 @@ def transfer_labels(
 
 def _check_types(labels: NDArray, slot: str) -> None:
     """Refuse names and measures of cells in place of types; warn where there is one type only."""
-    from lloki.io.cells import FEW_LABELS
+    from lloki.io.cells import are_names
 
     known = labels[labels != ""]
     kinds = np.unique(known)
-    if 2 * len(kinds) > len(known) > FEW_LABELS:
+    if are_names(len(kinds), len(known)):
         raise InputError(
             f"{len(kinds):,} labels for {len(known):,} cells: names or measures of cells rather than types",
             slot=slot,
